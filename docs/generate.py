@@ -1,0 +1,148 @@
+"""Writes docs/reference from the code, so that it cannot lie; with `--check` it fails when a page is stale."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+from pydantic_core import PydanticUndefined
+
+from holdfast.backends import registry
+from holdfast.config import Settings, StoreSettings
+from holdfast.core.errors import KINDS
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by scripts/docs. Change the code, not this page. -->\n\n"
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Yield (file name, content) of every generated page."""
+    yield "settings.md", settings_page()
+    yield "stores.md", stores_page()
+    yield "errors.md", errors_page()
+    yield "promises.md", promises_page()
+    yield "command-line.md", command_line_page()
+    yield "openapi.json", openapi_page()
+
+
+def settings_page() -> str:
+    """Return the page of all settings."""
+    text = (
+        "# Settings\n\nFrom `holdfast.toml`, then `HOLDFAST_*` variables (nested ones with `__`, as in\n"
+        "`HOLDFAST_LIMITS__MAX_OBJECT_SIZE=1GB`), then flags; later ones win. Sizes take `KB`, `MiB`, … (powers of 1,024),\n"
+        "times take `s`, `m`, `h`, `d`.\n\n"
+    )
+    plain = {
+        name: field
+        for name, field in Settings.model_fields.items()
+        if name not in ("stores", "placement", "limits")
+    }
+    text += table(Settings, only=set(plain))
+    for name, model in (
+        ("placement", Settings.model_fields["placement"]),
+        ("limits", Settings.model_fields["limits"]),
+    ):
+        text += f"\n## [{name}]\n\n" + table(model.annotation)  # type: ignore[arg-type]
+    text += "\n## [stores.NAME]\n\n" + table(StoreSettings)
+    return text + "\nWhat else a store takes depends on its driver: see [stores](stores.md).\n"
+
+
+def stores_page() -> str:
+    """Return the page of the drivers' settings."""
+    text = "# Stores\n\nSettings of each driver, under `[stores.NAME]` beside those of every store.\n"
+    for name in ("local", "s3", "memory"):
+        model = registry.driver(name).settings
+        text += f'\n## driver = "{name}"\n\n{first_line(model)}\n\n' + (
+            table(model) if model.model_fields else "No settings.\n"
+        )
+    return text
+
+
+def errors_page() -> str:
+    """Return the table of error kinds."""
+    from holdfast.api.errors import STATUS
+    from holdfast.cli.exit import ENDINGS
+
+    text = "# Errors\n\nOne table for every door.\n\n| Code | HTTP | Exit | Retry helps | Meaning |\n|---|---|---|---|---|\n"
+    for kind in KINDS:
+        retry = "yes" if kind.retryable else ""
+        text += f"| `{kind.code}` | {STATUS[kind]} | {ENDINGS[kind].status} | {retry} | {first_line(kind)} |\n"
+    return text
+
+
+def promises_page() -> str:
+    """Return the list of promises of the conformance suite."""
+    from holdfast.testing.checks import CHECKS
+
+    text = (
+        f"# Promises\n\nThe {len(CHECKS)} checks of `holdfast.testing.checks`. Every backend and every layer keeps those it "
+        "offers;\n`holdfast store check NAME` runs them on your store.\n\n| Promise | Needs |\n|---|---|\n"
+    )
+    for check in CHECKS.values():
+        needs = ", ".join(flag.name or "" for flag in check.needs)
+        text += f"| {' '.join(check.promise.split())} | {needs} |\n"
+    return text
+
+
+def command_line_page() -> str:
+    """Return the reference of the command line."""
+    from holdfast.cli.reference import reference
+
+    return reference()
+
+
+def openapi_page() -> str:
+    """Return the OpenAPI document."""
+    from holdfast.api.openapi import reference
+
+    return reference()
+
+
+def table(model: type[BaseModel], only: set[str] | None = None) -> str:
+    """Return a table of a model's settings."""
+    text = "| Setting | Default | Meaning |\n|---|---|---|\n"
+    for name, field in model.model_fields.items():
+        if only is not None and name not in only:
+            continue
+        text += f"| `{name}` | {shown(field.get_default(call_default_factory=True))} | {field.description or ''} |\n"  # type: ignore[call-arg]
+    return text
+
+
+def shown(value: object) -> str:
+    """Return a default as people write it."""
+    if value is PydanticUndefined:
+        return "required"
+    if value is None or value == "" or isinstance(value, SecretStr):
+        return ""
+    if isinstance(value, frozenset | tuple | list):
+        return ", ".join(f"`{item}`" for item in value)
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def first_line(thing: type) -> str:
+    """Return the first line of a docstring."""
+    return (thing.__doc__ or "").strip().split("\n")[0]
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    REFERENCE.mkdir(exist_ok=True)
+    stale = []
+    for name, content in pages():
+        text = content if name.endswith(".json") else NOTE + content
+        path = REFERENCE / name
+        if path.is_file() and path.read_text("utf-8") == text:
+            continue
+        stale.append(name)
+        if "--check" not in sys.argv:
+            path.write_text(text, "utf-8")
+    if stale and "--check" in sys.argv:
+        sys.stderr.write(f"stale: {', '.join(stale)}; run scripts/docs and commit the result\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

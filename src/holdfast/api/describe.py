@@ -1,0 +1,193 @@
+"""What a request says about an object, and what an answer says about a version."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote, quote_from_bytes
+
+from holdfast.api.conditions import http_date
+from holdfast.api.exchange import Exchange, decode_once, parse_query, text_of
+from holdfast.core.errors import InvalidRequestError
+from holdfast.core.types import NO_DIGESTS, ChecksumType, Digests, Version
+from holdfast.engine.write import ObjectInput
+
+META: Final = b"x-holdfast-meta-"
+_CURL: Final = b"application/x-www-form-urlencoded"  # what curl says of any body it was not told about
+_INLINE: Final = frozenset(
+    [
+        "image/png",
+        "image/jpeg",
+        "image/gif",
+        "image/webp",
+        "image/avif",
+        "image/bmp",
+        "text/plain",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/wav",
+        "audio/webm",
+        "audio/mp4",
+        "audio/flac",
+        "audio/aac",
+        "video/mp4",
+        "video/webm",
+        "video/ogg",
+    ]
+)
+#: So that a browser never runs what a user stored.
+SAFE: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"sandbox; default-src 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"private, no-cache"),
+    (b"accept-ranges", b"bytes"),
+)
+_SIZES: Final = {"sha256": 32, "md5": 16, "crc64nvme": 8}
+_DIGEST: Final = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
+_VALUE: Final = " !#$&'()*+,-./:;<=>?@[]^_`{|}~\""  # everything printable but the percent sign
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9!#$&'()+,.;=@^_`{}~ -]*")
+
+
+# -- in ---------------------------------------------------------------------------------------------------------------
+def about_of(exchange: Exchange) -> ObjectInput:
+    """Return content type, metadata, tags and announced digests from the headers.
+
+    Names and values of metadata are percent-decoded once, so that any text can travel.
+
+    Raises:
+        InvalidRequestError: a header that is not UTF-8, holds control characters, or is not what it should be.
+    """
+    headers = exchange.headers
+    metadata = {}
+    for name, value in headers.items():
+        if name.startswith(META):
+            metadata[_travelled(name[len(META) :])] = _travelled(value)
+    tags = parse_query(headers.get(b"x-holdfast-tagging", b""))
+    return ObjectInput(content_type_of(exchange), metadata, tags, digests_of(exchange))
+
+
+def content_type_of(exchange: Exchange) -> str | None:
+    """Return the content type; None when it was not given, or is only what curl sends by itself."""
+    if exchange.headers.get(b"content-type") == _CURL:
+        return None
+    return exchange.header(b"content-type") or None
+
+
+def digests_of(exchange: Exchange) -> Digests:
+    """Return the digests that the client announced in any of the headers for that."""
+    headers = exchange.headers
+    found: dict[str, bytes] = {}
+    for header, name in _CHECKSUMS:
+        if header in headers:
+            _announce(found, name, text_of(headers[header], "a checksum"))
+    for header in (b"repr-digest", b"content-digest"):
+        if header in headers:
+            for name, value in _digest_list(text_of(headers[header], "a digest")):
+                _announce(found, name, value)
+    return Digests(**found) if found else NO_DIGESTS
+
+
+_CHECKSUMS: Final = (
+    (b"content-md5", "md5"),
+    (b"x-amz-checksum-sha256", "sha256"),
+    (b"x-amz-checksum-crc64nvme", "crc64nvme"),
+)
+
+
+def _digest_list(text: str) -> list[tuple[str, str]]:
+    """Return the members of an RFC 9530 dictionary that are known here; others may be ignored."""
+    found = []
+    for member in text.split(","):
+        match = _DIGEST.fullmatch(member)
+        if match is None:
+            raise InvalidRequestError("a digest looks like sha-256=:BASE64:")
+        if match[1] in ("sha-256", "md5"):
+            found.append((match[1].replace("-", ""), match[2]))
+    return found
+
+
+def _announce(found: dict[str, bytes], name: str, text: str) -> None:
+    try:
+        raw = b64decode(text, validate=True)
+    except (Base64Error, ValueError):
+        raw = b""
+    if len(raw) != _SIZES[name]:
+        raise InvalidRequestError(f"the announced {name} is not {_SIZES[name]} bytes in Base64")
+    if found.setdefault(name, raw) != raw:
+        raise InvalidRequestError(f"two different values are announced for {name}")
+
+
+def _travelled(raw: bytes) -> str:
+    text = decode_once(raw, "a metadata header")
+    return text_of(text.encode(), "a metadata header")
+
+
+# -- out --------------------------------------------------------------------------------------------------------------
+def version_headers(version: Version) -> list[tuple[bytes, bytes]]:
+    """Return what every answer about a version says, without length and type."""
+    headers = [
+        (b"etag", b'"%s"' % version.etag.encode()),
+        (b"last-modified", http_date(version.created)),
+        (b"x-holdfast-version-id", version.id.encode()),
+    ]
+    if version.digests.sha256 is not None and version.checksum_type is ChecksumType.FULL_OBJECT:
+        headers.append((b"repr-digest", b"sha-256=:%s:" % b64encode(version.digests.sha256)))
+    for name, value in version.metadata.items():
+        headers.append((META + quote(name, safe="").encode(), _header_value(value)))
+    if version.tags:
+        headers.append((b"x-holdfast-tagging", _pairs(version.tags)))
+    return headers
+
+
+def content_headers(version: Version, *, inline: bool) -> list[tuple[bytes, bytes]]:
+    """Return what an answer with the content says; `inline` is granted only to types that browsers show safely."""
+    kind = version.content_type
+    shown = inline and kind.partition(";")[0].strip().lower() in _INLINE
+    way = "inline" if shown else "attachment"
+    return [
+        (b"content-type", kind.encode("ascii", "replace")),
+        (b"content-disposition", disposition(way, version.ref.key)),
+        *version_headers(version),
+        *SAFE,
+    ]
+
+
+@lru_cache(4096)
+def disposition(way: str, key: str) -> bytes:
+    """Return Content-Disposition for the last part of `key`: plain where that says it all, else also RFC 8187."""
+    name = re.split(r"[/\\]", key)[-1].strip() or "download"
+    if len(name) <= 200 and _PLAIN_NAME.fullmatch(name):
+        return f'{way}; filename="{name}"'.encode()
+    fallback = "".join(char if _PLAIN_NAME.fullmatch(char) else "_" for char in name)[:200]
+    encoded = quote(name.encode()[:600].decode("utf-8", "ignore"), safe="!#$&+-.^_`|~")
+    return f"{way}; filename=\"{fallback}\"; filename*=UTF-8''{encoded}".encode()
+
+
+def iso(micros: int) -> str:
+    """Return a time as JSON bodies show it: UTC, whole seconds."""
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _header_value(text: str) -> bytes:
+    if text.isascii() and "%" not in text and text == text.strip():
+        return text.encode()
+    inner = quote(text, safe=_VALUE)
+    stripped = inner.strip()
+    if stripped != inner:  # spaces at the ends would be lost
+        lead = len(inner) - len(inner.lstrip())
+        inner = "%20" * lead + stripped + "%20" * (len(inner) - lead - len(stripped))
+    return inner.encode()
+
+
+def _pairs(pairs: Mapping[str, str]) -> bytes:
+    return "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in pairs.items()).encode()
+
+
+def _quoted(text: str) -> str:
+    return quote_from_bytes(text.encode(), safe="")

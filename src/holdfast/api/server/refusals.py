@@ -1,0 +1,53 @@
+"""Answers that the protocol gives by itself, to what never becomes a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a connection or message is turned away: an HTTP status, a code for programs, words for people."""
+
+    status: int
+    code: str
+    detail: str
+    retry_after: int | None = None
+
+    def encode(self, request_id: str) -> bytes:
+        """Return the whole answer, which closes the connection."""
+        title = HTTPStatus(self.status).phrase
+        problem = {
+            "type": f"urn:holdfast:error:{self.code}",
+            "title": title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+            "success": False,
+            "error": self.detail,
+        }
+        body = msgspec.json.encode(problem)
+        again = "" if self.retry_after is None else f"retry-after: {self.retry_after}\r\n"
+        head = (
+            f"HTTP/1.1 {self.status} {title}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nx-holdfast-error-code: {self.code}\r\n"
+            f"{again}connection: close\r\n\r\n"
+        )
+        return head.encode("ascii") + body
+
+
+MALFORMED = Refusal(400, "invalid_request", "this is not a well-formed HTTP/1.1 request")
+NO_HOST = Refusal(400, "invalid_request", "a request names its Host exactly once")
+CODING = Refusal(400, "invalid_request", "chunked is the only transfer coding here, and needs HTTP/1.1")
+PIPELINED = Refusal(400, "invalid_request", "too many requests sent ahead on one connection")
+EXPECTATION = Refusal(417, "invalid_request", "100-continue is the only expectation that is met here")
+TARGET = Refusal(414, "invalid_request", "the request target is longer than 16 KiB")
+HEADERS = Refusal(431, "invalid_request", "the headers are larger than 64 KiB or more than 256")
+SLOW_HEADERS = Refusal(408, "deadline", "the headers took too long to arrive")
+SLOW_BODY = Refusal(408, "deadline", "the body arrives more slowly than this server waits for")
+FULL = Refusal(503, "unavailable", "this server has as many connections as it takes; try again", 1)
+CROWDED = Refusal(503, "unavailable", "your address has as many connections as one may have; try again", 1)

@@ -1,0 +1,84 @@
+"""Several server processes on one port."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import socket
+import time
+from collections.abc import Callable
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import Any, Final
+
+_LOOK: Final = 0.2  #: seconds between looks at the workers
+_SHORT: Final = 5.0  #: a worker that lived shorter than this failed at its start
+_FAILURES: Final = 3  #: such failures in a row after which all give up
+_GRACE: Final = 70.0  #: seconds for a stop; a little more than the workers' own
+
+Entry = Callable[[socket.socket, Any], None]
+
+
+def supervise(entry: Entry, argument: Any, *, count: int, listener: socket.socket) -> int:
+    """Keep `count` processes running `entry(listener, argument)` until SIGINT or SIGTERM; return an exit status.
+
+    `entry` is a module's function and `argument` can be pickled: workers are spawned, never forked, and share
+    nothing but the listening socket. A worker that dies is replaced; when workers keep dying as soon as they start,
+    all are stopped and the status is 1.
+    """
+    return _Supervisor(entry, argument, listener).run(count)
+
+
+class _Supervisor:
+    def __init__(self, entry: Entry, argument: Any, listener: socket.socket) -> None:
+        self._entry = entry
+        self._argument = argument
+        self._listener = listener
+        self._context = multiprocessing.get_context("spawn")
+        self._stopping = False
+        self._failures = 0
+
+    def run(self, count: int) -> int:
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        workers = [self._start() for _ in range(count)]
+        try:
+            while not self._stopping:
+                time.sleep(_LOOK)
+                workers = [self._kept(worker) for worker in workers]
+        finally:
+            self._end([process for process, _ in workers])
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return 1 if self._failures >= _FAILURES else 0
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _start(self) -> tuple[SpawnProcess, float]:
+        process = self._context.Process(target=self._entry, args=(self._listener, self._argument))
+        process.start()
+        return process, time.monotonic()
+
+    def _kept(self, worker: tuple[SpawnProcess, float]) -> tuple[SpawnProcess, float]:
+        """Return the worker, or its successor when it has died."""
+        process, started = worker
+        if process.is_alive() or self._stopping:
+            return worker
+        short = time.monotonic() - started < _SHORT
+        self._failures = self._failures + 1 if short else 0
+        if self._failures >= _FAILURES:
+            self._stopping = True
+            return worker
+        return self._start()
+
+    @staticmethod
+    def _end(processes: list[SpawnProcess]) -> None:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+        until = time.monotonic() + _GRACE
+        for process in processes:
+            process.join(max(0.0, until - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()

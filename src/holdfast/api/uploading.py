@@ -1,0 +1,139 @@
+"""Uploads by form: one or many files, each stored while it arrives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from holdfast.api.body import body_of
+from holdfast.api.conditions import conditions_of
+from holdfast.api.describe import about_of, version_headers
+from holdfast.api.exchange import Exchange, parse_query
+from holdfast.api.forms import FormPart, is_form, parts_of
+from holdfast.api.models import Stored, StoredFiles, decode, encode, stored
+from holdfast.core.body import Body
+from holdfast.core.errors import InvalidRequestError
+from holdfast.core.types import EMPTY, NO_DIGESTS, Digests, Version
+from holdfast.engine.write import ObjectInput
+
+_FILES: Final = ("file", "files", "file[]", "files[]")
+_ORDER: Final = "send the fields (bucket, key) before the file, or name them in the query: ?bucket=…&key=…"
+
+
+@dataclass(slots=True)
+class _Fields:
+    """What the fields said so far. `key` serves one file; one that ends with `/` goes before every file's name."""
+
+    bucket: str = ""
+    key: str = ""
+    content_type: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    digests: Digests = NO_DIGESTS
+
+    async def take(self, part: FormPart) -> None:
+        """Take one field; unknown ones are skipped."""
+        text = await part.text()
+        if part.name == "bucket":
+            self.bucket = text
+        elif part.name == "key":
+            self.key = text
+        elif part.name == "content_type":
+            self.content_type = text or None
+        elif part.name == "metadata":
+            self.metadata = decode(dict[str, str], text.encode()) if text else {}
+        elif part.name == "tags":
+            self.tags = parse_query(text.encode())
+        elif part.name == "sha256":
+            self.digests = Digests(sha256=_hex(text))
+
+
+async def upload(exchange: Exchange) -> None:
+    """Store every file of a form; answers 201 with the one file, or with the list of all.
+
+    The first file that fails ends the request; the error's `files` says which were stored before it.
+    """
+    fields = _Fields(exchange.query.get("bucket", ""), exchange.query.get("key", ""))
+    made: list[Version] = []
+    async for part in parts_of(exchange):
+        if part.filename is None and part.name not in _FILES:
+            await fields.take(part)
+            continue
+        made.append(await _store(exchange, fields, part, first=not made))
+        exchange.more = {"files": [msgspec.to_builtins(stored(version)) for version in made]}
+    if not made:
+        raise InvalidRequestError("the form holds no file; send it as a part called 'file' with a filename")
+    if len(made) == 1:
+        await exchange.answer_json(201, encode(stored(made[0])), version_headers(made[0]))
+        return
+    said = f"{len(made)} files uploaded successfully"
+    files: list[Stored] = [stored(version) for version in made]
+    await exchange.answer_json(201, encode(StoredFiles(True, said, fields.bucket, files)))
+
+
+async def upload_stream(exchange: Exchange) -> None:
+    """Store one file of unknown length: a form, or the raw body with bucket and key in the query; answers 201."""
+    if is_form(exchange):
+        await upload(exchange)
+        return
+    bucket, key = exchange.query.get("bucket", ""), exchange.query.get("key", "")
+    if not bucket or not key:
+        raise InvalidRequestError("a raw body needs ?bucket=…&key=…; or send multipart/form-data")
+    version = await exchange.session.put(
+        bucket,
+        key,
+        await body_of(exchange),
+        about_of(exchange),
+        conditions=conditions_of(exchange),
+        idempotency_key=exchange.header(b"idempotency-key"),
+    )
+    await exchange.answer_json(201, encode(stored(version)), version_headers(version))
+
+
+async def _store(exchange: Exchange, fields: _Fields, part: FormPart, *, first: bool) -> Version:
+    key = _key(fields, part, first=first)
+    if not fields.bucket or not key:
+        raise InvalidRequestError(_ORDER)
+    kind = fields.content_type or _kind(part)
+    about = ObjectInput(kind, fields.metadata or EMPTY, fields.tags or EMPTY, fields.digests)
+    fields.digests = NO_DIGESTS
+    idempotency_key = exchange.header(b"idempotency-key")
+    return await exchange.session.put(
+        fields.bucket,
+        key,
+        Body.of_stream(part.chunks),
+        about,
+        conditions=conditions_of(exchange),
+        idempotency_key=None if idempotency_key is None else f"{idempotency_key[:200]}/{key}"[:255],
+    )
+
+
+def _key(fields: _Fields, part: FormPart, *, first: bool) -> str:
+    """Return the key of a file: the field's, the field's as a prefix, or the file's own name."""
+    name = re.split(r"[/\\]", part.filename or "")[-1]
+    if fields.key.endswith("/"):
+        return fields.key + name if name else ""
+    if fields.key:
+        key, fields.key = fields.key, ""
+        return key
+    if not first and not name:
+        raise InvalidRequestError("a further file needs a key of its own before it, or a filename")
+    return name
+
+
+def _kind(part: FormPart) -> str | None:
+    """Return the part's own type, unless it is only what clients say when they do not know."""
+    return None if part.content_type in (None, "", "application/octet-stream") else part.content_type
+
+
+def _hex(text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text.strip())
+    except ValueError:
+        raw = b""
+    if len(raw) != 32:
+        raise InvalidRequestError("sha256 is 64 hexadecimal digits")
+    return raw

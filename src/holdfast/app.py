@@ -1,0 +1,197 @@
+"""The composition root: settings → stores → catalog → engine → doors. Read it to see the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from holdfast.backends import registry
+from holdfast.catalog import open_catalog
+from holdfast.config import Settings, StoreSettings
+from holdfast.core.backend import Store
+from holdfast.core.clock import Environment
+from holdfast.core.errors import AlreadyExistsError, ConfigError
+from holdfast.core.failpoints import arm_from_environment
+from holdfast.core.types import Principal
+from holdfast.engine.engine import Engine
+from holdfast.engine.keys import Authenticator, create_key
+from holdfast.engine.settings import EngineSettings
+from holdfast.jobs.sweep import keep_sweeping
+from holdfast.layers import stack
+from holdfast.policy.placement import Placement
+
+Say = Callable[[str], None]
+
+
+def _say(text: str) -> None:
+    """Tell the operator, not the log."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _hush(text: str) -> None:
+    """Say nothing: another process has said it."""
+
+
+def open_store(name: str, settings: StoreSettings, environment: Environment) -> Store:
+    """Return the store that `[stores.NAME]` describes: its driver inside its layers."""
+    driver_settings = registry.parse(settings.driver, settings.driver_settings)
+    driver = registry.open_backend(name, settings.driver, driver_settings, environment=environment)
+    layers = stack.StackSettings(max_in_flight=settings.max_in_flight, attempts=settings.attempts)
+    backend = stack.build(driver, layers, environment=environment)
+    return Store(name, backend, layout=settings.layout, state=settings.state, labels=settings.labels)
+
+
+async def open_engine(settings: Settings, *, environment: Environment | None = None) -> Engine:
+    """Return an engine over the configured stores and catalog; close it with `await engine.close()`.
+
+    The first start makes the data directory, the schema and the tenant.
+
+    Raises:
+        ConfigError: a setting is wrong. UnavailableError: the catalog cannot be reached.
+    """
+    environment = environment or Environment()
+    _make_data_directory(settings)
+    catalog = await open_catalog(settings.catalog_url, environment=environment, upgrade=settings.auto_upgrade)
+    async with contextlib.AsyncExitStack() as undo:
+        undo.push_async_callback(catalog.close)
+        stores: dict[str, Store] = {}
+        for name, store_settings in settings.all_stores.items():
+            stores[name] = open_store(name, store_settings, environment)
+            undo.push_async_callback(stores[name].backend.close)
+        engine = Engine(
+            catalog,
+            stores,
+            Placement(settings.placement_stores, settings.placement.acknowledge),
+            environment=environment,
+            settings=_engine_settings(settings),
+        )
+        with contextlib.suppress(AlreadyExistsError):
+            await catalog.create_tenant(settings.tenant)
+        undo.pop_all()
+        return engine
+    raise AssertionError  # unreachable: the stack does not swallow
+
+
+def local_principal(settings: Settings) -> Principal:
+    """Return who uses the engine without a server: whoever may read its files may do everything."""
+    return Principal(id="local", tenant=settings.tenant, role="admin", name="embedded")
+
+
+async def first_token(engine: Engine, settings: Settings) -> str | None:
+    """Make the first admin token and return it, or None when the catalog already has a key."""
+    if await engine.catalog.api_keys():
+        return None
+    return await create_key(
+        engine.catalog, engine.context.environment, tenant=settings.tenant, name="first admin", role="admin"
+    )
+
+
+def serve(settings: Settings, *, say: Say | None = None) -> int:
+    """Run the service until it is told to stop (SIGINT, SIGTERM); return the exit status."""
+    from holdfast.api.server import listen, supervise, url_of
+
+    say = say or _say
+    arm_from_environment()
+    _check_exposure(settings)
+    listener = listen(settings.host, settings.port)
+    if settings.workers == 1:
+        _work(listener, settings, say)
+        return 0
+    asyncio.run(_prepare(settings, say))
+    say(f"Holdfast listens on {url_of(listener)} with {settings.workers} processes")
+    return supervise(_work, settings, count=settings.workers, listener=listener)
+
+
+def _work(listener: socket.socket, settings: Settings, say: Say | None = None) -> None:
+    """Serve on `listener` in this process."""
+    import uvloop
+
+    from holdfast.api.logs import configure
+
+    configure(settings.log_level)
+    uvloop.run(_serve(listener, settings, say or _hush))
+
+
+async def _serve(listener: socket.socket, settings: Settings, say: Say) -> None:
+    from holdfast.api import server
+
+    async with running(settings, say) as door:
+        await server.serve(door, settings, say=say, listener=listener)
+
+
+async def _prepare(settings: Settings, say: Say) -> None:
+    """Do once what workers must not do each: schema, tenant, first token."""
+    engine = await open_engine(settings)
+    try:
+        await _announce_token(engine, settings, say)
+    finally:
+        await engine.close()
+
+
+async def _announce_token(engine: Engine, settings: Settings, say: Say) -> None:
+    if not settings.dev and (token := await first_token(engine, settings)) is not None:
+        say(f"First start. The admin token, shown only this once:\n\n    {token}\n")
+
+
+@asynccontextmanager
+async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
+    """Give the ASGI application over an open engine, with the background work beside it."""
+    from holdfast.api import create_app
+
+    engine = await open_engine(settings)
+    sweeper = asyncio.ensure_future(keep_sweeping(engine, settings.sweep_interval))
+    try:
+        if settings.dev:
+            principal = Principal(id="dev", tenant=settings.tenant, role="admin", name="dev")
+
+            async def authenticate(token: str) -> Principal:
+                return principal
+        else:
+            authenticate = Authenticator(engine.catalog, engine.context.environment.clock)
+            await _announce_token(engine, settings, say)
+        yield create_app(engine, authenticate=authenticate, settings=settings)
+    finally:
+        sweeper.cancel()
+        await asyncio.gather(sweeper, return_exceptions=True)
+        await engine.close()
+        await asyncio.sleep(0.05)  # lets the threads of the S3 client come to rest before the loop goes
+
+
+def _engine_settings(settings: Settings) -> EngineSettings:
+    return EngineSettings(
+        max_object_size=settings.limits.max_object_size,
+        md5_limit=settings.md5_limit,
+        lease=settings.lease,
+        grace=settings.grace,
+        upload_lifetime=settings.upload_lifetime,
+        idempotency_lifetime=settings.idempotency_lifetime,
+    )
+
+
+def _make_data_directory(settings: Settings) -> None:
+    if settings.catalog and settings.stores:
+        return
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the data directory {settings.data}: {error.strerror}") from error
+    if not os.access(settings.data, os.R_OK | os.W_OK | os.X_OK):
+        raise ConfigError(f"the data directory {settings.data} is not readable and writable for this user")
+
+
+def _check_exposure(settings: Settings) -> None:
+    if not settings.dev:
+        return
+    try:
+        loopback = ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        loopback = settings.host == "localhost"
+    if not loopback:
+        raise ConfigError(f"--dev needs no token and so listens on loopback only, not on {settings.host}")

@@ -1,0 +1,316 @@
+"""The local backend: the verbs, on the loop; what blocks is handed to `writing`, `reading` and `walking` in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+from holdfast.backends.local.errors import Translated
+from holdfast.backends.local.folders import Folders
+from holdfast.backends.local.kernel import READ, Kernel, has_openat2
+from holdfast.backends.local.paths import path_of
+from holdfast.backends.local.reading import OpenFile
+from holdfast.backends.local.root import open_root, probe
+from holdfast.backends.local.settings import LocalSettings
+from holdfast.backends.local.threads import Threads
+from holdfast.backends.local.walking import Walker, info_of
+from holdfast.backends.local.writing import ATTRIBUTE, Draft, Writer
+from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.body import Body, FileSlice, Reader
+from holdfast.core.clock import Environment
+from holdfast.core.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+from holdfast.core.names import check_blob_name
+from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Span
+
+_NO_LINK = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS}
+_MAX_KEY = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much room the disk has, in bytes; `free` is what this process may still use."""
+
+    total: int
+    free: int
+
+
+def open_local(name: str, settings: LocalSettings, *, environment: Environment) -> LocalBackend:
+    """Return the store `name` in the folder `settings.path`; what dead writers left there is removed meanwhile.
+
+    Raises:
+        ConfigError: the folder is not there (and `create` is off), is no folder, or may not be entered.
+    """
+    backend = LocalBackend(name, settings, environment=environment)
+    backend.tidy_if_due()
+    return backend
+
+
+class LocalBackend:
+    """A `Backend` over a folder; see the package docstring for what it promises."""
+
+    limits = Limits()
+
+    def __init__(
+        self, name: str, settings: LocalSettings, *, environment: Environment, kernel: Kernel | None = None
+    ) -> None:
+        self.store = name
+        self._environment = environment
+        self._root = open_root(name, settings)
+        self._kernel = kernel or Kernel(modern=has_openat2(self._root))
+        abilities = probe(self._root, self._kernel)
+        self.capabilities = Capability.RANGE | Capability.FILE
+        if abilities.links:
+            self.capabilities |= Capability.IF_ABSENT | Capability.COPY
+        if abilities.attributes:
+            self.capabilities |= Capability.METADATA
+        self._folders = Folders(self._root, self._kernel, fsync=settings.fsync)
+        self._writer = Writer(self._folders, self._kernel, fsync=settings.fsync, unnamed=abilities.unnamed)
+        self._walker = Walker(self._root, self._folders, self._kernel)
+        self._threads = Threads(name, settings.threads)
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        """Store `body`; see `Backend.put`. Up to 1 MiB it costs one thread hop."""
+        check_blob_name(name)
+        if if_absent:
+            self._need(Capability.IF_ABSENT, "put", name)
+        with Translated("put", self.store, name):
+            draft = Draft(name, if_absent, self._metadata(options.metadata))
+            try:
+                facts = await self._write(draft, body)
+            except (
+                FileNotFoundError
+            ) as error:  # a folder is missing, which no put may answer with "no such blob"
+                raise UnavailableError("the store's folder is gone") from error
+        info = info_of(name, facts)
+        return replace(info, metadata=dict(draft.metadata)) if draft.metadata else info
+
+    def get(self, name: str, *, range: ByteRange | None = None) -> _Opening:
+        """Open `name`; see `Backend.get`. What is read is one whole blob, whatever becomes of the name meanwhile."""
+        return _Opening(self, name, range)
+
+    async def head(self, name: str) -> BlobInfo:
+        """Return what is known of `name`; see `Backend.head`."""
+        file, info = await self.open(name, "head")
+        file.close()
+        return info
+
+    async def delete(self, name: str) -> None:
+        """Remove `name`, durably; see `Backend.delete`."""
+        check_blob_name(name)
+        with Translated("delete", self.store, name):
+            await self._threads.run(self._writer.remove, name)
+
+    async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        """Yield in byte order; see `Backend.list`. Metadata is left out."""
+        walk = self._walker.walk(prefix, after, self._now())
+        while True:
+            with Translated("list", self.store, prefix):
+                batch = await self._threads.run(next, walk, None)
+            if batch is None:
+                return
+            for info in batch:
+                yield info
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        """Give the file of `source` the second name `target`: no bytes move; see `Backend.copy`."""
+        check_blob_name(source)
+        check_blob_name(target)
+        self._need(Capability.COPY, "copy", source)
+        if source != target:
+            draft = Draft(target, False, EMPTY)
+            with Translated("copy", self.store, source):
+                try:
+                    await self._threads.run(self._writer.copy, source, draft)
+                except OSError as error:
+                    if error.errno not in _NO_LINK:
+                        raise
+                    return await self._copy_bytes(source, target)
+        return await self.head(target)
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """Raise `UnsupportedError`: a folder has no URLs."""
+        raise UnsupportedError("a local store has no URLs", operation="presign", store=self.store, name=name)
+
+    async def room(self) -> Room:
+        """Return how much room the disk has."""
+        self._threads.check()
+        with Translated("room", self.store, ""):
+            facts = os.fstatvfs(self._root)
+        return Room(facts.f_blocks * facts.f_frsize, facts.f_bavail * facts.f_frsize)
+
+    async def tidy(self) -> int:
+        """Remove temporary files that dead writers left more than an hour ago; return how many."""
+        with Translated("tidy", self.store, ""):
+            return await self._threads.run(self._walker.tidy, self._now())
+
+    def tidy_if_due(self) -> None:
+        """Start `tidy` in a thread, unless it was done (by any process) within the hour; `close` ends it."""
+        if self._walker.due(self._now()):
+            self._threads.pool.submit(self._walker.tidy, self._now())
+
+    async def close(self) -> None:
+        """Let go of threads and folders; safe to call again."""
+        if self._threads.closed:
+            return
+        self._walker.stop = True
+        await self._threads.close()
+        self._folders.close()
+        os.close(self._root)
+
+    async def open(self, name: str, operation: str) -> tuple[OpenFile, BlobInfo]:
+        """Return the blob's file, to be closed by the caller, and what is known of it."""
+        path = path_of(check_blob_name(name))
+        self._threads.check()
+        where = Translated(operation, self.store, name)
+        with where:
+            fd = await self._open(path)
+            try:
+                info = self._info(name, fd)
+            except BaseException:
+                os.close(fd)
+                raise
+        return OpenFile(fd, self._threads.pool, where.meaning), info
+
+    async def _open(self, path: str) -> int:
+        try:
+            fd = self._kernel.open_cached(self._root, path, READ)
+            if fd is None:
+                fd = await self._threads.run(
+                    self._kernel.open_beneath, self._root, path, READ, unwanted=os.close
+                )
+        except (FileNotFoundError, NotADirectoryError):
+            if os.fstat(self._root).st_nlink == 0:
+                raise UnavailableError("the store's folder is gone") from None
+            raise NotFoundError("there is no such blob") from None
+        return fd
+
+    def _info(self, name: str, fd: int) -> BlobInfo:
+        facts = os.fstat(fd)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ConflictError("something that is not a file stands where a blob should be")
+        info = info_of(name, facts)
+        if Capability.METADATA not in self.capabilities:
+            return info
+        found = {
+            key.removeprefix(ATTRIBUTE): os.getxattr(fd, key).decode()
+            for key in os.listxattr(fd)
+            if key.startswith(ATTRIBUTE)
+        }
+        return replace(info, metadata=found) if found else info
+
+    async def _write(self, draft: Draft, body: Body) -> os.stat_result:
+        async with aclosing(_generator(body.gathered())) as flow:
+            try:
+                first = await anext(flow, b"")
+                second = await anext(flow, None) if first else None
+                if second is None:
+                    return await self._threads.run(
+                        self._writer.whole, draft, first, when_cancelled=draft.cancel
+                    )
+                await self._threads.run(self._writer.begin, draft, body.size)
+                await self._stream(draft, first, second, flow)
+                return await self._threads.run(self._writer.finish, draft, when_cancelled=draft.cancel)
+            except BaseException:
+                draft.cancel()
+                if draft.published and not self._threads.closed:
+                    await self._threads.surely(self._writer.withdraw, draft)
+                raise
+            finally:
+                if draft.fd >= 0 or draft.folder >= 0:
+                    await self._threads.surely(self._writer.end, draft)
+
+    async def _stream(self, draft: Draft, first: bytes, second: bytes, flow: AsyncIterator[bytes]) -> None:
+        """Write all chunks, each while the next one is awaited."""
+        await self._threads.run(self._writer.write, draft, first)
+        writing = asyncio.ensure_future(self._threads.run(self._writer.write, draft, second))
+        try:
+            async for chunk in flow:
+                await writing
+                writing = asyncio.ensure_future(self._threads.run(self._writer.write, draft, chunk))
+        finally:
+            await writing
+
+    async def _copy_bytes(self, source: str, target: str) -> BlobInfo:
+        async with self.get(source) as reader:
+            body = Body.of_stream(reader.chunks, size=reader.span.length)
+            return await self.put(target, body, options=PutOptions(metadata=reader.info.metadata))
+
+    def _metadata(self, metadata: Mapping[str, str]) -> Mapping[str, str]:
+        if not metadata or Capability.METADATA not in self.capabilities:
+            return EMPTY
+        size = 0
+        for key, value in metadata.items():
+            size += len(key.encode()) + len(value.encode())
+            if not 0 < len(key.encode()) <= _MAX_KEY or "\0" in key:
+                raise InvalidRequestError(f"a metadata key has 1 to {_MAX_KEY} bytes without NUL")
+        if size > self.limits.max_metadata_bytes:
+            raise InvalidRequestError(
+                f"metadata of {size} bytes; at most {self.limits.max_metadata_bytes} fit"
+            )
+        return metadata
+
+    def _need(self, capability: Capability, operation: str, name: str) -> None:
+        if capability not in self.capabilities:
+            raise UnsupportedError(
+                "the file system of this store has no hard links",
+                operation=operation,
+                store=self.store,
+                name=name,
+            )
+
+    def _now(self) -> float:
+        return self._environment.clock.now() / 1e6
+
+
+class _Opening:
+    """What `get` returns: opens on entering, closes on leaving."""
+
+    __slots__ = ("_backend", "_file", "_name", "_wish")
+
+    def __init__(self, backend: LocalBackend, name: str, wish: ByteRange | None) -> None:
+        self._backend, self._name, self._wish = backend, name, wish
+        self._file: OpenFile | None = None
+
+    async def __aenter__(self) -> Reader:
+        self._file, info = await self._backend.open(self._name, "get")
+        try:
+            with Translated("get", self._backend.store, self._name):
+                span = Span(0, info.size) if self._wish is None else self._wish.resolve(info.size)
+        except BaseException:
+            self._file.close()
+            raise
+        slice_ = FileSlice(self._file.fd, span.offset, span.length)
+        return Reader(info, span, self._file.chunks(span.offset, span.end), slice_)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+async def _generator(body: Body) -> AsyncGenerator[bytes, None]:
+    async for chunk in body.chunks():
+        yield chunk

@@ -1,0 +1,72 @@
+"""S3 and its family (AWS, MinIO, R2, Garage, SeaweedFS, Ceph, rclone…) as a backend.
+
+Comes in: `S3Settings`, and, for keys that change, a `CredentialSource`. Goes out: a `Backend` from `open_s3`.
+
+Promises, beyond those of the protocol: memory stays near `part_size * upload_concurrency` per upload whatever the body;
+an upload that fails or is cancelled gives its parts back; a short or damaged answer is an error; no secret is in a
+message, a repr or a log. Bytes travel through the object-store library; listings, copies, conditional multipart
+uploads and presigned URLs are requests of our own, signed here.
+"""
+
+from __future__ import annotations
+
+from holdfast.backends.object_store.backend import ObjectStoreBackend
+from holdfast.backends.object_store.control import ControlClient
+from holdfast.backends.object_store.credentials import (
+    Credentials,
+    CredentialSource,
+    EnvironmentCredentials,
+    RefreshingCredentials,
+    StaticCredentials,
+)
+from holdfast.backends.object_store.driver import Driver
+from holdfast.backends.object_store.settings import S3Settings
+from holdfast.core.clock import Environment
+from holdfast.core.errors import ConfigError
+
+__all__ = [
+    "CredentialSource",
+    "Credentials",
+    "EnvironmentCredentials",
+    "ObjectStoreBackend",
+    "RefreshingCredentials",
+    "S3Settings",
+    "StaticCredentials",
+    "open_s3",
+]
+
+
+def open_s3(
+    name: str, settings: S3Settings, *, environment: Environment, source: CredentialSource | None = None
+) -> ObjectStoreBackend:
+    """Return the store `name` at the server of `settings`; nothing is sent yet.
+
+    `source` gives the keys when `settings.credentials` is "refreshing".
+
+    Raises:
+        ConfigError: a file that cannot be read, a value that the client library refuses, a missing `source`.
+    """
+    keys = source or _source(name, settings)
+    try:
+        driver = Driver(settings, keys)
+    except OSError as error:
+        raise ConfigError(
+            f"ca_file cannot be read: {error.strerror}", operation="open", store=name
+        ) from error
+    except Exception as error:
+        raise ConfigError(
+            "the S3 settings are not accepted by the client library", operation="open", store=name
+        ) from error
+    client = ControlClient(name, settings, keys, environment)
+    return ObjectStoreBackend(name, settings, driver=driver, client=client, environment=environment)
+
+
+def _source(name: str, settings: S3Settings) -> CredentialSource:
+    if settings.credentials == "environment":
+        return EnvironmentCredentials()
+    if settings.credentials == "refreshing":
+        raise ConfigError(
+            "credentials = 'refreshing' needs a credential source", operation="open", store=name
+        )
+    token = settings.session_token.get_secret_value() or None
+    return StaticCredentials(Credentials(settings.access_key, settings.secret_key.get_secret_value(), token))

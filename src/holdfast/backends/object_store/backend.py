@@ -1,0 +1,294 @@
+"""S3 and its family as a `Backend`: bytes through the object-store library, the rest through our own requests."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from hashlib import md5
+from typing import Final
+
+from holdfast.backends.object_store import copying, deleting, encryption, listing, metadata, multipart, upload
+from holdfast.backends.object_store.control import ControlClient
+from holdfast.backends.object_store.driver import Driver
+from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.keys import Names
+from holdfast.backends.object_store.ranges import Ranges
+from holdfast.backends.object_store.reading import Opening
+from holdfast.backends.object_store.settings import S3Settings
+from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.body import Body
+from holdfast.core.clock import Environment
+from holdfast.core.errors import (
+    CorruptedError,
+    HoldfastError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedError,
+)
+from holdfast.core.types import BlobInfo, ByteRange
+
+_MAX_SIGNED_SECONDS: Final = 604_800
+_VERIFIED = 64 << 10  #: an MD5 of bodies up to this size costs next to nothing
+_METADATA_BYTES = (
+    1024  #: S3 takes 2 KiB, but some servers count header names, and what is not ASCII grows by a third
+)
+_REST_SECONDS = 0.05  #: the library's runtime may crash an interpreter that ends right after an awaited call
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class ObjectStoreBackend:
+    """One bucket, or one folder of it. Make it with `open_s3`."""
+
+    def __init__(
+        self,
+        store: str,
+        settings: S3Settings,
+        *,
+        driver: Driver,
+        client: ControlClient,
+        environment: Environment,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._driver = driver
+        self._client = client
+        self._environment = environment
+        self._ranges = Ranges(client)
+        self._names = Names(settings.prefix, terminated=settings.folders)
+        self._bucket_seen = False
+        self._capabilities = Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.PRESIGN
+        if settings.conditional_writes:
+            self._capabilities |= Capability.IF_ABSENT
+        self._limits = Limits(
+            max_blob_size=settings.max_object_size,
+            max_name_bytes=self._names.max_bytes,
+            max_metadata_bytes=_METADATA_BYTES,
+        )
+
+    @property
+    def store(self) -> str:
+        return self._store
+
+    @property
+    def capabilities(self) -> Capability:
+        return self._capabilities
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        """Store `body`: in one request up to `part_size`, above in parts that are given back when it fails.
+
+        A large body with `if_absent` goes through our own requests, since only they can complete conditionally.
+        After a failure that left the outcome open, a repeated `if_absent` may meet its own first try.
+        """
+        where = Where("put", self._store, name, if_absent)
+        if if_absent and not self._settings.conditional_writes:
+            raise UnsupportedError(
+                "the store cannot put only if absent", operation="put", store=self._store, name=name
+            )
+        if body.size is not None and body.size > self._settings.max_object_size:
+            raise upload.too_large(self._settings.max_object_size)
+        data, body = await upload.gather(body, self._settings.part_size)
+        if data is not None:
+            size, etag = len(data), await self._put_bytes(where, data, options)
+        else:
+            size, etag = await self._put_parts(where, body, options)
+        self._bucket_seen = True
+        return BlobInfo(name, size, self._environment.clock.now(), etag, dict(options.metadata))
+
+    def get(self, name: str, *, range: ByteRange | None = None) -> Opening:
+        return Opening(self._driver, self._ranges, Where("get", self._store, name), self._key(name), range)
+
+    async def head(self, name: str) -> BlobInfo:
+        return await self._head(Where("head", self._store, name))
+
+    async def delete(self, name: str) -> None:
+        await self._remove(Where("delete", self._store, name))
+
+    async def delete_many(self, names: Sequence[str]) -> None:
+        """Remove all of `names` in requests of 1,000; raises the first failure after having tried the rest."""
+        await deleting.delete_many(
+            self._client, Where("delete", self._store), [self._key(name) for name in names]
+        )
+
+    async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        where = Where("list", self._store, prefix)
+        if not self._names.possible(prefix):
+            return
+        start = self._settings.prefix
+        pages = listing.objects(self._client, where, start + prefix, after=start + after if after else "")
+        if not self._settings.sorted_listing:
+            every = [info async for page in pages for info in page]
+            pages = _one_page(sorted(every, key=lambda info: info.name.encode()))
+        last = ""
+        async for page in pages:
+            for info in page:
+                if info.name < last:
+                    raise UnsupportedError(
+                        "the store does not list in byte order; set sorted_listing = false",
+                        operation="list",
+                        store=self._store,
+                    )
+                last = info.name
+                name = self._names.name(info.name)
+                if name > after:
+                    yield BlobInfo(name, info.size, info.modified, info.etag)
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        where = Where("copy", self._store, source)
+        info = await self._head(where)
+        await copying.copy(self._client, where, self._key(source), self._key(target), info)
+        return await self._head(Where("copy", self._store, target))
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """Return a URL on the public endpoint. A GET answers with the given type and disposition, a PUT must send the type."""
+        seconds = int(expires_in)
+        if method not in ("GET", "PUT") or not 1 <= seconds <= _MAX_SIGNED_SECONDS:
+            raise InvalidRequestError(
+                "sign GET or PUT, for 1 to 604,800 seconds", operation="presign", store=self._store, name=name
+            )
+        query: list[tuple[str, str]] = []
+        headers = encryption.key_headers(self._settings)
+        if method == "GET":
+            wanted = {
+                "response-content-type": content_type,
+                "response-content-disposition": content_disposition,
+            }
+            query = [(key, value) for key, value in wanted.items() if value]
+        else:
+            headers = encryption.write_headers(self._settings)
+            if content_type:
+                headers["content-type"] = content_type
+            if content_disposition:
+                headers["content-disposition"] = content_disposition
+        url, ends = await self._client.presign(
+            method, self._key(name), query=query, headers=headers, expires_in=seconds
+        )
+        return SignedUrl(url, method, ends, headers)
+
+    async def abort_stale_uploads(self, older_than: int) -> int:
+        """Abort multipart uploads of this store that began more than `older_than` seconds ago; return how many.
+
+        A killed process leaves such uploads behind, invisible and paid for. (MinIO does not show them without
+        their full key; it removes them itself after a day.)
+        """
+        where = Where("abort", self._store)
+        limit = self._environment.clock.now() - older_than * 1_000_000
+        stale = [
+            found
+            async for found in listing.uploads(self._client, where, self._settings.prefix)
+            if 0 < found.initiated < limit
+        ]
+        for found in stale:
+            await multipart.abort(self._client, where, found.key, found.upload_id)
+        return len(stale)
+
+    async def close(self) -> None:
+        await self._client.close()
+        await asyncio.sleep(_REST_SECONDS)
+
+    def _key(self, name: str) -> str:
+        return self._names.key(name)
+
+    async def _head(self, where: Where) -> BlobInfo:
+        try:
+            info = await self._driver.head(where, self._key(where.name))
+        except (NotFoundError, PermissionDeniedError) as error:
+            await self._explain(where, error)
+            raise
+        self._bucket_seen = True
+        return info
+
+    async def _remove(self, where: Where) -> None:
+        try:
+            await self._client.call(where, "DELETE", self._key(where.name))
+        except NotFoundError:
+            return
+
+    async def _put_bytes(self, where: Where, data: bytes, options: PutOptions) -> str | None:
+        etag = await self._driver.put_bytes(where, self._key(where.name), data, options)
+        if len(data) <= _VERIFIED and self._damaged(etag, data):
+            await self._withdraw(where)
+            raise CorruptedError(
+                "the store reports another ETag than the bytes have",
+                operation="put",
+                store=self._store,
+                name=where.name,
+            )
+        return etag
+
+    def _damaged(self, etag: str | None, data: bytes) -> bool:
+        """Return whether the ETag is the MD5 of other bytes; under other encryption than SSE-S3 it is no MD5."""
+        if etag is None or self._settings.sse in ("sse-kms", "sse-c") or not _MD5.fullmatch(etag):
+            return False
+        return etag != md5(data, usedforsecurity=False).hexdigest()
+
+    async def _withdraw(self, where: Where) -> None:
+        """Take back what must not be seen; the error that follows says that it was wrong in any case."""
+        try:
+            await self._remove(where)
+        except HoldfastError:
+            return
+
+    async def _put_parts(self, where: Where, body: Body, options: PutOptions) -> tuple[int, str | None]:
+        plan = upload.plan(
+            body.size, part_size=self._settings.part_size, concurrency=self._settings.upload_concurrency
+        )
+        feed = upload.Feed(body, limit=min(plan.reach, self._settings.max_object_size))
+        key = self._key(where.name)
+        if where.if_absent or self._settings.sse == "sse-c":
+            # The library cannot complete on a condition, nor hand over the customer's key when it completes.
+            return await self._put_by_hand(where, key, feed, plan, options)
+        etag = await self._driver.put_stream(where, key, feed, plan, options)
+        return feed.size, etag
+
+    async def _put_by_hand(
+        self, where: Where, key: str, feed: upload.Feed, plan: upload.Plan, options: PutOptions
+    ) -> tuple[int, str]:
+        work = multipart.Multipart(self._client, where, key)
+
+        async def parts() -> AsyncIterator[Awaitable[None]]:
+            number = 0
+            async for data in upload.parts(feed, plan.part_size):
+                number += 1
+                yield work.send(number, data)
+
+        headers = encryption.write_headers(self._settings) | {
+            "content-type": metadata.check_content_type(options.content_type)
+        }
+        headers |= {f"x-amz-meta-{name}": value for name, value in metadata.encode(options.metadata).items()}
+        try:
+            etag = await multipart.run(work, headers, parts(), concurrency=plan.concurrency)
+        finally:
+            await feed.close()
+        return feed.size, etag.strip('"')
+
+    async def _explain(self, where: Where, error: HoldfastError) -> None:
+        """Raise the true reason of a refused HEAD, whose answer cannot carry one: wrong keys, no such bucket."""
+        if isinstance(error, NotFoundError) and self._bucket_seen:
+            return
+        query = [("list-type", "2"), ("max-keys", "1"), ("prefix", self._settings.prefix)]
+        try:
+            await self._client.call(where, "GET", query=query)
+            self._bucket_seen = True
+        except (PermissionDeniedError, UnavailableError, InvalidRequestError):
+            return
+
+
+async def _one_page(page: list[BlobInfo]) -> AsyncIterator[list[BlobInfo]]:
+    yield page

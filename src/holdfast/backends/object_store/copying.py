@@ -1,0 +1,69 @@
+"""Copies inside the bucket that the server makes itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping
+
+from holdfast.backends.object_store import encryption, multipart, upload
+from holdfast.backends.object_store import metadata as user_metadata
+from holdfast.backends.object_store.control import ControlClient
+from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.settings import GIB, MIB
+from holdfast.core.types import BlobInfo
+
+MAX_SINGLE = 5 * GIB  #: what CopyObject takes; above, parts are copied
+PART = 512 * MIB
+
+
+async def copy(
+    client: ControlClient,
+    where: Where,
+    source: str,
+    target: str,
+    info: BlobInfo,
+    *,
+    single: int = MAX_SINGLE,
+    part: int = PART,
+) -> None:
+    """Make `target` a copy of the object at key `source`, which `info` describes; metadata goes along."""
+    if info.size <= single:
+        await _copy_object(client, where, source, target, info)
+    else:
+        await _copy_parts(client, where, source, target, info, part)
+
+
+async def _copy_object(client: ControlClient, where: Where, source: str, target: str, info: BlobInfo) -> None:
+    settings = client.settings
+    headers = encryption.write_headers(settings) | encryption.source_headers(settings)
+    headers["x-amz-copy-source"] = multipart.copy_source(settings.bucket, source)
+    if info.etag:
+        headers["x-amz-copy-source-if-match"] = f'"{info.etag}"'
+    await client.call(where, "PUT", target, headers=headers, patience=multipart.COMPLETE_SECONDS)
+
+
+async def _copy_parts(
+    client: ControlClient, where: Where, source: str, target: str, info: BlobInfo, part: int
+) -> None:
+    plan = upload.plan(info.size, part_size=part, concurrency=client.settings.upload_concurrency)
+    work = multipart.Multipart(client, where, target)
+    origin = multipart.copy_source(client.settings.bucket, source)
+    etag = f'"{info.etag}"' if info.etag else None
+
+    async def parts() -> AsyncIterator[Awaitable[None]]:
+        for number, first in enumerate(range(0, info.size, plan.part_size), start=1):
+            yield work.copy(number, origin, first, min(first + plan.part_size, info.size) - 1, etag)
+
+    headers = await _described(client, where, source, info.metadata)
+    await multipart.run(work, headers, parts(), concurrency=plan.concurrency, checksums=False)
+
+
+async def _described(
+    client: ControlClient, where: Where, source: str, metadata: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the headers that carry over what a copy in parts would lose: content type and user metadata."""
+    head = await client.call(where, "HEAD", source, headers=encryption.key_headers(client.settings))
+    headers = encryption.write_headers(client.settings)
+    headers |= {f"x-amz-meta-{name}": value for name, value in user_metadata.encode(metadata).items()}
+    if content_type := head.headers.get("content-type"):
+        headers["content-type"] = content_type
+    return headers

@@ -1,0 +1,121 @@
+"""Listings as the server keeps them: raw keys, any prefix, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import unquote_plus
+from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
+
+from holdfast.backends.object_store.control import ControlClient
+from holdfast.backends.object_store.errors import ImpossibleNameError, Where
+from holdfast.backends.object_store.xml import XmlError, parse
+from holdfast.core.errors import UnavailableError
+from holdfast.core.types import BlobInfo
+
+
+@dataclass(frozen=True, slots=True)
+class OpenUpload:
+    """A multipart upload that was neither completed nor aborted."""
+
+    key: str
+    upload_id: str
+    initiated: int  #: microseconds since the epoch
+
+
+async def objects(
+    client: ControlClient, where: Where, prefix: str, *, after: str = ""
+) -> AsyncIterator[list[BlobInfo]]:
+    """Yield pages of up to 1,000 objects whose key starts with `prefix` and is greater than `after`, named by key."""
+    query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", "1000")]
+    if after:
+        query.append(("start-after", after))
+    token = ""
+    while True:
+        try:
+            answer = await client.call(
+                where, "GET", query=[*query, ("continuation-token", token)] if token else query
+            )
+        except ImpossibleNameError:
+            return
+        root = _parse(answer.body, where, "ListBucketResult")
+        page = [_object(item, root) for item in root.iterfind("Contents")]
+        # Not every server knows start-after; what it should have left out is left out here.
+        yield [info for info in page if info.name > after and info.name.startswith(prefix)]
+        token = _next(root, where, token)
+        if not token:
+            return
+
+
+async def uploads(client: ControlClient, where: Where, prefix: str) -> AsyncIterator[OpenUpload]:
+    """Yield the open multipart uploads under `prefix`. MinIO shows them only for a prefix that is the whole key."""
+    query = [("uploads", ""), ("prefix", prefix), ("encoding-type", "url")]
+    marker: list[tuple[str, str]] = []
+    while True:
+        answer = await client.call(where, "GET", query=[*query, *marker])
+        root = _parse(answer.body, where, "ListMultipartUploadsResult")
+        for item in root.iterfind("Upload"):
+            key = _text(item, "Key", root)
+            if key.startswith(prefix):
+                yield OpenUpload(
+                    key, item.findtext("UploadId") or "", _moment(item.findtext("Initiated") or "")
+                )
+        following = [
+            ("key-marker", _text(root, "NextKeyMarker", root)),
+            ("upload-id-marker", root.findtext("NextUploadIdMarker") or ""),
+        ]
+        if (
+            (root.findtext("IsTruncated") or "").lower() != "true"
+            or not following[0][1]
+            or following == marker
+        ):
+            return
+        marker = following
+
+
+def _parse(body: bytes, where: Where, tag: str) -> Element:
+    try:
+        root = parse(body)
+    except XmlError as error:
+        raise _strange(str(error), where) from error
+    if root.tag != tag:
+        raise _strange(f"the answer is not a {tag}", where)
+    return root
+
+
+def _object(item: Element, root: Element) -> BlobInfo:
+    etag = item.findtext("ETag")
+    return BlobInfo(
+        name=_text(item, "Key", root),
+        size=int(item.findtext("Size") or 0),
+        modified=_moment(item.findtext("LastModified") or ""),
+        etag=etag.strip('"') if etag else None,
+    )
+
+
+def _text(item: Element, tag: str, root: Element) -> str:
+    value = item.findtext(tag) or ""
+    return unquote_plus(value) if root.findtext("EncodingType") == "url" else value
+
+
+def _next(root: Element, where: Where, before: str) -> str:
+    if (root.findtext("IsTruncated") or "").lower() != "true":
+        return ""
+    token = root.findtext("NextContinuationToken") or ""
+    if not token or token == before:
+        raise _strange("the listing says that there is more but not where", where)
+    return token
+
+
+def _moment(text: str) -> int:
+    """Return microseconds for an ISO time; 0 when the server gave none that can be read."""
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return 0
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+
+
+def _strange(text: str, where: Where) -> UnavailableError:
+    return UnavailableError(text, operation=where.operation, store=where.store, name=where.name)

@@ -1,0 +1,108 @@
+"""Which drivers there are: a name, its settings and how to open it. A driver is imported when it is first asked for.
+
+Others add drivers of their own through the entry point group `holdfast.backends`; the entry loads a `Driver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Final
+
+from pydantic import BaseModel, ValidationError
+
+from holdfast.core.backend import Backend
+from holdfast.core.clock import Environment
+from holdfast.core.errors import ConfigError
+
+GROUP: Final = "holdfast.backends"
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """How one kind of storage is configured and opened: `open(store name, settings, environment=…)`."""
+
+    settings: type[BaseModel]
+    open: Callable[..., Backend]
+
+
+def _memory() -> Driver:
+    from holdfast.backends.memory import MemorySettings, open_memory
+
+    return Driver(MemorySettings, open_memory)
+
+
+def _local() -> Driver:
+    from holdfast.backends.local import LocalSettings, open_local
+
+    return Driver(LocalSettings, open_local)
+
+
+def _s3() -> Driver:
+    from holdfast.backends.object_store import S3Settings, open_s3
+
+    return Driver(S3Settings, open_s3)
+
+
+_BUILT_IN: Final[dict[str, Callable[[], Driver]]] = {"local": _local, "memory": _memory, "s3": _s3}
+
+
+def drivers() -> tuple[str, ...]:
+    """Return the names of all drivers that are installed, sorted."""
+    return tuple(sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))}))
+
+
+def driver(name: str) -> Driver:
+    """Return the driver of that name; a built-in one wins over a foreign one.
+
+    Raises:
+        ConfigError: there is none, or it does not load; the message lists those that are there.
+    """
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]()
+    for entry in entry_points(group=GROUP, name=name):
+        try:
+            found = entry.load()
+        except Exception as error:
+            raise ConfigError(
+                f"the driver {name!r} does not load: {type(error).__name__}: {error}"
+            ) from error
+        if isinstance(found, Driver):
+            return found
+        raise ConfigError(f"the entry point {name!r} in {GROUP} is not a Driver")
+    raise ConfigError(f"there is no driver {name!r}; use one of {', '.join(drivers())}")
+
+
+def parse(name: str, values: Mapping[str, Any]) -> BaseModel:
+    """Return the settings that `values` mean to the driver `name`.
+
+    Raises:
+        ConfigError: naming each setting that is wrong. Values are not repeated: one of them may be a secret.
+    """
+    try:
+        return driver(name).settings.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError(f"driver {name}: {_explain(error)}") from None
+
+
+def open_backend(store: str, name: str, settings: BaseModel, *, environment: Environment) -> Backend:
+    """Return the backend of the store `store`: driver `name` with `settings` from `parse`.
+
+    Raises:
+        ConfigError: the settings belong to another driver, or what they name is not there.
+    """
+    found = driver(name)
+    if not isinstance(settings, found.settings):
+        raise ConfigError(
+            f"store {store}: the driver {name} wants {found.settings.__name__}, not {type(settings).__name__}"
+        )
+    return found.open(store, settings, environment=environment)
+
+
+def _explain(error: ValidationError) -> str:
+    problems = (
+        f"setting {'.'.join(map(str, item['loc'])) or '(all)'!s}: {item['msg']}"
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+    return "; ".join(problems)

@@ -1,0 +1,247 @@
+"""Steps that several transactions share: the head of a key, counters, audit, removal of a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import and_, func, insert, or_, select, update
+
+from holdfast.catalog.contract import Actor
+from holdfast.catalog.rows import text_of
+from holdfast.catalog.schema import audit, buckets, objects, replicas, segments, usage, usage_deltas, versions
+from holdfast.catalog.statements import (
+    Call,
+    Statement,
+    catalog_now,
+    constant,
+    insert_into,
+    int_param,
+    text_param,
+    upsert_into,
+)
+from holdfast.catalog.transaction import Steps
+from holdfast.core.errors import ConflictError, NotFoundError
+from holdfast.core.types import EMPTY, ObjectRef
+
+
+class ClashError(ConflictError):
+    """A row with the same identity is there already: perhaps our own, from an attempt whose end we did not hear of."""
+
+
+class Head(NamedTuple):
+    """A bucket and the newest version of a key in it; the fields from `seq` on are None when the key has none."""
+
+    bucket_id: int
+    versioning: bool
+    now: int
+    seq: int | None
+    version_id: str | None
+    size: int
+    etag: str
+    created: int
+    delete_marker: bool
+    pieces: int
+
+    @property
+    def current(self) -> Head | None:
+        """What a reader of the key finds: itself (it has `etag` and `created`), or None."""
+        return None if self.seq is None or self.delete_marker else self
+
+
+def in_bucket() -> Any:
+    """The condition that `buckets` is the one that `tenant` and `bucket` name."""
+    return and_(buckets.c.tenant == text_param("tenant"), buckets.c.name == text_param("bucket"))
+
+
+def is_readable(table: Any) -> Any:
+    """The condition that a copy may be read."""
+    return or_(table.c.state == constant("live"), table.c.state == constant("suspect"))
+
+
+_older = versions.alias("older")
+NEWEST_SEQ = (
+    select(func.max(_older.c.seq))
+    .where(_older.c.bucket_id == buckets.c.id, _older.c.key == text_param("key"))
+    .correlate(buckets)
+    .scalar_subquery()
+)
+
+HEAD = Statement(
+    select(
+        buckets.c.id,
+        buckets.c.versioning,
+        catalog_now().label("now"),
+        versions.c.seq,
+        versions.c.id,
+        versions.c.size,
+        versions.c.etag,
+        versions.c.created,
+        versions.c.delete_marker,
+        versions.c.pieces,
+    )
+    .select_from(
+        buckets.outerjoin(
+            versions,
+            and_(
+                versions.c.bucket_id == buckets.c.id,
+                versions.c.key == text_param("key"),
+                versions.c.seq == NEWEST_SEQ,
+            ),
+        )
+    )
+    .where(in_bucket())
+)
+
+BUCKET = Statement(
+    select(buckets.c.id, buckets.c.versioning, buckets.c.created, catalog_now().label("now")).where(
+        in_bucket()
+    )
+)
+
+#: The clock alone.
+NOW = Statement(select(catalog_now().label("now")))
+
+AUDIT = insert_into(
+    audit, "at", "tenant", "principal", "action", "bucket", "key", "version_id", "request_id", "detail"
+)
+
+#: On SQLite the counter itself; on PostgreSQL a delta, so that writers of one bucket do not queue for its counter.
+USAGE = Statement(
+    update(usage)
+    .where(usage.c.bucket_id == int_param("in_bucket"))
+    .values(
+        objects=usage.c.objects + int_param("more_objects"),
+        versions=usage.c.versions + int_param("more_versions"),
+        bytes=usage.c.bytes + int_param("more_bytes"),
+        upload_bytes=usage.c.upload_bytes + int_param("more_upload_bytes"),
+    ),
+    postgres=insert(usage_deltas)
+    .inline()
+    .values(
+        bucket_id=int_param("in_bucket"),
+        objects=int_param("more_objects"),
+        versions=int_param("more_versions"),
+        bytes=int_param("more_bytes"),
+        upload_bytes=int_param("more_upload_bytes"),
+    ),
+)
+
+OBJECT_PUT = upsert_into(
+    objects,
+    "bucket_id",
+    "key",
+    "seq",
+    "version_id",
+    "generation",
+    unique=("bucket_id", "key"),
+    change={"generation": objects.c.generation + constant(1)},
+)
+OBJECT_REMOVE = Statement(
+    objects.delete().where(
+        objects.c.bucket_id == int_param("in_bucket"), objects.c.key == text_param("of_key")
+    )
+)
+
+VERSION_ADD = insert_into(versions, *[column.name for column in versions.columns])
+VERSION_REMOVE = Statement(
+    versions.delete().where(
+        versions.c.bucket_id == int_param("in_bucket"),
+        versions.c.key == text_param("of_key"),
+        versions.c.seq == int_param("of_seq"),
+    )
+)
+SEGMENT_ADD = insert_into(segments, *[column.name for column in segments.columns])
+SEGMENTS_REMOVE = Statement(segments.delete().where(segments.c.version_id == text_param("of_version")))
+
+#: Copies still being written (pending) are left to their lease; their version is gone when they want to commit.
+REPLICAS_DOOM = Statement(
+    update(replicas)
+    .where(
+        replicas.c.version_id == text_param("of_version"),
+        is_readable(replicas),
+    )
+    .values(state=constant("doomed"), not_before=int_param("delete_from"))
+)
+
+
+def read_head(ref: ObjectRef, now: int | None) -> Steps[Head]:
+    """Return the head of the key, or raise `NotFoundError` when there is no such bucket."""
+    rows = yield Call(HEAD, {"tenant": ref.tenant, "bucket": ref.bucket, "key": ref.key, "now": now})
+    if not rows:
+        raise no_bucket(ref.bucket)
+    return Head._make(rows[0])
+
+
+def no_bucket(bucket: str) -> NotFoundError:
+    """Return the error for a bucket that is not there."""
+    return NotFoundError("there is no such bucket", name=bucket)
+
+
+def no_object(ref: ObjectRef) -> NotFoundError:
+    """Return the error for an object or version that is not there."""
+    return NotFoundError("there is no such object", name=str(ref))
+
+
+def audited(
+    at: int,
+    tenant: str,
+    action: str,
+    actor: Actor,
+    *,
+    bucket: str = "",
+    key: str = "",
+    version_id: str = "",
+    detail: Mapping[str, str] = EMPTY,
+) -> Call:
+    """Return the call that writes one line of the audit."""
+    return Call(
+        AUDIT,
+        {
+            "at": at,
+            "tenant": tenant,
+            "principal": actor.principal,
+            "action": action,
+            "bucket": bucket,
+            "key": key,
+            "version_id": version_id,
+            "request_id": actor.request_id,
+            "detail": text_of(detail),
+        },
+    )
+
+
+def counted(
+    bucket_id: int, *, objects: int = 0, versions: int = 0, bytes: int = 0, upload_bytes: int = 0
+) -> Call:
+    """Return the call that changes the counters of a bucket."""
+    return Call(
+        USAGE,
+        {
+            "in_bucket": bucket_id,
+            "more_objects": objects,
+            "more_versions": versions,
+            "more_bytes": bytes,
+            "more_upload_bytes": upload_bytes,
+        },
+    )
+
+
+def removed(
+    bucket_id: int, key: str, *, seq: int, version_id: str, pieces: int, delete_marker: bool, delete_from: int
+) -> list[Call]:
+    """Return the calls that remove one version and doom its bytes."""
+    calls = [Call(VERSION_REMOVE, {"in_bucket": bucket_id, "of_key": key, "of_seq": seq})]
+    if not delete_marker:
+        calls.append(Call(REPLICAS_DOOM, {"of_version": version_id, "delete_from": delete_from}))
+    if pieces:
+        calls.append(Call(SEGMENTS_REMOVE, {"of_version": version_id}))
+    return calls
+
+
+def pointed(bucket_id: int, key: str, *, seq: int, version_id: str) -> Call:
+    """Return the call that makes a version the one that readers of the key find."""
+    return Call(
+        OBJECT_PUT,
+        {"bucket_id": bucket_id, "key": key, "seq": seq, "version_id": version_id, "generation": 1},
+    )

@@ -1,0 +1,166 @@
+"""Transactions of a delete. Bytes are only doomed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+
+from holdfast.catalog.common import (
+    OBJECT_REMOVE,
+    VERSION_ADD,
+    Head,
+    audited,
+    counted,
+    pointed,
+    read_head,
+    removed,
+)
+from holdfast.catalog.contract import Actor
+from holdfast.catalog.rows import VERSION, marker_params, version_of
+from holdfast.catalog.schema import versions
+from holdfast.catalog.statements import Batch, Call, Row, Statement, constant, int_param, text_param
+from holdfast.catalog.transaction import Attempt, Steps, Transaction
+from holdfast.catalog.writing import removed_head
+from holdfast.core.conditions import Preconditions
+from holdfast.core.types import Deleted, ObjectRef
+
+_OF_KEY = (versions.c.bucket_id == int_param("in_bucket"), versions.c.key == text_param("of_key"))
+
+OF_KEY_BY_ID = Statement(select(*VERSION).where(*_OF_KEY, versions.c.id == text_param("of_version")))
+NEXT_OLDER = Statement(
+    select(versions.c.seq, versions.c.id, versions.c.delete_marker)
+    .where(*_OF_KEY, versions.c.seq < int_param("below"))
+    .order_by(versions.c.seq.desc())
+    .limit(constant(1))
+)
+
+NOTHING = Deleted(None)
+
+
+def delete_object(
+    ref: ObjectRef,
+    version_id: str | None,
+    *,
+    marker_id: str,
+    conditions: Preconditions,
+    grace: int,
+    actor: Actor,
+    now: int | None,
+) -> Transaction[Deleted]:
+    """The object, or one version of it, removed; see the contract."""
+
+    def steps(attempt: Attempt) -> Steps[Deleted]:
+        head = yield from read_head(ref, now)
+        if version_id is not None:
+            return (yield from _one_version(ref, head, version_id, conditions, grace, actor, attempt))
+        if attempt.again:
+            found = yield OF_KEY_BY_ID(in_bucket=head.bucket_id, of_key=ref.key, of_version=marker_id)
+            if found:
+                return Deleted(marker_id, True)
+            if "removed" in attempt.seen and head.version_id != attempt.seen["removed"]:
+                return Deleted(attempt.seen["removed"], False)
+        conditions.check_write(head.current)
+        if head.versioning:
+            yield from _leave_marker(ref, head, marker_id, (), actor)
+            return Deleted(marker_id, True)
+        return (yield from _newest(ref, head, marker_id, grace, actor, attempt))
+
+    return steps
+
+
+def _newest(
+    ref: ObjectRef, head: Head, marker_id: str, grace: int, actor: Actor, attempt: Attempt
+) -> Steps[Deleted]:
+    """Remove the current version; hide older ones, if any, behind a marker."""
+    if head.current is None:
+        return NOTHING
+    assert head.version_id is not None
+    attempt.seen["removed"] = head.version_id
+    older = yield NEXT_OLDER(in_bucket=head.bucket_id, of_key=ref.key, below=head.seq)
+    gone = removed_head(head, ref.key, grace=grace)
+    if older:
+        yield from _leave_marker(ref, head, marker_id, gone, actor)
+        return Deleted(marker_id, True)
+    yield Batch(
+        [
+            *gone,
+            Call(OBJECT_REMOVE, {"in_bucket": head.bucket_id, "of_key": ref.key}),
+            counted(head.bucket_id, objects=-1, versions=-1, bytes=-head.size),
+            _told(ref, head.now, actor, head.version_id),
+        ]
+    )
+    return Deleted(head.version_id)
+
+
+def _leave_marker(
+    ref: ObjectRef, head: Head, marker_id: str, gone: Sequence[Call], actor: Actor
+) -> Steps[None]:
+    """Put a delete marker on top of the key, in place of what `gone` removes (if anything)."""
+    row = marker_params(head.bucket_id, ref.key, seq=(head.seq or 0) + 1, id=marker_id, created=head.now)
+    calls = [Call(VERSION_ADD, row), *gone, _told(ref, head.now, actor, marker_id, "delete-marker")]
+    if head.current:
+        calls.append(Call(OBJECT_REMOVE, {"in_bucket": head.bucket_id, "of_key": ref.key}))
+        calls.append(
+            counted(head.bucket_id, objects=-1, versions=-1 if gone else 0, bytes=-head.size if gone else 0)
+        )
+    yield Batch(calls)
+
+
+def _one_version(
+    ref: ObjectRef,
+    head: Head,
+    version_id: str,
+    conditions: Preconditions,
+    grace: int,
+    actor: Actor,
+    attempt: Attempt,
+) -> Steps[Deleted]:
+    """Remove one version for good; the next older one becomes current if it was the newest."""
+    rows = yield OF_KEY_BY_ID(in_bucket=head.bucket_id, of_key=ref.key, of_version=version_id)
+    if not rows:
+        return attempt.seen.get("deleted", NOTHING) if attempt.again else NOTHING
+    target = version_of(rows[0], ref.tenant, ref.bucket)
+    conditions.check_write(None if target.delete_marker else target)
+    calls = _gone(head, rows[0], head.now + grace)
+    objects = 0
+    if version_id == head.version_id:
+        older = yield NEXT_OLDER(in_bucket=head.bucket_id, of_key=ref.key, below=target.seq)
+        call, objects = _new_head(ref, head, older)
+        calls += call
+    size = 0 if target.delete_marker else target.size
+    calls.append(
+        counted(head.bucket_id, objects=objects, versions=0 if target.delete_marker else -1, bytes=-size)
+    )
+    calls.append(_told(ref, head.now, actor, version_id, "delete-version"))
+    attempt.seen["deleted"] = Deleted(version_id, target.delete_marker)
+    yield Batch(calls)
+    return Deleted(version_id, target.delete_marker)
+
+
+def _gone(head: Head, row: Row, delete_from: int) -> list[Call]:
+    return removed(
+        head.bucket_id,
+        row[0],
+        seq=row[1],
+        version_id=row[2],
+        pieces=row[14],
+        delete_marker=bool(row[15]),
+        delete_from=delete_from,
+    )
+
+
+def _new_head(ref: ObjectRef, head: Head, older: Sequence[Any]) -> tuple[list[Call], int]:
+    """Return the calls that point the key at its next older version, and by how much the count of objects changes."""
+    before = 1 if head.current else 0
+    if older and not older[0][2]:
+        seq, version_id, _ = older[0]
+        return [pointed(head.bucket_id, ref.key, seq=seq, version_id=version_id)], 1 - before
+    if not before:
+        return [], 0
+    return [Call(OBJECT_REMOVE, {"in_bucket": head.bucket_id, "of_key": ref.key})], -1
+
+
+def _told(ref: ObjectRef, at: int, actor: Actor, version_id: str, action: str = "delete") -> Call:
+    return audited(at, ref.tenant, action, actor, bucket=ref.bucket, key=ref.key, version_id=version_id)

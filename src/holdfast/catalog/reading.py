@@ -1,0 +1,149 @@
+"""Reads of one object: what a GET, a HEAD or a lookup by id needs, in one statement where the version is one piece."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import and_, func, select
+
+from holdfast.catalog.common import BUCKET, in_bucket, is_readable, no_bucket, no_object
+from holdfast.catalog.rows import (
+    REPLICA,
+    SEGMENT,
+    VERSION,
+    VERSION_WIDTH,
+    digests_of,
+    replica_of,
+    segment_of,
+    version_of,
+)
+from holdfast.catalog.schema import buckets, objects, replicas, segments, versions
+from holdfast.catalog.statements import Row, Statement, text_param
+from holdfast.catalog.transaction import Attempt, Steps, Transaction
+from holdfast.core.errors import NotFoundError, UnavailableError
+from holdfast.core.types import Located, ObjectRef, Segment, Version
+
+_PIECES = VERSION_WIDTH - 2
+_MARKER = VERSION_WIDTH - 1
+
+_newer = versions.alias("newer")
+_NEWEST = (
+    select(func.max(_newer.c.seq))
+    .where(_newer.c.bucket_id == versions.c.bucket_id, _newer.c.key == versions.c.key)
+    .correlate(versions)
+    .scalar_subquery()
+)
+_READABLE = is_readable(replicas)
+#: The copies of a one-piece version come with it; those of the others are read beside their segments.
+_OWN_REPLICAS = and_(
+    replicas.c.version_id == versions.c.id, replicas.c.segment_id == versions.c.id, _READABLE
+)
+_LOCATED: tuple[Any, ...] = (*VERSION, versions.c.chunk_size, versions.c.chunk_crcs, *REPLICA)
+
+CURRENT = Statement(
+    select(*_LOCATED, objects.c.seq)
+    .select_from(
+        buckets.join(objects, and_(objects.c.bucket_id == buckets.c.id, objects.c.key == text_param("key")))
+        .join(
+            versions,
+            and_(
+                versions.c.bucket_id == objects.c.bucket_id,
+                versions.c.key == objects.c.key,
+                versions.c.seq == objects.c.seq,
+            ),
+        )
+        .outerjoin(replicas, _OWN_REPLICAS)
+    )
+    .where(in_bucket())
+)
+
+NAMED = Statement(
+    select(*_LOCATED, _NEWEST.label("newest"))
+    .select_from(
+        buckets.join(versions, versions.c.bucket_id == buckets.c.id).outerjoin(replicas, _OWN_REPLICAS)
+    )
+    .where(in_bucket(), versions.c.key == text_param("key"), versions.c.id == text_param("of_version"))
+)
+
+BY_ID_ALONE = Statement(
+    select(*VERSION, buckets.c.name, _NEWEST.label("newest"))
+    .select_from(versions.join(buckets, versions.c.bucket_id == buckets.c.id))
+    .where(versions.c.id == text_param("of_version"), buckets.c.tenant == text_param("tenant"))
+)
+
+SEGMENTS = Statement(
+    select(*SEGMENT).where(segments.c.version_id == text_param("of_version")).order_by(segments.c.position)
+)
+REPLICAS = Statement(select(*REPLICA).where(replicas.c.version_id == text_param("of_version"), _READABLE))
+
+
+def resolve(ref: ObjectRef, version_id: str | None) -> Transaction[Located]:
+    """The current (or named) version with all that is needed to read it."""
+    params = {"tenant": ref.tenant, "bucket": ref.bucket, "key": ref.key, "of_version": version_id}
+    statement = CURRENT if version_id is None else NAMED
+
+    def steps(attempt: Attempt) -> Steps[Located]:
+        for _ in range(5):
+            rows = yield statement(**params)
+            if not rows:
+                raise (yield from _why_not(ref))
+            first = rows[0]
+            if first[_MARKER]:
+                raise NotFoundError("that version is a delete marker", name=str(ref))
+            version = version_of(first, ref.tenant, ref.bucket, current=first[-1] == first[1])
+            if not first[_PIECES]:
+                return _in_one_piece(version, first, rows)
+            located = yield from _in_pieces(version, first[_PIECES])
+            if located is not None:
+                return located
+        raise UnavailableError("the object keeps changing; try again", name=str(ref))
+
+    return steps
+
+
+def _in_one_piece(version: Version, first: Row, rows: Sequence[Row]) -> Located:
+    digests = digests_of(first[9], first[10], first[11])
+    segment = Segment(version.id, version.size, digests, first[VERSION_WIDTH], first[VERSION_WIDTH + 1])
+    start = VERSION_WIDTH + 2
+    copies = [replica_of(row[start:-1]) for row in rows if row[start] is not None]
+    return Located(version, (segment,), copies)
+
+
+def _in_pieces(version: Version, pieces: int) -> Steps[Located | None]:
+    """Return the version with its segments, or None when it was removed between two looks."""
+    parts = yield SEGMENTS(of_version=version.id)
+    if len(parts) != pieces:
+        return None
+    copies = yield REPLICAS(of_version=version.id)
+    return Located(version, [segment_of(row) for row in parts], [replica_of(row) for row in copies])
+
+
+def _why_not(ref: ObjectRef) -> Steps[NotFoundError]:
+    found = yield BUCKET(tenant=ref.tenant, bucket=ref.bucket, now=0)
+    return no_object(ref) if found else no_bucket(ref.bucket)
+
+
+def version(ref: ObjectRef, version_id: str) -> Transaction[Version]:
+    """That version of that key, delete markers included."""
+
+    def steps(attempt: Attempt) -> Steps[Version]:
+        rows = yield NAMED(tenant=ref.tenant, bucket=ref.bucket, key=ref.key, of_version=version_id)
+        if not rows:
+            raise (yield from _why_not(ref))
+        return version_of(rows[0], ref.tenant, ref.bucket, current=rows[0][-1] == rows[0][1])
+
+    return steps
+
+
+def version_by_id(tenant: str, version_id: str) -> Transaction[Version]:
+    """A version of the tenant by its id alone."""
+
+    def steps(attempt: Attempt) -> Steps[Version]:
+        rows = yield BY_ID_ALONE(of_version=version_id, tenant=tenant)
+        if not rows:
+            raise NotFoundError("there is no such version", name=version_id)
+        bucket, newest = rows[0][VERSION_WIDTH], rows[0][VERSION_WIDTH + 1]
+        return version_of(rows[0], tenant, bucket, current=newest == rows[0][1])
+
+    return steps

@@ -1,0 +1,245 @@
+"""The tables, once, for both databases. Times are microseconds since the epoch; text is compared byte by byte.
+
+How a row is found decides its key: `versions` and `objects` lie in key order, so that a page of a listing is one
+stretch of each; `replicas` lie by version, so that a read finds its copies in one seek. Hot tables carry no foreign
+keys: every write that could break one holds the lock of its key and shares the lock of its bucket (`locks.py`), and the
+check of a foreign key is a second look at the same rows.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+#: Text in byte order: SQLite compares so by itself, PostgreSQL when told to.
+Bytewise = Text().with_variant(Text(collation="C"), "postgresql")
+#: A row number: SQLite numbers rows only when the type is exactly INTEGER.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", Bytewise, primary_key=True),
+    Column("created", BigInteger, nullable=False),
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("id", RowNumber, primary_key=True),
+    Column("tenant", Bytewise, ForeignKey("tenants.name"), nullable=False),
+    Column("name", Bytewise, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("versioning", Boolean, nullable=False),
+    UniqueConstraint("tenant", "name"),
+    sqlite_autoincrement=True,
+)
+
+#: One row per key that has a current version which is not a delete marker: what a plain listing reads.
+objects = Table(
+    "objects",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Bytewise, primary_key=True),
+    Column("seq", BigInteger, nullable=False),
+    Column("version_id", Bytewise, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Committed versions only, delete markers included. The newest of a key (highest `seq`) is the current one.
+versions = Table(
+    "versions",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Bytewise, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("id", Bytewise, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("sha256", LargeBinary),
+    Column("md5", LargeBinary),
+    Column("crc64nvme", LargeBinary),
+    Column("checksum_type", Text, nullable=False),
+    Column("parts", Integer, nullable=False),
+    Column("pieces", Integer, nullable=False),  # rows in `segments`; 0: the version is its own only segment
+    Column("delete_marker", Boolean, nullable=False),
+    Column("chunk_size", Integer, nullable=False),
+    Column("chunk_crcs", LargeBinary, nullable=False),  # last: a listing never reads that far
+    UniqueConstraint("id"),
+    sqlite_with_rowid=False,
+)
+
+#: The pieces of versions that were put together from several.
+segments = Table(
+    "segments",
+    metadata,
+    Column("version_id", Bytewise, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("id", Bytewise, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", LargeBinary),
+    Column("md5", LargeBinary),
+    Column("crc64nvme", LargeBinary),
+    Column("chunk_size", Integer, nullable=False),
+    Column("chunk_crcs", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: The intent and the fact: written `pending` before bytes move, `live` from the commit on.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("version_id", Bytewise, primary_key=True),
+    Column("id", Bytewise, primary_key=True),
+    Column("segment_id", Bytewise, nullable=False),
+    Column("store", Bytewise, nullable=False),
+    Column("blob", Bytewise, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("copy_number", Integer, nullable=False),
+    Column("lease_until", BigInteger),  # while pending: protected until then
+    Column("not_before", BigInteger),  # when doomed: the bytes stay until then
+    Column(
+        "committed", BigInteger
+    ),  # when it became live; stays when doomed, so a commit can be recognised later
+    Column("upload_id", Bytewise),  # set when the part that it holds was acknowledged
+    UniqueConstraint("id"),
+    UniqueConstraint("store", "blob"),
+    Index(
+        "ix_replicas_pending",
+        "lease_until",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
+        "ix_replicas_doomed",
+        "not_before",
+        sqlite_where=text("state = 'doomed'"),
+        postgresql_where=text("state = 'doomed'"),
+    ),
+    sqlite_with_rowid=False,
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Bytewise, primary_key=True),
+    Column("id", Bytewise, primary_key=True),
+    Column("version_id", Bytewise, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    UniqueConstraint("id"),
+    Index(None, "expires"),
+)
+
+parts = Table(
+    "parts",
+    metadata,
+    Column("upload_id", Bytewise, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("segment_id", Bytewise, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("sha256", LargeBinary),
+    Column("md5", LargeBinary),
+    Column("crc64nvme", LargeBinary),
+    Column("chunk_size", Integer, nullable=False),
+    Column("chunk_crcs", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+usage = Table(
+    "usage",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("objects", BigInteger, nullable=False),
+    Column("versions", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("upload_bytes", BigInteger, nullable=False),
+)
+
+#: Changes of `usage` not yet added to it: on PostgreSQL one counter row would make all writers of a bucket queue.
+usage_deltas = Table(
+    "usage_deltas",
+    metadata,
+    Column("id", RowNumber, primary_key=True),
+    Column("bucket_id", BigInteger, nullable=False),
+    Column("objects", BigInteger, nullable=False),
+    Column("versions", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("upload_bytes", BigInteger, nullable=False),
+    Index(None, "bucket_id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", RowNumber, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("tenant", Bytewise, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("version_id", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index(None, "tenant", "id"),
+    sqlite_autoincrement=True,
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("key", Bytewise, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("answer", Text, nullable=False),  # the version as it was answered, JSON
+    Column("expires", BigInteger, nullable=False),
+    Index(None, "expires"),
+    sqlite_with_rowid=False,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Bytewise, primary_key=True),
+    Column("tenant", Bytewise, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("secret_sha256", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("revoked", BigInteger),
+    Index(None, "tenant"),
+)

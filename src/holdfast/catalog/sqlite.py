@@ -1,0 +1,263 @@
+"""Transactions on an SQLite file: one writer thread that commits groups, readers that run where they are asked.
+
+Many queued transactions become one: `BEGIN IMMEDIATE`, each in its own savepoint, one `COMMIT` that is on disk when it
+returns (`synchronous=FULL`). One that fails is rolled back to its savepoint and fails alone. A commit that fails fails
+all of them; after an I/O error the connection is thrown away, since what the disk holds is no longer known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import apsw
+
+from holdfast.catalog.sqlite_errors import BrokenConnectionError, translated
+from holdfast.catalog.statements import Batch, Call, Row
+from holdfast.catalog.transaction import Attempt, Lock, Step, Transaction
+from holdfast.core.clock import Clock
+from holdfast.core.errors import HoldfastError, InvalidRequestError, UnavailableError
+
+T = TypeVar("T")
+
+_GROUP = 256  #: transactions in one commit, at most
+_BUSY_MS = 10_000
+_CACHE_KIB = 64 << 10
+_WAL_KEEP = 64 << 20
+
+
+def connect(path: str, *, write: bool) -> apsw.Connection:
+    """Return a connection set up for our promises; a reading one cannot write."""
+    try:
+        connection = apsw.Connection(path, statementcachesize=256)
+        connection.set_busy_timeout(_BUSY_MS)
+        # One plan per statement: or SQLite plans a join anew for each new value, which costs five times the join.
+        connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("cache_size", -_CACHE_KIB)
+        connection.pragma("temp_store", "memory")
+        if write:
+            connection.pragma("journal_size_limit", _WAL_KEEP)
+        else:
+            connection.pragma("query_only", True)
+    except apsw.Error as error:
+        raise translated(error, path) from error
+    return connection
+
+
+def perform(connection: apsw.Connection, step: Step) -> Sequence[Row]:
+    """Run one step and return its rows."""
+    if type(step) is Call:
+        return _rows(connection, step)
+    if type(step) is Batch:
+        rows = [_rows(connection, call) for call in step.calls]
+        return rows[0] if rows else ()
+    connection.executemany(step.statement.sqlite[0], step.params)  # type: ignore[union-attr]
+    return ()
+
+
+def _rows(connection: apsw.Connection, call: Call) -> Sequence[Row]:
+    sql, lists = call.statement.sqlite
+    params: Any = call.params
+    if lists:
+        params = {**params, **{name: json.dumps(params[name]) for name in lists}}
+    rows: Sequence[Row] = connection.execute(sql, params).fetchall()
+    return rows
+
+
+def drive(connection: apsw.Connection, transaction: Transaction[T], path: str) -> T:
+    """Run the transaction's steps one after the other; the caller owns begin and commit."""
+    steps = transaction(Attempt())
+    try:
+        step = next(steps)
+        while True:
+            step = steps.send(perform(connection, step))
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+    except apsw.Error as error:
+        raise translated(error, path) from error
+    except (UnicodeEncodeError, OverflowError) as error:
+        raise InvalidRequestError("a value does not fit into the catalog", store="catalog") from error
+    finally:
+        steps.close()
+
+
+@dataclass(slots=True)
+class _Item:
+    """A queued transaction and who waits for it."""
+
+    transaction: Transaction[Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    value: Any = None
+    error: BaseException | None = None
+
+
+def _deliver(items: Sequence[_Item]) -> None:
+    for item in items:
+        if item.future.done():
+            continue
+        if item.error is not None:
+            item.future.set_exception(item.error)
+        else:
+            item.future.set_result(item.value)
+
+
+class SqliteRunner:
+    """Runs transactions on the file at `path`. May be used from several event loops; `close` ends its threads."""
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._readers = threading.local()
+        self._opened: list[apsw.Connection] = []
+        self._scans = ThreadPoolExecutor(1, thread_name_prefix="holdfast-catalog-scan")
+        self._writer: apsw.Connection | None = connect(path, write=True)
+        self._closed = False
+        self._thread = threading.Thread(target=self._write_groups, name="holdfast-catalog-write", daemon=True)
+        self._thread.start()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+    async def read(self, transaction: Transaction[T]) -> T:
+        """Run a short read here and now: microseconds, no thread is asked."""
+        self._refuse_when_closed()
+        return self._read(transaction)
+
+    async def scan(self, transaction: Transaction[T]) -> T:
+        """Run a read that may take milliseconds or more, beside the event loop."""
+        self._refuse_when_closed()
+        return await asyncio.get_running_loop().run_in_executor(self._scans, self._read, transaction)
+
+    def _read(self, transaction: Transaction[T]) -> T:
+        connection: apsw.Connection | None = getattr(self._readers, "connection", None)
+        if connection is None:
+            connection = connect(self._path, write=False)
+            self._readers.connection = connection
+            self._opened.append(connection)
+        try:
+            return drive(connection, transaction, self._path)
+        except BrokenConnectionError:
+            del self._readers.connection
+            raise
+
+    # -- writing ------------------------------------------------------------------------------------------------
+    async def write(self, transaction: Transaction[T], locks: Sequence[Lock] = ()) -> T:
+        """Run a transaction; it is on disk when this returns. `locks` are not needed here: there is one writer."""
+        self._refuse_when_closed()
+        loop = asyncio.get_running_loop()
+        item = _Item(transaction, loop, loop.create_future())
+        self._queue.put(item)
+        value: T = await item.future
+        return value
+
+    async def write_alone(self, transaction: Transaction[T]) -> T:
+        """Run a transaction of one statement."""
+        return await self.write(transaction)
+
+    def stamp(self) -> int:
+        """The time of the injected clock: SQLite has none of its own worth trusting."""
+        return self._clock.now()
+
+    async def now(self) -> int:
+        """The time of the injected clock."""
+        return self._clock.now()
+
+    def _write_groups(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group = [first]
+            last = False
+            while len(group) < _GROUP:
+                try:
+                    item = self._queue.get_nowait()
+                except Empty:
+                    break
+                if item is None:
+                    last = True
+                    break
+                group.append(item)
+            self._write_group([item for item in group if not item.future.cancelled()])
+            if last:
+                break
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_group(self, group: Sequence[_Item]) -> None:
+        try:
+            self._commit_group(group)
+        except BaseException as error:  # whoever waits must hear of it, whatever it is
+            failure = translated(error, self._path) if isinstance(error, apsw.Error) else error
+            for item in group:
+                item.error = item.error or failure
+            self._give_up(failure)
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
+        for item in group:
+            by_loop.setdefault(item.loop, []).append(item)
+        for loop, items in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_deliver, items)
+            except RuntimeError:  # that loop was closed: nobody waits any more
+                pass
+
+    def _commit_group(self, group: Sequence[_Item]) -> None:
+        if not group:
+            return
+        if self._writer is None:
+            self._writer = connect(self._path, write=True)
+        connection = self._writer
+        connection.execute("BEGIN IMMEDIATE")
+        for item in group:
+            self._write_one(connection, item)
+        connection.execute("COMMIT")
+
+    def _write_one(self, connection: apsw.Connection, item: _Item) -> None:
+        connection.execute("SAVEPOINT item")
+        try:
+            item.value = drive(connection, item.transaction, self._path)
+        except Exception as error:
+            item.error = error
+            if not connection.in_transaction:  # SQLite rolled all of it back (disk full, I/O error)
+                raise
+            connection.execute("ROLLBACK TO item")
+        connection.execute("RELEASE item")
+
+    def _give_up(self, failure: BaseException) -> None:
+        """Leave no transaction open, and no connection to a disk that failed."""
+        connection = self._writer
+        if connection is None:
+            return
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except apsw.Error:
+            failure = BrokenConnectionError("rollback failed")
+        if isinstance(failure, BrokenConnectionError) or not isinstance(failure, HoldfastError):
+            self._writer = None
+            with suppress(apsw.Error):  # closing may want to write as well
+                connection.close(True)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise UnavailableError("the catalog is closed", store="catalog")
+
+    async def close(self) -> None:
+        """Finish what is queued, then close every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._thread.join)
+        await loop.run_in_executor(None, self._scans.shutdown)
+        for connection in self._opened:
+            connection.close(True)

@@ -1,0 +1,168 @@
+"""How a coroutine becomes a command: the options that all share, one place for errors, one for the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+import typer
+
+from holdfast.cli import exit as endings
+from holdfast.cli.connect import Target
+from holdfast.cli.output import Output
+from holdfast.core.errors import HoldfastError, InternalError
+
+Body = Callable[..., Coroutine[Any, Any, int | None]]
+
+_WHERE: Final = "Where"
+_HOW: Final = "How it is shown"
+
+
+def _shared(
+    server: Annotated[
+        str | None, typer.Option(help="URL of a server (or HOLDFAST_SERVER)", rich_help_panel=_WHERE)
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="its token; safer: --token-file (or HOLDFAST_TOKEN)", rich_help_panel=_WHERE),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="file with the token (or HOLDFAST_TOKEN_FILE)", rich_help_panel=_WHERE),
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="certificates to trust for https", rich_help_panel=_WHERE)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="without a server: the data directory (or HOLDFAST_DATA)", rich_help_panel=_WHERE),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="without a server: the configuration file (or HOLDFAST_CONFIG)", rich_help_panel=_WHERE
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="one JSON object per line", rich_help_panel=_HOW)
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="only errors", rich_help_panel=_HOW)] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="tracebacks of errors", rich_help_panel=_HOW)
+    ] = False,
+) -> None:
+    """The options that every command has; only the signature is used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cli:
+    """What a command is given beside its own arguments."""
+
+    target: Target
+    out: Output
+
+
+def command(app: typer.Typer, name: str, *, panel: str | None = None) -> Callable[[Body], Body]:
+    """Register a coroutine as the command `name`.
+
+    Its first parameter is the `Cli`, the others are typer's. It returns an exit status, or None for success; what it
+    raises becomes one line on standard error and the status of its kind.
+    """
+
+    def register(body: Body) -> Body:
+        own = _parameters(body)[1:]
+        shared = _parameters(_shared)
+
+        def wrapper(**given: Any) -> None:
+            status = _perform(
+                body, {name: given.pop(name) for name in [parameter.name for parameter in shared]}, given
+            )
+            raise typer.Exit(status)
+
+        wrapper.__name__ = body.__name__
+        wrapper.__doc__ = inspect.getdoc(body)
+        wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *shared]}
+        app.command(name, rich_help_panel=panel)(wrapper)
+        return body
+
+    return register
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of `function`, annotations resolved, all by keyword."""
+    hints = get_type_hints(function, include_extras=True)
+    return [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(function).parameters.items()
+    ]
+
+
+def _perform(body: Body, shared: dict[str, Any], given: dict[str, Any]) -> int:
+    out = Output(as_json=shared.pop("json"), quiet=shared.pop("quiet"), debug=shared.pop("debug"))
+    try:
+        return _run(body(Cli(Target(**shared), out), **given)) or endings.OK
+    except HoldfastError as error:
+        return fail(out, error)
+    except KeyboardInterrupt:
+        out.note("interrupted")
+        return endings.INTERRUPTED
+    except asyncio.CancelledError:
+        return endings.TERMINATED
+    except BrokenPipeError:
+        _forget_output()
+        return endings.BROKEN_PIPE
+    except Exception as error:
+        return fail(out, _defect(error))
+
+
+def fail(out: Output, error: HoldfastError) -> int:
+    """Show `error` and return its exit status."""
+    if out.debug:
+        import traceback
+
+        traceback.print_exception(error)
+    out.error(error)
+    return endings.ending(error).status
+
+
+def _defect(error: Exception) -> HoldfastError:
+    found = InternalError(f"unexpected {type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
+
+
+def _run(coroutine: Coroutine[Any, Any, int | None]) -> int | None:
+    """Run to the end; Ctrl-C and SIGTERM cancel it, so that it can clean up."""
+
+    async def guarded() -> int | None:
+        task = asyncio.current_task()
+        if task is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await coroutine
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(guarded())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _forget_output() -> None:
+    """Point standard output nowhere, so that flushing it at the end does not fail again."""
+    import os
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

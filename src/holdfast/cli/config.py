@@ -1,0 +1,107 @@
+"""`holdfast config`: what is set, and from where."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from holdfast.cli.command import Cli, command
+
+if TYPE_CHECKING:
+    from holdfast.config import Settings
+
+MASK: Final = "***"
+_SECRET: Final = ("secret", "password", "token", "credential", "sse_key", "customer_key", "private_key")
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(no_args_is_help=True, help="The settings: what they are and where they come from.")
+    app.add_typer(group, name="config", rich_help_panel=panel)
+
+    @command(group, "show")
+    async def show(cli: Cli) -> None:
+        """Show every setting with its source: flag, variable, file or default. Secrets are masked."""
+        settings = cli.target.settings()
+        sources = _Sources(cli, settings)
+        rows = []
+        for name, value in flatten(settings.model_dump(mode="json")):
+            shown = masked(name, value)
+            source = sources.of(name)
+            rows.append(({"setting": name, "value": shown, "source": source}, (name, _text(shown), source)))
+        cli.out.table(("SETTING", "VALUE", "FROM"), rows)
+
+
+def flatten(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting with its dotted name."""
+    for name, value in values.items():
+        full = f"{above}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{full}.")
+        else:
+            yield full, value
+
+
+def masked(name: str, value: Any) -> Any:
+    """Return `value`, or a mask when the setting's name says that it is a secret, or it is a URL with a password."""
+    if value in (None, "", (), [], {}):
+        return value
+    last = name.rpartition(".")[2].lower()
+    if any(word in last for word in _SECRET) or last.endswith("_key") or last == "key":
+        return MASK
+    return _without_password(value) if isinstance(value, str) else value
+
+
+def _without_password(text: str) -> str:
+    from urllib.parse import urlsplit, urlunsplit
+
+    try:
+        parts = urlsplit(text)
+        if not parts.password and "=" not in parts.query:
+            return text
+        host = parts.netloc.rpartition("@")[2]
+        user = f"{parts.username}:{MASK}@" if parts.password else ""
+        query = (
+            "&".join(f"{pair.partition('=')[0]}={MASK}" for pair in parts.query.split("&"))
+            if parts.query
+            else ""
+        )
+        return urlunsplit((parts.scheme, user + host, parts.path, query, ""))
+    except ValueError:
+        return MASK  # not a URL after all; it might hold anything
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, (list, tuple)):
+        return " ".join(str(item) for item in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Sources:
+    """Where each setting came from; the order is that of `holdfast.config.load`."""
+
+    def __init__(self, cli: Cli, settings: Settings) -> None:
+        from holdfast.config.settings import DEFAULT_FILE, read_toml
+
+        self._flags = {"data"} if cli.target.data else set()
+        chosen = cli.target.config or os.environ.get("HOLDFAST_CONFIG")
+        self._file = Path(chosen) if chosen else Path(DEFAULT_FILE)
+        self._in_file = dict(flatten(read_toml(self._file))) if chosen or self._file.is_file() else {}
+        self._variables = {name.upper() for name, value in os.environ.items() if value}
+
+    def of(self, name: str) -> str:
+        """Return `flag`, the variable's name, the file's name or `default`."""
+        if name in self._flags:
+            return "flag"
+        variable = "HOLDFAST_" + name.upper().replace(".", "__")
+        if variable in self._variables:
+            return variable
+        if name in self._in_file:
+            return str(self._file)
+        return "default"

@@ -1,0 +1,54 @@
+"""The exit statuses, in one table: a program can tell what happened without reading a message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.core import errors
+from holdfast.core.errors import HoldfastError
+
+OK: Final = 0
+USAGE: Final = 2  #: the command line itself is wrong
+BROKEN_PROMISE: Final = 40  #: `store check` found a promise that the store does not keep
+INTERRUPTED: Final = 130  #: Ctrl-C, as shells count it
+BROKEN_PIPE: Final = 141  #: whoever read our output went away
+TERMINATED: Final = 143  #: SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a kind of error ends the program: its status, and what the user may do."""
+
+    status: int
+    hint: str
+
+
+ENDINGS: Final[dict[type[HoldfastError], Ending]] = {
+    errors.InternalError: Ending(1, "this is a defect; --debug shows where"),
+    errors.NotFoundError: Ending(3, "see what is there with: holdfast ls"),
+    errors.AlreadyExistsError: Ending(4, "choose another name"),
+    errors.PreconditionFailedError: Ending(5, "look at it with: holdfast stat"),
+    errors.ConflictError: Ending(6, "the state of the target forbids it"),
+    errors.InvalidRequestError: Ending(7, "see: holdfast COMMAND --help"),
+    errors.InvalidRangeError: Ending(8, "holdfast stat shows the size"),
+    errors.TooLargeError: Ending(9, "the limit is set where the server is configured"),
+    errors.DigestMismatchError: Ending(10, "nothing was stored; try again"),
+    errors.UnauthenticatedError: Ending(11, "give a valid token with --token-file or HOLDFAST_TOKEN"),
+    errors.PermissionDeniedError: Ending(12, "this needs another role or other file permissions"),
+    errors.QuotaExceededError: Ending(13, "make room or ask for more"),
+    errors.RateLimitedError: Ending(14, "wait and try again"),
+    errors.UnavailableError: Ending(15, "check that it runs and can be reached, then try again"),
+    errors.DeadlineError: Ending(16, "try again"),
+    errors.CorruptedError: Ending(17, "try again; if it stays, another copy is needed"),
+    errors.UnsupportedError: Ending(18, "the store or the server does not offer this"),
+    errors.ConfigError: Ending(19, "holdfast config show tells what is set, and from where"),
+}
+
+
+def ending(error: HoldfastError) -> Ending:
+    """Return how `error` ends the program; a subclass ends as its kind does."""
+    for kind in type(error).__mro__:
+        if kind in ENDINGS:
+            return ENDINGS[kind]
+    return ENDINGS[errors.InternalError]

@@ -1,0 +1,41 @@
+"""`holdfast sweep`: delete bytes whose time is over."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from holdfast.cli.command import Cli, command
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the command to `app`."""
+
+    @command(app, "sweep", panel=panel)
+    async def sweep(
+        cli: Cli,
+        limit: Annotated[int | None, typer.Option(min=1, help="delete at most so many blobs")] = None,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", "-n", help="count what is due (up to 1,000), delete nothing")
+        ] = False,
+    ) -> int | None:
+        """Delete bytes that were replaced or removed and whose grace is over. A server does this by itself."""
+        async with cli.target.engine() as engine:
+            report = await engine.sweep(limit=limit, dry_run=dry_run)
+        failed = dict(report.failed)
+        facts = {
+            "expired": report.expired,
+            "deleted": report.deleted,
+            "failed": failed,
+            "reasons": report.reasons,
+            "dry_run": dry_run,
+        }
+        verb = "would delete" if dry_run else "deleted"
+        lines = [f"{verb} {report.deleted} blobs, gave up {report.expired} unfinished writes"]
+        lines += [
+            f"{count} could not be deleted from {store}: {report.reasons.get(store, '')}"
+            for store, count in failed.items()
+        ]
+        cli.out.record(facts, "\n".join(lines))
+        return 15 if failed else None

@@ -1,0 +1,9 @@
+"""Typed settings.
+
+Comes in: defaults, `holdfast.toml`, `HOLDFAST_*` variables, flags; later ones win. Goes out: one frozen `Settings`.
+Promises: an unknown or wrong setting is a `ConfigError` that names it and says what to do; secrets never show.
+"""
+
+from holdfast.config.settings import Settings, StoreSettings, load
+
+__all__ = ["Settings", "StoreSettings", "load"]

@@ -1,0 +1,37 @@
+"""Sizes and times as people write them."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?B?)\s*", re.IGNORECASE)
+_TIME: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", re.IGNORECASE)
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def parse_size(value: object) -> object:
+    """Return bytes for text such as `64KB`, `1.5 GiB` or `100`; K, M, G… are powers of 1,024 with or without the i."""
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a size; write for example 64KB, 100MB or 5GiB")
+    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+
+
+def parse_time(value: object) -> object:
+    """Return seconds for text such as `30s`, `15m`, `24h`, `7d`, or a bare number of seconds."""
+    if not isinstance(value, str):
+        return value
+    match = _TIME.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a duration; write for example 30s, 15m, 24h or 7d")
+    return float(match[1]) * _SECONDS[(match[2] or "s").lower()]
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+Seconds = Annotated[float, BeforeValidator(parse_time)]

@@ -1,0 +1,162 @@
+"""The contract between the engine and whatever holds bytes: five verbs, a close, and a flag for each thing more.
+
+Answers that hold for every backend and through every layer:
+
+* a put makes the whole blob visible or nothing; a put that fails leaves old content as it was;
+* a put of a name that exists replaces it at once, unless `if_absent`;
+* deleting what is absent succeeds;
+* a range starting at or past the end raises `InvalidRangeError`; an end past the end is cut;
+* a listing is in byte order of names, across pages; `prefix` is a plain string;
+* when a put has returned, the blob survives the loss of power (as far as the store is able to promise it);
+* every foreign error is translated here: `NotFoundError`, `UnavailableError`… with `operation`, `store`, `name`.
+
+`holdfast.testing.checks` holds each of these as a check; run them with `holdfast store check NAME`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import Flag, StrEnum, auto
+from typing import Final, Protocol, runtime_checkable
+
+from holdfast.core.body import Body, Reader
+from holdfast.core.names import Layout
+from holdfast.core.types import EMPTY, BlobInfo, ByteRange
+
+
+class Capability(Flag):
+    """What a backend offers beyond the five verbs. A layer offers its inner one's `&` what it preserves."""
+
+    NONE = 0
+    RANGE = auto()  #: reads part of a blob without reading the rest
+    IF_ABSENT = auto()  #: `put(if_absent=True)` is atomic
+    METADATA = auto()  #: keeps the metadata given to put and shows it in head and get
+    COPY = auto()  #: copies within itself without the bytes passing through us
+    PRESIGN = auto()  #: signs URLs for GET and PUT that others may use
+    FILE = auto()  #: readers carry an open file descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What fits. `None` means no bound of its own."""
+
+    max_blob_size: int | None = None
+    max_name_bytes: int = 1024
+    max_metadata_bytes: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class PutOptions:
+    """Circumstances of a put: what the store should remember beside the bytes."""
+
+    content_type: str = "application/octet-stream"
+    metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A URL that carries its own permission until `expires` (microseconds); send `headers` with it unchanged."""
+
+    url: str
+    method: str
+    expires: int
+    headers: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+
+
+NO_OPTIONS: Final = PutOptions()
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A driver for one kind of storage, or a layer around one. Names keep the grammar of `names.check_blob_name`."""
+
+    @property
+    def store(self) -> str:
+        """The name of the store, for errors and metrics."""
+        ...
+
+    @property
+    def capabilities(self) -> Capability:
+        """What is offered beyond the five verbs."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What fits."""
+        ...
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        """Store `body` under `name`, durably, and return what was stored.
+
+        Raises:
+            AlreadyExistsError: `if_absent` and the name is taken.
+            TooLargeError, QuotaExceededError, UnavailableError, DigestMismatchError: nothing became visible.
+            UnsupportedError: `if_absent` without `Capability.IF_ABSENT`.
+        """
+        ...
+
+    def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
+        """Open `name` for reading, all of it or `range`.
+
+        Raises (on entering):
+            NotFoundError, InvalidRangeError, UnavailableError.
+        Raises (while reading):
+            UnavailableError, CorruptedError: the stream broke; never a silent short read.
+        """
+        ...
+
+    async def head(self, name: str) -> BlobInfo:
+        """Return what is known of `name`, or raise `NotFoundError`."""
+        ...
+
+    async def delete(self, name: str) -> None:
+        """Remove `name`; succeeds when it is not there."""
+        ...
+
+    def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        """Yield every blob whose name starts with `prefix` and is greater than `after`, in byte order."""
+        ...
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        """Copy inside the store. Needs `Capability.COPY`."""
+        ...
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """Return a URL for `GET` or `PUT` that works for `expires_in` seconds (1 to 604,800). Needs `Capability.PRESIGN`."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and files; the backend is not used again."""
+        ...
+
+
+class StoreState(StrEnum):
+    """What an operator allows a store to do."""
+
+    ACTIVE = "active"
+    READ_ONLY = "read-only"
+    DRAINING = "draining"
+    DOWN = "down"
+
+
+@dataclass(slots=True)
+class Store:
+    """A named, configured stack."""
+
+    name: str
+    backend: Backend
+    layout: Layout = Layout.IMMUTABLE
+    state: StoreState = StoreState.ACTIVE
+    labels: frozenset[str] = frozenset()

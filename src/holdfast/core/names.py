@@ -1,0 +1,132 @@
+"""What may be called what, and how blobs get their names.
+
+A user's key is only ever data: in the *immutable* layout it does not appear in a blob's name at all, and in the
+*readable* layout it appears escaped, in front of a part that is unique. So no key can leave a store's root, clash
+with another or be rewritten by a store.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from enum import StrEnum
+from hashlib import sha256
+from pathlib import PurePosixPath
+
+from holdfast.core.errors import InvalidRequestError
+from holdfast.core.types import ObjectRef
+
+MAX_KEY_BYTES = 1024
+MAX_BLOB_NAME_BYTES = 1024
+MAX_SEGMENT_BYTES = 255
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
+_BLOB_NAME = re.compile(r"[A-Za-z0-9!$'()*+,./:;=@_~-]+")
+_SAFE_SEGMENT = re.compile(r"[^A-Za-z0-9!$'()+,;=@_~.-]")
+
+
+class Layout(StrEnum):
+    """How blob names look in a store. Both keep every promise; they differ in what a person sees there."""
+
+    IMMUTABLE = "immutable"  #: <tenant>/<yyyymmddhh>/<blob>
+    READABLE = "readable"  #: <tenant>/<bucket>/<escaped key>/<blob><extension>
+
+
+def check_key(key: str) -> str:
+    """Return `key` when an object may be called that.
+
+    A key is 1 to 1,024 bytes of UTF-8 without control characters and without `.` or `..` segments, also after
+    Unicode compatibility normalisation (so that no layout and no proxy can be talked into a parent directory).
+    Keys are compared byte by byte: nothing is folded or trimmed.
+
+    Raises:
+        InvalidRequestError: saying which rule the key breaks.
+    """
+    if not key:
+        raise InvalidRequestError("the key is empty; name the object with 1 to 1,024 bytes of UTF-8")
+    try:
+        encoded = key.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError("the key is not valid UTF-8 (it holds a lone surrogate)") from None
+    if len(encoded) > MAX_KEY_BYTES:
+        raise InvalidRequestError(f"the key has {len(encoded)} bytes; at most {MAX_KEY_BYTES} are allowed")
+    if not key.isascii() or not key.isprintable():
+        if any(ord(char) < 32 or ord(char) == 127 for char in key):
+            raise InvalidRequestError("the key holds a control character (NUL, newline, tab or the like)")
+        folded = unicodedata.normalize("NFKC", key)
+    else:
+        folded = key
+    if "." in folded and any(part in (".", "..") for part in re.split(r"[/\\]", folded)):
+        raise InvalidRequestError("the key holds a '.' or '..' path segment; use a name without one")
+    return key
+
+
+def check_prefix(prefix: str) -> str:
+    """Return `prefix` (or a delimiter or marker) when keys can be compared with it: UTF-8 without NUL, at most 1,024 bytes."""
+    try:
+        encoded = prefix.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequestError("the prefix, delimiter or marker is not valid UTF-8") from None
+    if len(encoded) > MAX_KEY_BYTES or b"\0" in encoded:
+        raise InvalidRequestError("the prefix, delimiter or marker is longer than 1,024 bytes or holds NUL")
+    return prefix
+
+
+def check_bucket(name: str) -> str:
+    """Return `name` when a bucket may be called that: S3's rules, 3 to 63 of `a-z 0-9 . -` (also `_`)."""
+    if len(name) < 3 or not _SLUG.fullmatch(name) or ".." in name:
+        raise InvalidRequestError(
+            f"{name[:80]!r} is not a bucket name: use 3 to 63 of a-z, 0-9, '.', '-', '_', "
+            "starting and ending with a letter or digit"
+        )
+    return name
+
+
+def check_tenant(name: str) -> str:
+    """Return `name` when a tenant may be called that: 1 to 63 of `a-z 0-9 . - _`."""
+    if not _SLUG.fullmatch(name) or ".." in name:
+        raise InvalidRequestError(
+            f"{name[:80]!r} is not a tenant name: use 1 to 63 of a-z, 0-9, '.', '-', '_', "
+            "starting and ending with a letter or digit"
+        )
+    return name
+
+
+def check_blob_name(name: str) -> str:
+    """Return `name` when every backend stores it unchanged: the grammar that minted names keep.
+
+    1 to 1,024 bytes of `A-Z a-z 0-9 ! $ ' ( ) * + , . / : ; = @ _ ~ -`; segments of 1 to 255 bytes, none of
+    them `.` or `..`; no slash at either end.
+    """
+    if not name or len(name) > MAX_BLOB_NAME_BYTES or not _BLOB_NAME.fullmatch(name):
+        raise InvalidRequestError(f"{name[:80]!r} is not a blob name: wrong length or characters")
+    for segment in name.split("/"):
+        if not segment or segment in (".", "..") or len(segment) > MAX_SEGMENT_BYTES:
+            raise InvalidRequestError(f"{name[:80]!r} is not a blob name: bad segment {segment[:20]!r}")
+    return name
+
+
+def mint(layout: Layout, ref: ObjectRef, *, blob_id: str, now: int) -> str:
+    """Return the name under which a new blob for `ref` is stored; unique because `blob_id` is."""
+    if layout is Layout.IMMUTABLE:
+        hour = datetime.fromtimestamp(now / 1e6, UTC).strftime("%Y%m%d%H")
+        return f"{ref.tenant}/{hour}/{blob_id}"
+    folders = "/".join(_escape(part) for part in ref.key.split("/"))
+    extension = _SAFE_SEGMENT.sub("", PurePosixPath(ref.key).suffix)[:16]
+    tail = f"/{blob_id}{extension}"
+    head = f"{ref.tenant}/{ref.bucket}/{folders}"
+    room = MAX_BLOB_NAME_BYTES - len(tail)
+    if len(head) > room:
+        head = head[: room - 18].rstrip("/%.") + "~" + sha256(ref.key.encode()).hexdigest()[:16]
+    return head + tail
+
+
+def _escape(segment: str) -> str:
+    """Return `segment` with everything outside the blob grammar as `=XX`, never empty, never a dot name, ≤ 200 bytes."""
+    if not segment or set(segment) == {"."}:
+        return "=" + "".join(f"{byte:02X}" for byte in segment.encode()) + "="
+    escaped = _SAFE_SEGMENT.sub(lambda match: "".join(f"={byte:02X}" for byte in match[0].encode()), segment)
+    if len(escaped) > 200:
+        escaped = escaped[:183] + "~" + sha256(segment.encode()).hexdigest()[:16]
+    return escaped

@@ -1,0 +1,156 @@
+"""The digests of every version: SHA-256 always, CRC-64/NVME always (it is nearly free), MD5 where its ETag needs it.
+
+While a body flows, the CRC of each chunk is kept too, so that a part of a blob can be proved without reading all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+from awscrt.checksums import combine_crc64nvme, crc64nvme
+
+from holdfast.core.body import Hasher, Meter
+from holdfast.core.types import Digests
+
+CHUNK_SIZE: Final = 64 << 10
+MAX_CHUNKS: Final = 4096  #: so a version's list stays below 32 KiB; past it chunks double in size
+
+
+class ChunkedCrc64:
+    """CRC-64/NVME of a flow, and of each chunk of it."""
+
+    def __init__(self, chunk_size: int = CHUNK_SIZE, max_chunks: int = MAX_CHUNKS) -> None:
+        self.chunk_size = chunk_size
+        self._max_chunks = max_chunks
+        self._crcs: list[int] = []
+        self._current = 0
+        self._filled = 0
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        if self._filled + len(data) <= self.chunk_size:
+            self._take(data, len(data))
+            return
+        view = memoryview(data)
+        while len(view):
+            step = min(self.chunk_size - self._filled, len(view))
+            self._take(view[:step], step)
+            view = view[step:]
+
+    def digest(self) -> bytes:
+        """Return the CRC of everything, 8 bytes big-endian."""
+        total = 0
+        for crc in self._crcs:
+            total = combine_crc64nvme(total, crc, self.chunk_size)
+        return int(combine_crc64nvme(total, self._current, self._filled)).to_bytes(8, "big")
+
+    def chunks(self) -> tuple[int, bytes]:
+        """Return the chunk size and the CRC of each chunk, 8 bytes big-endian each; `(0, b"")` for a single chunk."""
+        crcs = [*self._crcs, self._current] if self._filled else self._crcs
+        if len(crcs) <= 1:
+            return 0, b""
+        return self.chunk_size, b"".join(crc.to_bytes(8, "big") for crc in crcs)
+
+    def _take(self, data: bytes | memoryview, size: int) -> None:
+        self._current = crc64nvme(data, self._current)
+        self._filled += size
+        if self._filled == self.chunk_size:
+            self._crcs.append(self._current)
+            self._current, self._filled = 0, 0
+            if len(self._crcs) == self._max_chunks:
+                self._double()
+
+    def _double(self) -> None:
+        pairs = zip(self._crcs[::2], self._crcs[1::2], strict=True)
+        self._crcs = [combine_crc64nvme(first, second, self.chunk_size) for first, second in pairs]
+        self.chunk_size *= 2
+
+
+class BoundedMd5:
+    """MD5 that gives up past `limit` bytes, because from there on it would be the slowest step of a put."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._md5: Hasher | None = hashlib.md5(usedforsecurity=False)
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._md5 = None
+        if self._md5 is not None:
+            self._md5.update(data)
+
+    def digest(self) -> bytes:
+        """Return the MD5, or nothing when it was given up."""
+        return b"" if self._md5 is None else self._md5.digest()
+
+
+def _sha256() -> Hasher:
+    return hashlib.sha256()
+
+
+def _md5() -> Hasher:
+    return hashlib.md5(usedforsecurity=False)
+
+
+def factories(size: int | None, announced: Digests, *, md5_limit: int) -> dict[str, Callable[[], Hasher]]:
+    """Return the hashers for a body of `size` bytes (None: unknown), MD5 among them where it is wanted.
+
+    MD5 is taken of bodies up to `md5_limit` bytes, and of any body whose sender announced one.
+    """
+    made: dict[str, Callable[[], Hasher]] = {"sha256": _sha256, "crc64nvme": ChunkedCrc64}
+    if announced.md5 is not None:
+        made["md5"] = _md5
+    elif size is None:
+        made["md5"] = lambda: BoundedMd5(md5_limit)
+    elif size <= md5_limit:
+        made["md5"] = _md5
+    return made
+
+
+def settled(meter: Meter) -> Digests:
+    """Return the digests of a finished pass, an MD5 that was given up as None."""
+    found = meter.digests
+    return Digests(sha256=found.sha256, md5=found.md5 or None, crc64nvme=found.crc64nvme)
+
+
+def chunk_list(meter: Meter) -> tuple[int, bytes]:
+    """Return the chunk size and chunk CRCs of a finished pass."""
+    hasher = meter.hasher("crc64nvme")
+    return hasher.chunks() if isinstance(hasher, ChunkedCrc64) else (0, b"")
+
+
+def etag_of(digests: Digests) -> str:
+    """Return the ETag of bytes written in one piece.
+
+    It is the MD5 in hex where that was taken. Else it is half of the SHA-256 with `-1` behind it: S3 clients know
+    that an ETag with a dash is not an MD5, and leave it alone.
+    """
+    if digests.md5:
+        return digests.md5.hex()
+    return f"{(digests.sha256 or b'').hex()[:32]}-1"
+
+
+def crc64(data: bytes | memoryview) -> bytes:
+    """Return the CRC-64/NVME of `data`, 8 bytes big-endian."""
+    return int(crc64nvme(data)).to_bytes(8, "big")
+
+
+def joined(parts: list[tuple[Digests, int, str]]) -> tuple[Digests, str]:
+    """Return digests and ETag of a version made of `parts`: (digests, size, etag) in order.
+
+    SHA-256 is of the parts' SHA-256s (S3's COMPOSITE), CRC-64/NVME is of all bytes. The ETag is S3's: the MD5 of the
+    parts' MD5s, a dash, and how many. With one part, its own digests are those of all bytes.
+    """
+    crc = 0
+    for digests, size, _ in parts:
+        crc = combine_crc64nvme(crc, int.from_bytes(digests.crc64nvme or b"", "big"), size)
+    joint = b"".join(bytes.fromhex(etag.partition("-")[0]) for _, _, etag in parts)
+    etag = f"{hashlib.md5(joint, usedforsecurity=False).hexdigest()}-{len(parts)}"
+    sha256 = parts[0][0].sha256
+    if len(parts) > 1:
+        sha256 = hashlib.sha256(b"".join(digests.sha256 or b"" for digests, _, _ in parts)).digest()
+    return Digests(sha256=sha256, crc64nvme=int(crc).to_bytes(8, "big")), etag

@@ -1,0 +1,129 @@
+"""What every part of the engine works with, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.catalog.contract import Catalog
+from holdfast.core.backend import Store, StoreState
+from holdfast.core.clock import Environment
+from holdfast.core.errors import ConfigError, ConflictError, UnavailableError
+from holdfast.core.names import mint
+from holdfast.core.types import ObjectRef, Replica, ReplicaState
+from holdfast.engine.settings import EngineSettings
+from holdfast.policy.placement import Placement, Plan
+
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The catalog, the stores, the rules, the world and the numbers."""
+
+    catalog: Catalog
+    stores: Mapping[str, Store]
+    placement: Placement
+    environment: Environment
+    settings: EngineSettings
+    executor: Executor
+
+    @property
+    def grace(self) -> int:
+        """The grace of replaced bytes, microseconds."""
+        return int(self.settings.grace * _SECOND)
+
+    def store(self, name: str) -> Store:
+        """Return the store called `name`; `ConfigError` when the configuration has none."""
+        try:
+            return self.stores[name]
+        except KeyError:
+            raise ConfigError(
+                f"store {name!r} holds data but is not configured; add it back under [stores]"
+            ) from None
+
+    async def lease_until(self) -> int:
+        """Return when a lease taken now ends, on the catalog's clock."""
+        return await self.catalog.now() + int(self.settings.lease * _SECOND)
+
+    def pending(
+        self, ref: ObjectRef, plan: Plan, version_id: str, segment_id: str, size: int | None
+    ) -> list[Replica]:
+        """Return the rows that announce the copies which must exist before the writer is answered."""
+        made = []
+        for number, name in enumerate(plan.stores[: plan.acknowledge]):
+            store = self.store(name)
+            if store.state is not StoreState.ACTIVE:
+                raise UnavailableError(
+                    f"store {name!r} is {store.state}; it takes no new objects", operation="put", store=name
+                )
+            made.append(self.replica(ref, store, version_id, segment_id, size or 0, number))
+        return made
+
+    def replica(
+        self, ref: ObjectRef, store: Store, version_id: str, segment_id: str, size: int, number: int
+    ) -> Replica:
+        """Return a pending row for a new blob with a freshly minted name in `store`."""
+        replica_id = self.environment.new_id()
+        blob = mint(store.layout, ref, blob_id=replica_id, now=self.environment.clock.now())
+        return Replica(
+            replica_id, version_id, segment_id, store.name, blob, size, ReplicaState.PENDING, number
+        )
+
+    async def abandon(self, replicas: Sequence[Replica]) -> None:
+        """Give up pending copies, as far as the catalog can be told; a lease that ends says the same later."""
+        await finish(_quietly(self.catalog.abandon([replica.id for replica in replicas])))
+
+    @asynccontextmanager
+    async def leased(self, replicas: Sequence[Replica]) -> AsyncIterator[None]:
+        """Keep the leases of `replicas` alive inside the block; a lost lease ends the block with `ConflictError`."""
+        task = asyncio.current_task()
+        ids = [replica.id for replica in replicas]
+        lost = False
+
+        async def keep() -> None:
+            nonlocal lost
+            while True:
+                await self.environment.clock.sleep(self.settings.lease / 3)
+                try:
+                    if await self.catalog.renew(ids, lease_until=await self.lease_until()):
+                        continue
+                except UnavailableError:
+                    continue
+                lost = True
+                if task is not None:
+                    task.cancel()
+                return
+
+        keeper = asyncio.ensure_future(keep())
+        try:
+            yield
+        except asyncio.CancelledError:
+            if lost:
+                if task is not None:
+                    task.uncancel()
+                raise ConflictError("the write took too long and its lease was lost; send it again") from None
+            raise
+        finally:
+            keeper.cancel()
+
+
+async def finish(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end even when the caller is being cancelled."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except UnavailableError:
+        return

@@ -1,0 +1,60 @@
+"""The engine: the catalog, the stores and the rules, held together for as long as a process lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from holdfast.catalog.contract import Catalog
+from holdfast.core.backend import Store
+from holdfast.core.clock import Environment
+from holdfast.core.errors import ConfigError
+from holdfast.core.types import Principal
+from holdfast.engine.context import Context
+from holdfast.engine.read import Health
+from holdfast.engine.session import Session
+from holdfast.engine.settings import EngineSettings
+from holdfast.engine.sweep import SweepReport, sweep
+from holdfast.policy.placement import Placement
+
+
+class Engine:
+    """Makes sessions, sweeps, and closes what it was given. Stateless but for caches: any number may share a catalog."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        stores: Mapping[str, Store],
+        placement: Placement,
+        *,
+        environment: Environment | None = None,
+        settings: EngineSettings | None = None,
+    ) -> None:
+        missing = [name for name in placement.stores if name not in stores]
+        if missing or not placement.stores:
+            raise ConfigError(
+                f"objects are placed on {missing or 'no store'}, which is not configured under [stores]"
+            )
+        self.catalog = catalog
+        self.stores = stores
+        settings = settings or EngineSettings()
+        self._executor = ThreadPoolExecutor(settings.hash_threads, thread_name_prefix="holdfast-hash")
+        self.context = Context(
+            catalog, stores, placement, environment or Environment(), settings, self._executor
+        )
+        self._health = Health(self.context)
+
+    def session(self, principal: Principal, *, request_id: str = "") -> Session:
+        """Return the engine as `principal` sees it; `request_id` goes into the audit."""
+        return Session(self.context, self._health, principal, request_id)
+
+    async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> SweepReport:
+        """Delete bytes whose time is over. See `engine.sweep`."""
+        return await sweep(self.context, limit=limit, dry_run=dry_run)
+
+    async def close(self) -> None:
+        """Close the stores and the catalog."""
+        for store in self.stores.values():
+            await store.backend.close()
+        await self.catalog.close()
+        self._executor.shutdown(wait=False)

@@ -1,0 +1,20 @@
+"""The engine's own numbers, each with its default and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Sizes in bytes, times in seconds."""
+
+    max_object_size: int | None = None  #: of one version; None leaves it to the stores
+    md5_limit: int = 64 << 20  #: bodies up to this size get an MD5 ETag
+    small_read: int = 64 << 10  #: spans up to this size are read at once, not streamed
+    lease: float = 900.0  #: how long a write in progress is protected without a sign of life
+    grace: float = 24 * 3600.0  #: how long replaced bytes stay for readers that still hold them
+    upload_lifetime: float = 7 * 24 * 3600.0  #: how long a multipart upload may stay open
+    idempotency_lifetime: float = 24 * 3600.0  #: how long an idempotency key is remembered
+    read_attempts: int = 3  #: tries per copy without progress before a read gives up
+    hash_threads: int = 2  #: threads that digest large chunks beside the flow

@@ -1,0 +1,114 @@
+"""The layer that adds nothing: what the others are made from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import ClassVar
+
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.body import Body, Reader
+from holdfast.core.errors import UnsupportedError
+from holdfast.core.types import BlobInfo, ByteRange
+
+ALL = ~Capability.NONE
+
+
+class Layer:
+    """A `Backend` around `inner` that forwards every verb.
+
+    `preserves` says which capabilities survive the layer: none until it says so. What does not survive is refused.
+    """
+
+    preserves: ClassVar[Capability] = Capability.NONE
+
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+        self._offered = inner.capabilities & self.preserves
+
+    @property
+    def store(self) -> str:
+        """The name of the store."""
+        return self.inner.store
+
+    @property
+    def capabilities(self) -> Capability:
+        """What the inner backend offers and the layer preserves."""
+        return self._offered
+
+    @property
+    def limits(self) -> Limits:
+        """What fits."""
+        return self.inner.limits
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        """See `Backend.put`."""
+        if if_absent:
+            self.need(Capability.IF_ABSENT, "put", name)
+        return await self.inner.put(name, body, options=options, if_absent=if_absent)
+
+    def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
+        """See `Backend.get`."""
+        if range is not None:
+            self.need(Capability.RANGE, "get", name)
+        return self.inner.get(name, range=range)
+
+    async def head(self, name: str) -> BlobInfo:
+        """See `Backend.head`."""
+        return await self.inner.head(name)
+
+    async def delete(self, name: str) -> None:
+        """See `Backend.delete`."""
+        await self.inner.delete(name)
+
+    def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        """See `Backend.list`."""
+        return self.inner.list(prefix, after=after)
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        """See `Backend.copy`."""
+        self.need(Capability.COPY, "copy", source)
+        return await self.inner.copy(source, target)
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """See `Backend.presign`."""
+        self.need(Capability.PRESIGN, "presign", name)
+        return await self.inner.presign(
+            method,
+            name,
+            expires_in=expires_in,
+            content_type=content_type,
+            content_disposition=content_disposition,
+        )
+
+    async def close(self) -> None:
+        """Close the inner backend."""
+        await self.inner.close()
+
+    def need(self, capability: Capability, operation: str, name: str) -> None:
+        """Raise `UnsupportedError` unless `capability` is offered."""
+        if capability not in self._offered:
+            raise UnsupportedError(
+                f"{capability.name} is not offered here", operation=operation, store=self.store, name=name
+            )
+
+
+@asynccontextmanager
+async def closed_after(items: AsyncIterator[BlobInfo]) -> AsyncIterator[AsyncIterator[BlobInfo]]:
+    """Give `items` and close them at the end, so that a listing which is not read to its end lets go at once."""
+    try:
+        yield items
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None:
+            await close()

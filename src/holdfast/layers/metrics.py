@@ -1,0 +1,216 @@
+"""Figures per store and verb, as Prometheus collects them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions, SignedUrl
+from holdfast.core.body import Body, Reader
+from holdfast.core.clock import Environment
+from holdfast.core.errors import HoldfastError
+from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.layers.base import ALL, Layer, closed_after
+
+_BUCKETS: Final = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1,
+    2.5,
+    5,
+    10,
+    30,
+    60,
+    300,
+)
+
+
+class StoreMetrics:
+    """The collectors of all stores of a process; made once per registry.
+
+    `outcome` is `ok`, the code of an error, `cancelled`, or `internal` for what no driver should raise.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.operations = Counter(
+            "holdfast_store_operations",
+            "Calls to a store",
+            ["store", "operation", "outcome"],
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "holdfast_store_operation_seconds",
+            "Time a call took, streams included",
+            ["store", "operation"],
+            registry=registry,
+            buckets=_BUCKETS,
+        )
+        self.bytes = Counter(
+            "holdfast_store_bytes",
+            "Bytes written (in) and read (out)",
+            ["store", "direction"],
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "holdfast_store_in_flight",
+            "Calls and open streams now",
+            ["store", "operation"],
+            registry=registry,
+        )
+        self.retries = Counter(
+            "holdfast_store_retries", "Calls made again", ["store", "operation", "outcome"], registry=registry
+        )
+
+    def retried(self, store: str, operation: str, error: HoldfastError) -> None:
+        """Count one more try."""
+        self.retries.labels(store, operation, error.code).inc()
+
+
+class _Verb:
+    """The collectors of one verb of one store, looked up once."""
+
+    def __init__(self, metrics: StoreMetrics, store: str, operation: str) -> None:
+        self._metrics, self._store, self._operation = metrics, store, operation
+        self.seconds = metrics.seconds.labels(store, operation)
+        self.in_flight = metrics.in_flight.labels(store, operation)
+        self._ok = metrics.operations.labels(store, operation, "ok")
+
+    def done(self, error: BaseException | None) -> None:
+        """Count the end of a call."""
+        if error is None:
+            self._ok.inc()
+            return
+        if isinstance(error, HoldfastError):
+            outcome = error.code
+        else:
+            outcome = "internal" if isinstance(error, Exception) else "cancelled"
+        self._metrics.operations.labels(self._store, self._operation, outcome).inc()
+
+
+class Metrics(Layer):
+    """Counts calls, time, bytes and what is in flight; one call counts once, however many tries it takes.
+
+    Bytes that a door sends straight from an open file are counted as read when the reader is closed without error.
+    """
+
+    preserves = ALL
+
+    def __init__(self, inner: Backend, *, environment: Environment, metrics: StoreMetrics) -> None:
+        super().__init__(inner)
+        self._clock = environment.clock
+        self._verbs = {
+            verb: _Verb(metrics, inner.store, verb)
+            for verb in ("put", "get", "head", "delete", "list", "copy", "presign")
+        }
+        self._in = metrics.bytes.labels(inner.store, "in")
+        self._out = metrics.bytes.labels(inner.store, "out")
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        """Put, counted."""
+        with self._counted("put"):
+            info = await super().put(name, body, options=options, if_absent=if_absent)
+        self._in.inc(info.size)
+        return info
+
+    def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
+        """Read, counted from opening to closing."""
+        return self._get(name, range)
+
+    @asynccontextmanager
+    async def _get(self, name: str, wish: ByteRange | None) -> AsyncIterator[Reader]:
+        with self._counted("get"):
+            async with super().get(name, range=wish) as reader:
+                tally = _Tally(reader)
+                try:
+                    yield tally.reader
+                finally:
+                    self._out.inc(tally.size)
+            if reader.file is not None and not tally.touched:
+                self._out.inc(reader.span.length)
+
+    async def head(self, name: str) -> BlobInfo:
+        """Look, counted."""
+        with self._counted("head"):
+            return await super().head(name)
+
+    async def delete(self, name: str) -> None:
+        """Delete, counted."""
+        with self._counted("delete"):
+            await super().delete(name)
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        """Copy, counted."""
+        with self._counted("copy"):
+            return await super().copy(source, target)
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """Sign, counted."""
+        with self._counted("presign"):
+            return await super().presign(
+                method,
+                name,
+                expires_in=expires_in,
+                content_type=content_type,
+                content_disposition=content_disposition,
+            )
+
+    async def list(self, prefix: str = "", *, after: str = "") -> AsyncGenerator[BlobInfo, None]:
+        """List, counted once for all items."""
+        with self._counted("list"):
+            async with closed_after(super().list(prefix, after=after)) as items:
+                async for info in items:
+                    yield info
+
+    @contextmanager
+    def _counted(self, operation: str) -> Iterator[None]:
+        verb = self._verbs[operation]
+        verb.in_flight.inc()
+        began = self._clock.monotonic()
+        failure: BaseException | None = None
+        try:
+            yield
+        except GeneratorExit:  # a listing that was not read to its end
+            raise
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            verb.in_flight.dec()
+            verb.seconds.observe(self._clock.monotonic() - began)
+            verb.done(failure)
+
+
+class _Tally:
+    """Counts the bytes of a reader."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.size = 0
+        self.touched = False
+        self.reader = reader.through(self._count, keep_file=True)
+
+    async def _count(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self.touched = True
+        async for chunk in chunks:
+            self.size += len(chunk)
+            yield chunk

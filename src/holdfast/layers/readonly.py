@@ -1,0 +1,52 @@
+"""A store that is only read."""
+
+from __future__ import annotations
+
+from holdfast.core.backend import NO_OPTIONS, PutOptions, SignedUrl
+from holdfast.core.body import Body
+from holdfast.core.errors import ConflictError
+from holdfast.core.types import BlobInfo
+from holdfast.layers.base import ALL, Layer
+
+
+class ReadOnly(Layer):
+    """Refuses every call that would change the store, with `ConflictError`; reads pass."""
+
+    preserves = ALL
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        """Refuse."""
+        raise self._refusal("put", name)
+
+    async def delete(self, name: str) -> None:
+        """Refuse."""
+        raise self._refusal("delete", name)
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        """Refuse."""
+        raise self._refusal("copy", target)
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """Sign a URL for reading; refuse any other."""
+        if method != "GET":
+            raise self._refusal("presign", name)
+        return await super().presign(
+            method,
+            name,
+            expires_in=expires_in,
+            content_type=content_type,
+            content_disposition=content_disposition,
+        )
+
+    def _refusal(self, operation: str, name: str) -> ConflictError:
+        return ConflictError("the store is read-only", operation=operation, store=self.store, name=name)

@@ -1,0 +1,195 @@
+"""The verbs over an engine in this process: no server, no socket, the same catalog and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+
+from holdfast.core.conditions import NO_CONDITIONS, Preconditions
+from holdfast.core.types import (
+    EMPTY,
+    NO_DIGESTS,
+    Bucket,
+    ByteRange,
+    Deleted,
+    Digests,
+    ListPage,
+    Part,
+    Upload,
+    Usage,
+    Version,
+    VersionPage,
+)
+from holdfast.engine.session import Session
+from holdfast.engine.write import ObjectInput
+from holdfast.library.client import AsyncClient, Download
+from holdfast.library.source import Source, as_body
+
+
+class EmbeddedClient(AsyncClient):
+    """A client over `session`; `closing` is awaited once when it is closed."""
+
+    def __init__(self, session: Session, closing: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._session = session
+        self._closing = closing
+
+    async def close(self) -> None:
+        """Close what was opened with this client."""
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            await closing()
+
+    async def create_bucket(self, name: str, *, versioning: bool = False) -> Bucket:
+        """See `AsyncClient`."""
+        return await self._session.create_bucket(name, versioning=versioning)
+
+    async def buckets(self) -> Sequence[tuple[Bucket, Usage]]:
+        """See `AsyncClient`."""
+        return await self._session.buckets()
+
+    async def delete_bucket(self, name: str) -> None:
+        """See `AsyncClient`."""
+        await self._session.delete_bucket(name)
+
+    async def put(
+        self,
+        bucket: str,
+        key: str,
+        data: Source,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] = EMPTY,
+        tags: Mapping[str, str] = EMPTY,
+        digests: Digests = NO_DIGESTS,
+        conditions: Preconditions = NO_CONDITIONS,
+        idempotency_key: str | None = None,
+    ) -> Version:
+        """See `AsyncClient`."""
+        about = ObjectInput(content_type, metadata, tags, digests)
+        return await self._session.put(
+            bucket, key, as_body(data), about, conditions=conditions, idempotency_key=idempotency_key
+        )
+
+    def stream(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str | None = None,
+        range: ByteRange | None = None,
+        conditions: Preconditions = NO_CONDITIONS,
+    ) -> AbstractAsyncContextManager[Download]:
+        """See `AsyncClient`."""
+        return self._session.get(bucket, key, version_id=version_id, range=range, conditions=conditions)
+
+    async def head(self, bucket: str, key: str, *, version_id: str | None = None) -> Version:
+        """See `AsyncClient`."""
+        version, _ = await self._session.head(bucket, key, version_id=version_id)
+        return version
+
+    async def delete(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str | None = None,
+        conditions: Preconditions = NO_CONDITIONS,
+    ) -> Deleted:
+        """See `AsyncClient`."""
+        return await self._session.delete(bucket, key, version_id=version_id, conditions=conditions)
+
+    async def copy(
+        self,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        *,
+        source_version_id: str | None = None,
+        conditions: Preconditions = NO_CONDITIONS,
+    ) -> Version:
+        """See `AsyncClient`."""
+        return await self._session.copy(
+            source, target, source_version_id=source_version_id, conditions=conditions
+        )
+
+    async def list_page(
+        self, bucket: str, *, prefix: str = "", delimiter: str = "", marker: str = "", limit: int = 1000
+    ) -> ListPage:
+        """See `AsyncClient`."""
+        return await self._session.list(
+            bucket, prefix=prefix, delimiter=delimiter, marker=marker, limit=limit
+        )
+
+    async def versions_page(
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        key_marker: str = "",
+        version_marker: str = "",
+        limit: int = 1000,
+    ) -> VersionPage:
+        """See `AsyncClient`."""
+        return await self._session.versions(
+            bucket,
+            prefix=prefix,
+            delimiter=delimiter,
+            key_marker=key_marker,
+            version_marker=version_marker,
+            limit=limit,
+        )
+
+    async def create_upload(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str] = EMPTY,
+        tags: Mapping[str, str] = EMPTY,
+    ) -> Upload:
+        """See `AsyncClient`."""
+        return await self._session.create_upload(bucket, key, ObjectInput(content_type, metadata, tags))
+
+    async def put_part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        data: Source,
+        *,
+        digests: Digests = NO_DIGESTS,
+    ) -> Part:
+        """See `AsyncClient`."""
+        return await self._session.put_part(bucket, key, upload_id, number, as_body(data), digests=digests)
+
+    async def list_parts(
+        self, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000
+    ) -> Sequence[Part]:
+        """See `AsyncClient`."""
+        return await self._session.list_parts(bucket, key, upload_id, after=after, limit=limit)
+
+    async def list_uploads(
+        self, bucket: str, *, prefix: str = "", key_marker: str = "", id_marker: str = "", limit: int = 1000
+    ) -> tuple[Sequence[Upload], bool]:
+        """See `AsyncClient`."""
+        return await self._session.list_uploads(
+            bucket, prefix=prefix, key_marker=key_marker, id_marker=id_marker, limit=limit
+        )
+
+    async def complete_upload(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        parts: Sequence[tuple[int, str]],
+        *,
+        conditions: Preconditions = NO_CONDITIONS,
+    ) -> Version:
+        """See `AsyncClient`."""
+        return await self._session.complete_upload(bucket, key, upload_id, parts, conditions=conditions)
+
+    async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
+        """See `AsyncClient`."""
+        await self._session.abort_upload(bucket, key, upload_id)

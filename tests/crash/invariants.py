@@ -1,0 +1,148 @@
+"""The five invariants, checked from outside: only the engine's verbs, the catalog's pages and the stores' listings.
+
+(a) a reader sees a whole version; (b) live replicas equal blobs present; (c) after a sweep nothing but live remains;
+(d) every live replica belongs to a reachable version; (e) usage equals the sum of what it counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from holdfast.core.types import ChecksumType, Part, Replica, ReplicaState, Upload, Version
+from holdfast.engine.engine import Engine
+from holdfast.engine.session import Session
+from tests.crash.worlds import BUCKETS
+
+Picture = dict[str, Any]  #: everything that a client can see, without ids and times
+READABLE = (ReplicaState.LIVE, ReplicaState.SUSPECT)
+
+
+async def picture(session: Session) -> Picture:
+    """Return what a client sees, having read every byte of it (a)."""
+    seen: Picture = {}
+    for bucket in BUCKETS:
+        versions = await _versions(session, bucket)
+        seen[bucket] = [await _seen(session, bucket, version) for version in versions]
+        listed = [item.ref.key for item in (await session.list(bucket)).items]
+        current = [version.ref.key for version in versions if version.current and not version.delete_marker]
+        assert listed == current, f"the listing of {bucket} shows {listed}, the versions say {current}"
+        uploads = await _uploads(session, bucket)
+        seen[f"{bucket} uploads"] = [
+            (upload.ref.key, [(part.number, part.size, part.etag) for part in parts])
+            for upload, parts in uploads
+        ]
+    return seen
+
+
+async def check_now(engine: Engine, session: Session) -> None:
+    """Check what must hold at every moment."""
+    rows = await all_rows(engine)
+    blobs = await all_blobs(engine)
+    sizes = await _segment_sizes(engine, session)
+    for row in rows:
+        if row.state in READABLE:
+            assert row.segment_id in sizes, f"(d) a live replica of an unreachable version: {row}"
+            assert blobs.get((row.store, row.blob)) == sizes[row.segment_id], (
+                f"(b) live replica without its blob: {row}"
+            )
+    unknown = set(blobs) - {(row.store, row.blob) for row in rows}
+    assert not unknown, f"(b) blobs that no row knows: {unknown}"
+    await _check_reachable(session, rows)
+    await _check_parts(session, rows, blobs)
+    for bucket in BUCKETS:
+        usage = await session.usage(bucket)
+        recount = await engine.catalog.recount(session.principal.tenant, bucket)
+        assert usage == recount, f"(e) {bucket}: counters {usage}, recount {recount}"
+
+
+async def check_swept(engine: Engine, session: Session) -> None:
+    """Check that nothing remains but what is live, and the parts of uploads that are open."""
+    await check_now(engine, session)
+    rows = await all_rows(engine)
+    parts = {
+        part.segment_id for bucket in BUCKETS for _, held in await _uploads(session, bucket) for part in held
+    }
+    left = [row for row in rows if row.state not in READABLE and row.segment_id not in parts]
+    assert not left, f"(c) rows left after a sweep: {left}"
+    blobs = await all_blobs(engine)
+    assert set(blobs) == {(row.store, row.blob) for row in rows}, f"(c) orphans: {set(blobs)}"
+
+
+async def all_rows(engine: Engine) -> list[Replica]:
+    rows: list[Replica] = []
+    while page := await engine.catalog.replicas(after=rows[-1].id if rows else "", limit=100):
+        rows += page
+    return rows
+
+
+async def all_blobs(engine: Engine) -> dict[tuple[str, str], int]:
+    return {
+        (name, info.name): info.size
+        for name, store in engine.stores.items()
+        async for info in store.backend.list()
+    }
+
+
+async def _segment_sizes(engine: Engine, session: Session) -> dict[str, int]:
+    """Return the size of every segment of every version that can be reached."""
+    return {
+        segment.id: segment.size
+        for bucket in BUCKETS
+        for version in await _versions(session, bucket)
+        if not version.delete_marker
+        for segment in (await engine.catalog.resolve(version.ref, version_id=version.id)).segments
+    }
+
+
+async def _check_reachable(session: Session, rows: Sequence[Replica]) -> None:
+    reachable = {
+        version.id
+        for bucket in BUCKETS
+        for version in await _versions(session, bucket)
+        if not version.delete_marker
+    }
+    live = {row.version_id for row in rows if row.state in READABLE}
+    assert live <= reachable, f"(d) live replicas of unreachable versions: {live - reachable}"
+    assert reachable <= live, f"(a) versions without a live replica: {reachable - live}"
+
+
+async def _check_parts(session: Session, rows: Sequence[Replica], blobs: dict[tuple[str, str], int]) -> None:
+    """An acknowledged part is as durable as an object: it has a row that nobody has given up, and its bytes."""
+    held = {
+        row.segment_id
+        for row in rows
+        if row.state is not ReplicaState.DOOMED and (row.store, row.blob) in blobs
+    }
+    for bucket in BUCKETS:
+        for upload, parts in await _uploads(session, bucket):
+            lost = [part.number for part in parts if part.segment_id not in held]
+            assert not lost, (
+                f"(a) acknowledged parts {lost} of the upload to {upload.ref} have lost their bytes"
+            )
+
+
+async def _versions(session: Session, bucket: str) -> list[Version]:
+    page = await session.versions(bucket)
+    assert not page.truncated
+    return list(page.items)
+
+
+async def _uploads(session: Session, bucket: str) -> list[tuple[Upload, Sequence[Part]]]:
+    uploads, more = await session.list_uploads(bucket)
+    assert not more
+    return [(upload, await session.list_parts(bucket, upload.ref.key, upload.id)) for upload in uploads]
+
+
+async def _seen(session: Session, bucket: str, version: Version) -> tuple[Any, ...]:
+    key = version.ref.key
+    if version.delete_marker:
+        return key, "marker", version.current
+    async with session.get(bucket, key, version_id=version.id) as reader:
+        data = await reader.read()
+    assert len(data) == version.size, f"(a) {key}: {len(data)} bytes of {version.size}"
+    digest = hashlib.sha256(data).digest()
+    if version.checksum_type is ChecksumType.FULL_OBJECT:
+        assert digest == version.digests.sha256, f"(a) {key}: torn"
+    return key, version.current, version.size, version.etag, digest, version.parts, version.content_type

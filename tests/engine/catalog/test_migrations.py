@@ -1,0 +1,185 @@
+"""The numbered steps, summed up, are the schema; they run once, whoever calls; a wrong database is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import apsw
+import asyncpg
+import pytest
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from holdfast.catalog import open_catalog, schema, upgrade
+from holdfast.catalog.upgrading import known, newest
+from holdfast.core.errors import ConfigError
+from tests.engine.catalog.support import run
+from tests.servers_postgres import fresh_database
+
+pytestmark = pytest.mark.engine
+
+
+def statements(dialect: Any) -> list[str]:
+    """The schema of the code as DDL, not by way of the steps."""
+    made: list[str] = []
+    for table in schema.metadata.sorted_tables:
+        made.append(str(CreateTable(table).compile(dialect=dialect)))
+        made += [str(CreateIndex(index).compile(dialect=dialect)) for index in sorted(table.indexes, key=str)]
+    return made
+
+
+def sqlite_dump(path: Path) -> list[tuple[str, str, str]]:
+    connection = apsw.Connection(str(path))
+    rows = connection.execute(
+        "SELECT type, name, coalesce(sql, '') FROM sqlite_master ORDER BY type, name"
+    ).fetchall()
+    connection.close()
+    return [
+        (kind, name, re.sub(r"\s+", " ", sql).strip())
+        for kind, name, sql in rows
+        if "alembic_version" not in name
+    ]
+
+
+def test_the_steps_make_the_schema_on_sqlite(tmp_path: Path) -> None:
+    run(upgrade(f"sqlite:///{tmp_path / 'steps.db'}"))
+    connection = apsw.Connection(str(tmp_path / "schema.db"))
+    for statement in statements(sqlite.dialect()):
+        connection.execute(statement)
+    connection.close()
+    dump = sqlite_dump(tmp_path / "steps.db")
+    assert dump == sqlite_dump(tmp_path / "schema.db")
+    assert len([row for row in dump if row[0] == "table"]) > len(
+        schema.metadata.tables
+    )  # sqlite_sequence too
+
+
+COLUMNS = """
+    SELECT c.relname, a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, l.collname,
+           pg_get_expr(d.adbin, d.adrelid)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_collation l ON l.oid = a.attcollation
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+    WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relname <> 'alembic_version' ORDER BY 1, 3
+"""
+INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
+CONSTRAINTS = """
+    SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version' ORDER BY 1, 2
+"""
+
+
+async def postgres_dump(url: str) -> list[Any]:
+    connection = await asyncpg.connect(url)
+    dump = [
+        [tuple(row) for row in await connection.fetch(query)] for query in (COLUMNS, INDEXES, CONSTRAINTS)
+    ]
+    await connection.close()
+    return dump
+
+
+def test_the_steps_make_the_schema_on_postgresql() -> None:
+    async def story() -> None:
+        by_steps, by_schema = fresh_database(), fresh_database()
+        await upgrade(by_steps)
+        connection = await asyncpg.connect(by_schema)
+        for statement in statements(postgresql.dialect()):
+            await connection.execute(statement)
+        await connection.close()
+        dump = await postgres_dump(by_steps)
+        assert dump == await postgres_dump(by_schema)
+        keys = {(row[0], row[1]): row[5] for row in dump[0]}
+        assert keys["objects", "key"] == keys["versions", "key"] == keys["uploads", "key"] == "C"
+
+    run(story())
+
+
+def test_a_forgotten_index_is_noticed(tmp_path: Path) -> None:
+    """The comparison above can fail."""
+    run(upgrade(f"sqlite:///{tmp_path / 'steps.db'}"))
+    before = sqlite_dump(tmp_path / "steps.db")
+    connection = apsw.Connection(str(tmp_path / "steps.db"))
+    connection.execute("DROP INDEX ix_replicas_doomed")
+    connection.close()
+    assert sqlite_dump(tmp_path / "steps.db") != before
+
+
+def test_steps_are_numbered_without_gaps() -> None:
+    assert list(known()) == [f"{number:04}" for number in range(1, len(known()) + 1)]
+    assert newest() == known()[-1]
+
+
+def test_whoever_upgrades_at_the_same_time_waits(catalog_url: str) -> None:
+    async def story() -> None:
+        await asyncio.gather(*[upgrade(catalog_url) for _ in range(4)])
+        catalog = await open_catalog(catalog_url)
+        assert await catalog.tenants() == []
+        await catalog.close()
+
+    run(story())
+
+
+def test_processes_that_upgrade_at_the_same_time_wait(catalog_url: str) -> None:
+    code = "import asyncio, sys; from holdfast.catalog import upgrade; asyncio.run(upgrade(sys.argv[1]))"
+
+    async def story() -> None:
+        started = [
+            await asyncio.create_subprocess_exec(sys.executable, "-c", code, catalog_url) for _ in range(3)
+        ]
+        assert [await process.wait() for process in started] == [0, 0, 0]
+        await (await open_catalog(catalog_url)).close()
+
+    run(story())
+
+
+def test_an_upgrade_is_asked_for_not_assumed(catalog_url: str) -> None:
+    async def story() -> None:
+        with pytest.raises(ConfigError, match="holdfast catalog upgrade"):
+            await open_catalog(catalog_url)
+        await (await open_catalog(catalog_url, upgrade=True)).close()
+        await set_step(catalog_url, "9999")
+        with pytest.raises(ConfigError, match="newer"):
+            await open_catalog(catalog_url)
+        with pytest.raises(ConfigError, match="newer"):
+            await open_catalog(catalog_url, upgrade=True)
+        await set_step(catalog_url, "0001")
+        await upgrade(catalog_url)
+        await (await open_catalog(catalog_url)).close()
+
+    run(story())
+
+
+async def set_step(url: str, step: str) -> None:
+    change = f"UPDATE alembic_version SET version_num = '{step}'"
+    if url.startswith("sqlite"):
+        connection = apsw.Connection(url.removeprefix("sqlite:///"))
+        connection.execute(change)
+        connection.close()
+    else:
+        other = await asyncpg.connect(url)
+        await other.execute(change)
+        await other.close()
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "catalog.db", "sqlite:///", "sqlite:///:memory:", ""])
+def test_a_wrong_url_is_named_without_showing_it(url: str) -> None:
+    with pytest.raises(ConfigError):
+        run(open_catalog(url))
+    with pytest.raises(ConfigError):
+        run(upgrade(url))
+
+
+def test_the_password_in_a_url_is_never_shown() -> None:
+    for url in (
+        "postgresql://u:sesame@127.0.0.1:1/db",
+        "postgresql://u:sesame@127.0.0.1:port/db",
+        "mysql://u:sesame@h",
+    ):
+        with pytest.raises(Exception) as caught:
+            run(open_catalog(url))
+        assert "sesame" not in str(caught.value) + repr(caught.value)

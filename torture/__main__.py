@@ -1,0 +1,185 @@
+"""`scripts/torture kill|power|variants|all`: what to run, how often, from which seed."""
+# ruff: noqa: T201 - this is a program: it prints
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torture.failing_variants import VARIANTS, Variant
+from torture.ground import PlainGround, PowerGround
+from torture.powerfs import MissingFuseError, require
+from torture.report import Report, table
+from torture.run import run, styled
+from torture.trial import Style
+
+Command = Callable[[argparse.Namespace], tuple[list[Report], bool]]
+_SPREAD = 1_000_003  #: seeds of runs with neighbouring seeds do not overlap
+
+
+def main() -> int:
+    """Run what the command line asks for; 0 when every promise held and every failing variant failed."""
+    options = _parser().parse_args()
+    command: Command = options.command
+    try:
+        reports, sound = command(options)
+    except MissingFuseError as error:
+        print(f"torture: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(table(reports))
+    return 0 if sound else 1
+
+
+def kill(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Kill the engine's process, and the real server, under load."""
+    style = Style(points=options.points, variant=options.variant)
+    reports = []
+    served = _served(options)
+    if options.trials > 0 and not (options.replay is not None and served):
+        seeds = _seeds(options, options.trials)
+        reports.append(run("kill", seeds, _plain(options), styled(style), workers=_workers(options, seeds)))
+    if served:
+        from torture.server import run_server_trial
+
+        seeds = _seeds(options, served)
+        trial = functools.partial(run_server_trial, style=style)
+        reports.append(run("kill server", seeds, _plain(options), trial, workers=_workers(options, seeds)))
+    return _explained(reports)
+
+
+def power(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Cut the power under load."""
+    require()
+    seeds = _seeds(options, options.trials)
+    style = Style(points=options.points, variant=options.variant)
+    return _explained([run("power", seeds, PowerGround, styled(style), workers=_workers(options, seeds))])
+
+
+def variants(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Run each failing variant until it fails; it is wrong when one does not."""
+    reports = [_variant(options, variant) for variant in VARIANTS.values()]
+    innocent = [report.name for report in reports if not report.damaged]
+    for name in innocent:
+        print(f"{name}: the harness found nothing, though a rule is broken")
+    return reports, not innocent
+
+
+def everything(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Run all of it: half as many power losses as kills, and the failing variants."""
+    killed, kill_sound = kill(options)
+    powered, power_sound = power(argparse.Namespace(**{**vars(options), "trials": options.trials // 2}))
+    varied, variants_sound = variants(argparse.Namespace(**{**vars(options), "trials": 200, "variant": None}))
+    return [*killed, *powered, *varied], kill_sound and power_sound and variants_sound
+
+
+def _served(options: argparse.Namespace) -> int:
+    """Return how many data directories the real server gets: none for variants, which live in this process."""
+    if options.variant:
+        return 0
+    if options.server is not None:
+        return int(options.server)
+    return 0 if options.replay is not None else int(options.trials) // 25
+
+
+def _variant(options: argparse.Namespace, variant: Variant) -> Report:
+    seeds = _seeds(options, options.trials)
+    if variant.found_by == "power":
+        require()
+    ground = PowerGround if variant.found_by == "power" else _plain(options)
+    style = Style(points=options.points, variant=variant.name)
+    return run(
+        f"{variant.found_by}: {variant.name}",
+        seeds,
+        ground,
+        styled(style),
+        workers=_workers(options, seeds),
+        enough=options.enough,
+    )
+
+
+def _explained(reports: list[Report]) -> tuple[list[Report], bool]:
+    for report in reports:
+        report.explain()
+    return reports, all(report.sound for report in reports)
+
+
+def _plain(options: argparse.Namespace) -> functools.partial[PlainGround]:
+    return functools.partial(PlainGround, options.dir)
+
+
+def _seeds(options: argparse.Namespace, trials: int) -> list[int]:
+    if options.replay is not None:
+        return [options.replay]
+    return [options.seed * _SPREAD + number for number in range(trials)]
+
+
+def _workers(options: argparse.Namespace, seeds: list[int]) -> int:
+    return max(1, min(int(options.workers), len(seeds)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/torture", description="Kill Holdfast, cut its power, and look at what is left."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, trials in (
+        ("kill", kill, 1000),
+        ("power", power, 500),
+        ("variants", variants, 200),
+        ("all", everything, 1000),
+    ):
+        sub = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
+        sub.set_defaults(command=command)
+        sub.add_argument(
+            "--trials", type=int, default=trials, help="data directories to try (default: %(default)s)"
+        )
+        sub.add_argument(
+            "--seed", type=int, default=1, help="where all choices come from (default: %(default)s)"
+        )
+        sub.add_argument(
+            "--replay",
+            type=int,
+            metavar="SEED",
+            help="run only the trial of this seed (of the real server with --server 1)",
+        )
+        sub.add_argument(
+            "--points",
+            choices=("random", "named", "both"),
+            default="both",
+            help="when to die: at a random time, at a named failpoint, or half of each",
+        )
+        sub.add_argument(
+            "--workers",
+            type=int,
+            default=os.cpu_count() or 1,
+            help="trials at a time (default: one per processor)",
+        )
+        sub.add_argument(
+            "--dir",
+            type=Path,
+            help="where data directories are made (default: memory, if the machine has /dev/shm)",
+        )
+        sub.add_argument("--variant", choices=sorted(VARIANTS), help="break this rule")
+        sub.add_argument(
+            "--server",
+            type=int,
+            metavar="N",
+            help="data directories to try with the real server, five kills each (default: one for 25 trials)",
+        )
+        sub.add_argument(
+            "--enough",
+            type=int,
+            default=5,
+            help="failing trials after which a variant is convicted (default: %(default)s)",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
