@@ -1,38 +1,33 @@
 """What a page of a listing costs: 1,000 results out of 10,000 keys, out of 1,000,000, and by the naive query.
 
-    python bench/list_page.py [--sizes 10000 1000000] [--databases sqlite postgresql] [--json FILE]
-
-Keys are `p000/…` to `p999/…`, spread evenly and loaded out of order. Three pages are measured in each bucket: a *flat*
-one without delimiter from the middle, a *delimited* one that folds everything into 1,000 prefixes, and a *leaf*, all
-keys of one prefix. The naive query computes the common prefix of every row and groups by it. Figures are medians in
-milliseconds; machine noise is shown as the spread between the quartiles.
+Keys are `p000/…` to `p999/…`, spread evenly and loaded out of order. A *flat* page has no delimiter and starts in the
+middle; a *delimited* one folds everything into 1,000 prefixes; a *leaf* is all keys of one prefix. The naive query works
+out the common prefix of every row and groups by it. A round is the median of a few pages; all buckets take turns.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import apsw
 import asyncpg
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from bench.figures import Figure, Target
+from bench.options import Options
 from holdfast.catalog import SqlCatalog, open_catalog
 from holdfast.catalog.common import OBJECT_PUT, VERSION_ADD
 from holdfast.core.clock import Environment
 
 PREFIXES = 1000
 PAGE = 1000
+SMALL = 10_000
+_REPEATS = 5
 PASSES = 7  #: the load comes in so many passes over the key space, so neighbours do not lie together by luck
 
 NAIVE_SQLITE = """
@@ -97,19 +92,35 @@ async def load_postgres(url: str, bucket_id: int, size: int) -> None:
     await connection.close()
 
 
-async def timed(work: Callable[[], Awaitable[Any]], rounds: int) -> dict[str, float]:
-    """Return the median of `rounds` runs in milliseconds, and the spread of the middle half."""
-    await work()
+async def timed(work: Callable[[], Awaitable[object]], repeats: int) -> float:
+    """Return the median milliseconds of a few calls."""
     taken = []
-    for _ in range(rounds):
+    for _ in range(repeats):
         start = time.perf_counter()
         await work()
         taken.append((time.perf_counter() - start) * 1000)
-    quartiles = statistics.quantiles(taken, n=4) if len(taken) > 2 else [taken[0]] * 3
-    return {
-        "median_ms": round(statistics.median(taken), 3),
-        "spread_ms": round(quartiles[2] - quartiles[0], 3),
-    }
+    return statistics.median(taken)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One kind of page, and how many results it has among `keys` keys."""
+
+    name: str
+    delimiter: str = ""
+    prefix: str = ""
+    marker: str = ""
+
+    def results(self, keys: int) -> int:
+        return min(PAGE, keys // PREFIXES) if self.prefix else PAGE
+
+
+_MIDDLE = f"p{PREFIXES // 2:03}/"
+CASES = (
+    Case("flat", marker=_MIDDLE),
+    Case("delimited", delimiter="/"),
+    Case("leaf", delimiter="/", prefix=_MIDDLE),
+)
 
 
 class Shelf:
@@ -117,115 +128,103 @@ class Shelf:
 
     def __init__(self, name: str, url: str, catalog: SqlCatalog) -> None:
         self.name, self.url, self.catalog = name, url, catalog
+        self.buckets: dict[int, int] = {}
         self._naive: Any = None
 
-    async def fill(self, size: int) -> int:
+    async def fill(self, size: int) -> None:
         bucket = await self.catalog.create_bucket("bench", f"of-{size}")
-        if self.name == "sqlite":
+        self.buckets[size] = bucket.id
+        if self.name == "SQLite":
             await asyncio.to_thread(load_sqlite, self.url.removeprefix("sqlite:///"), bucket.id, size)
         else:
             await load_postgres(self.url, bucket.id, size)
-        return bucket.id
 
-    async def naive(self, bucket_id: int, delimiter: str, marker: str) -> None:
-        if self.name == "sqlite":
+    async def page(self, case: Case, size: int) -> None:
+        """List one page through the catalog."""
+        got = await self.catalog.list_objects(
+            "bench",
+            f"of-{size}",
+            prefix=case.prefix,
+            delimiter=case.delimiter,
+            marker=case.marker,
+            limit=PAGE,
+        )
+        assert len(got.items) + len(got.prefixes) == case.results(size)
+
+    async def naive(self, case: Case, size: int) -> None:
+        """List one page by grouping all rows."""
+        values = {"bucket": self.buckets[size], "delimiter": case.delimiter, "marker": case.marker}
+        if self.name == "SQLite":
             self._naive = self._naive or apsw.Connection(self.url.removeprefix("sqlite:///"))
-            values = {"bucket": bucket_id, "delimiter": delimiter, "marker": marker}
             assert self._naive.execute(NAIVE_SQLITE, values).fetchall()
         else:
             self._naive = self._naive or await asyncpg.connect(self.url)
-            assert await self._naive.fetch(NAIVE_POSTGRES, bucket_id, delimiter, marker)
-
-    async def measure(self, size: int, bucket_id: int, rounds: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        middle = f"p{PREFIXES // 2:03}/"
-        leaf = min(PAGE, size // PREFIXES)
-        cases = {
-            "flat": ({"marker": middle}, PAGE),
-            "delimited": ({"delimiter": "/"}, PAGE),
-            "leaf": ({"delimiter": "/", "prefix": middle}, leaf),
-        }
-        for case, (asked, expected) in cases.items():
-
-            async def page(asked: dict[str, str] = asked, expected: int = expected) -> None:
-                got = await self.catalog.list_objects("bench", f"of-{size}", limit=PAGE, **asked)  # type: ignore[arg-type]
-                assert len(got.items) + len(got.prefixes) == expected, len(got.items)
-
-            found[case] = await timed(page, rounds)
-            if case != "leaf":
-                delimiter, marker = asked.get("delimiter", ""), asked.get("marker", "")
-                slow = max(3, rounds // 5)
-                found[f"{case} naive"] = await timed(
-                    lambda d=delimiter, m=marker: self.naive(bucket_id, d, m), slow
-                )
-        return found
+            assert await self._naive.fetch(NAIVE_POSTGRES, *values.values())
 
     async def close(self) -> None:
-        if self._naive is not None:
-            done = self._naive.close()
-            if done is not None:
-                await done
-        await self.catalog.close()
+        if self._naive is not None and (closing := self._naive.close()) is not None:
+            await closing
 
 
-async def run(name: str, url: str, sizes: list[int], rounds: int) -> dict[str, Any]:
-    """Measure one database."""
-    shelf = Shelf(name, url, await open_catalog(url, upgrade=True))
-    await shelf.catalog.create_tenant("bench")
-    buckets = {size: await shelf.fill(size) for size in sizes}
-    found = {str(size): await shelf.measure(size, bucket_id, rounds) for size, bucket_id in buckets.items()}
-    await shelf.close()
-    return found
+@asynccontextmanager
+async def shelf_at(name: str, url: str, sizes: tuple[int, ...]) -> AsyncIterator[Shelf]:
+    """Give a catalog with a bucket of each size."""
+    catalog = await open_catalog(url, upgrade=True)
+    shelf = Shelf(name, url, catalog)
+    try:
+        await catalog.create_tenant("bench")
+        for size in sizes:
+            await shelf.fill(size)
+        yield shelf
+    finally:
+        await shelf.close()
+        await catalog.close()
 
 
-def show(name: str, found: dict[str, Any]) -> dict[str, float]:
-    """Print the table of a database and return its ratios."""
-    sizes = sorted(found, key=int)
-    small, big = found[sizes[0]], found[sizes[-1]]
-    print(f"\n{name}: a page of {PAGE}, median ms (± half the spread of the quartiles)")
-    for case in small:
-        cells = [
-            f"{int(size):>9,} keys {found[size][case]['median_ms']:>10.2f} ±{found[size][case]['spread_ms'] / 2:.2f}"
-            for size in sizes
-        ]
-        print(f"  {case:<16}", *cells)
-    ratios = {}
-    for case in ("flat", "delimited"):
-        ratios[f"{case}: big/small"] = round(big[case]["median_ms"] / small[case]["median_ms"], 2)
-        ratios[f"{case}: naive/ours at {sizes[-1]}"] = round(
-            big[f"{case} naive"]["median_ms"] / big[case]["median_ms"], 1
-        )
-    for ratio, value in ratios.items():
-        print(f"  {ratio:<32} {value}")
-    return ratios
+async def measure(name: str, url: str, options: Options) -> list[Figure]:
+    """Measure every kind of page on one database."""
+    big = options.list_keys
+    async with shelf_at(name, url, (SMALL, big)) as shelf:
+        return [await _figure(shelf, case, big, options) for case in CASES]
 
 
-def main() -> None:
-    """Measure what was asked for and print it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 1_000_000])
-    parser.add_argument(
-        "--databases", nargs="+", default=["sqlite", "postgresql"], choices=["sqlite", "postgresql"]
+async def _figure(shelf: Shelf, case: Case, big: int, options: Options) -> Figure:
+    ours, less, naive = f"page of {big:,} keys", f"page of {SMALL:,} keys", f"naive query, {big:,} keys"
+    figure = Figure(
+        f"{shelf.name}: list {case.name}, {case.results(big)} results",
+        "ms",
+        ours=ours,
+        targets=(Target(less, most=2.0),),
     )
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    asked = parser.parse_args()
-    results: dict[str, Any] = {"page": PAGE, "rounds": asked.rounds, "databases": {}}
-    for name in asked.databases:
-        with ExitStack() as stack:
-            if name == "sqlite":
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="holdfast-bench-"))
-                url = f"sqlite:///{folder}/catalog.db"
-            else:
-                from tests.servers_postgres import own_server
-
-                server = stack.enter_context(own_server(durable=True))
-                url = server.url(server.create_database())
-            found = asyncio.run(run(name, url, asked.sizes, asked.rounds))
-        results["databases"][name] = {"figures": found, "ratios": show(name, found)}
-    if asked.json:
-        asked.json.write_text(json.dumps(results, indent=2) + "\n")
+    for size in (SMALL, big):
+        await shelf.page(case, size)
+    for _ in range(options.rounds):
+        figure.add(ours, await timed(lambda: shelf.page(case, big), _REPEATS))
+        figure.add(less, await timed(lambda: shelf.page(case, SMALL), _REPEATS))
+        if not case.prefix:
+            figure.add(naive, await timed(lambda: shelf.naive(case, big), 1))
+    if case.prefix:
+        figure.targets = ()
+        figure.notes.append(
+            f"one prefix holds {case.results(SMALL)} of {SMALL:,} keys: fewer results, not the same page"
+        )
+    return figure
 
 
-if __name__ == "__main__":
-    main()
+def run(options: Options) -> list[Figure]:
+    """Measure SQLite, and PostgreSQL where a server can be started."""
+    with options.workspace("list") as folder:
+        figures = asyncio.run(measure("SQLite", f"sqlite:///{folder / 'catalog.db'}", options))
+    from tests.servers_postgres import NoPostgresError, PostgresServer
+
+    try:
+        server = PostgresServer(durable=True)
+    except NoPostgresError as error:
+        for figure in figures:
+            figure.notes.append(f"not measured on PostgreSQL: {error}")
+        return figures
+    try:
+        server.start()
+        return figures + asyncio.run(measure("PostgreSQL", server.url(server.create_database()), options))
+    finally:
+        server.remove()

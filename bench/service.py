@@ -137,7 +137,7 @@ def _rounds(
             seen = measure(peer, turn)
             busy = (peer.cpu() - before) / seen["seconds"]
             figure.add(peer.name, seen.pop("rate"), **seen, peer_cpu=busy, rss_mib=peer.peak_mib())
-        options.say(f"service: {figure.title}, round {turn + 1} of {options.rounds}")
+        options.say(f"{figure.title}, round {turn + 1} of {options.rounds}")
 
 
 def _job(peer: Peer, options: Options, verb: str, **more: Any) -> Job:

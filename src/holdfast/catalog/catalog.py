@@ -20,7 +20,7 @@ from holdfast.catalog.common import ClashError
 from holdfast.catalog.contract import Actor, DoomedReplica, Idempotency, NewVersion
 from holdfast.catalog.transaction import Lock, Transaction, bucket_lock, key_locks, request_lock, upload_lock
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import ConflictError, NotFoundError
+from holdfast.core.errors import ConflictError, NotFoundError, PreconditionFailedError
 from holdfast.core.names import check_prefix
 from holdfast.core.types import (
     ApiKey,
@@ -42,6 +42,9 @@ from holdfast.core.types import (
 T = TypeVar("T")
 NOBODY = Actor()
 MAX_PAGE = 1000
+
+#: What a commit may meet when it is asked for again, after it was made and others went on from there.
+_PERHAPS_MADE = (ConflictError, NotFoundError, PreconditionFailedError)
 
 
 class Runner(Protocol):
@@ -179,7 +182,7 @@ class SqlCatalog:
             locks = (*locks, request_lock(ref.tenant, idempotency.key))
         try:
             return await self._runner.write(commit, locks)
-        except (ClashError, ConflictError) as error:
+        except _PERHAPS_MADE as error:
             return await self._made_before(version, error)
 
     async def _made_before(self, version: NewVersion, error: Exception) -> Version:
@@ -317,7 +320,7 @@ class SqlCatalog:
         )
         try:
             return await self._runner.write(complete, (*key_locks(version.ref), upload_lock(upload_id)))
-        except (NotFoundError, ConflictError) as error:
+        except _PERHAPS_MADE as error:
             return await self._made_before(version, error)
 
     async def abort_upload(self, ref: ObjectRef, upload_id: str, *, actor: Actor = NOBODY) -> None:

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -112,6 +113,13 @@ def _deliver(items: Sequence[_Item]) -> None:
             item.future.set_result(item.value)
 
 
+def _own(failure: BaseException) -> BaseException:
+    """Return an error to be raised in one task: tasks that share one would share its traceback."""
+    made = copy(failure)
+    made.__cause__ = failure.__cause__
+    return made
+
+
 class SqliteRunner:
     """Runs transactions on the file at `path`. May be used from several event loops; `close` ends its threads."""
 
@@ -148,6 +156,8 @@ class SqliteRunner:
             return drive(connection, transaction, self._path)
         except BrokenConnectionError:
             del self._readers.connection
+            self._opened.remove(connection)
+            connection.close(True)
             raise
 
     # -- writing ------------------------------------------------------------------------------------------------
@@ -189,7 +199,8 @@ class SqliteRunner:
             if last:
                 break
         if self._writer is not None:
-            self._writer.close()
+            with suppress(apsw.Error):
+                self._writer.close()
 
     def _write_group(self, group: Sequence[_Item]) -> None:
         try:
@@ -197,7 +208,7 @@ class SqliteRunner:
         except BaseException as error:  # whoever waits must hear of it, whatever it is
             failure = translated(error, self._path) if isinstance(error, apsw.Error) else error
             for item in group:
-                item.error = item.error or failure
+                item.error = item.error or _own(failure)
             self._give_up(failure)
         by_loop: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
         for item in group:
@@ -225,8 +236,8 @@ class SqliteRunner:
             item.value = drive(connection, item.transaction, self._path)
         except Exception as error:
             item.error = error
-            if not connection.in_transaction:  # SQLite rolled all of it back (disk full, I/O error)
-                raise
+            if isinstance(error, BrokenConnectionError) or not connection.in_transaction:
+                raise  # the disk failed, or SQLite rolled all of it back (disk full)
             connection.execute("ROLLBACK TO item")
         connection.execute("RELEASE item")
 

@@ -89,9 +89,14 @@ COMMIT = Statement(
     .returning(replicas.c.segment_id)
 )
 
+#: What was acknowledged as a part belongs to its upload, even if whoever sent it never heard so.
 ABANDON = Statement(
     update(replicas)
-    .where(one_of(replicas.c.id, "ids"), replicas.c.state == constant("pending"))
+    .where(
+        one_of(replicas.c.id, "ids"),
+        replicas.c.state == constant("pending"),
+        replicas.c.upload_id.is_(None),
+    )
     .values(state=constant("doomed"), lease_until=null(), not_before=catalog_now())
 )
 

@@ -77,6 +77,9 @@ def test_a_commit_asked_for_again_answers_the_same(catalog_url: str) -> None:
             again = await desk.catalog.commit_put(new, ids, grace=GRACE)
             assert (again.id, again.created, again.current) == (made.id, made.created, False)
             assert (await desk.catalog.resolve(ref)).version == later
+            only_new = Preconditions(if_none_match=("*",))
+            again = await desk.catalog.commit_put(new, ids, conditions=only_new, grace=GRACE)
+            assert again.id == made.id, "it was made when its condition held"
             await desk.check_counters()
 
     run(story())
