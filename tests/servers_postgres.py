@@ -31,6 +31,9 @@ _START_SECONDS = 60
 _UNPRIVILEGED = ("postgres", "nobody")
 _numbers = itertools.count(1)
 
+#: Waits until the test process is gone, however it went, and clears up after it: its end of the pipe closes then.
+_GUARD = 'read -r _; kill -INT "$1"; sleep 3; rm -rf "$2"'
+
 
 class NoPostgresError(RuntimeError):
     """No PostgreSQL server can be run here."""
@@ -83,6 +86,7 @@ class PostgresServer:
         self._user = _user()
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
         self._binaries = self._find()
         self.data = self.directory / "data"
         self.data.mkdir(mode=0o700)
@@ -152,6 +156,13 @@ class PostgresServer:
                 start_new_session=True,
                 **self._user,
             )
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "guard", str(self._process.pid), str(self.directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self._wait_until_it_answers()
 
     def _wait_until_it_answers(self) -> None:
@@ -175,6 +186,10 @@ class PostgresServer:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server: SIGINT disconnects everyone, SIGQUIT is a crash (recovery follows at the next start)."""
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
         if self._process is None:
             return
         if self._process.poll() is None:

@@ -13,6 +13,7 @@ from torture.trial import Outcome
 from torture.verify import DAMAGE, KINDS
 
 _SHOWN = 3
+_MANY = 100  #: trials after which every failpoint should have been met
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Report:
     def explain(self) -> None:
         """Print the first failing trials, with the seeds that replay them, and the failpoints that killed nobody."""
         missed = [name for name in failpoints.NAMES if name not in self.points]
-        if self.points and missed:
+        if self.trials >= _MANY and missed:
             print(f"{self.name}: nobody died at {', '.join(missed)}")
         for outcome in self.failing[:_SHOWN]:
             print(f"{self.name}: seed {outcome.seed} fails; replay with --replay {outcome.seed}")

@@ -106,7 +106,7 @@ class World:
         if wire is not None:
             stores = {name: wrap_store(store, wire) for name, store in stores.items()}
         engine = Engine(
-            catalog if wire is None else WiredCatalog(catalog, wire),  # type: ignore[arg-type]
+            catalog if wire is None else WiredCatalog(catalog, wire),
             stores,
             Placement(self.stores, len(self.stores)),
             environment=self.environment,

@@ -257,6 +257,12 @@ def test_a_body_that_is_not_what_was_announced_leaves_nothing(catalog_url: str, 
             for body in (Body.of_bytes(noise(3 * MIB + 1)), Body.of_stream(drip(noise(3 * MIB + 1)))):
                 with pytest.raises(TooLargeError):
                     await session.put("plain", "large", body)
+            small = EngineSettings(max_object_size=10)
+            async with engine_on(
+                catalog_url, local_store("local", tmp_path / "o", Environment()), settings=small
+            ) as (_, strict):
+                with pytest.raises(TooLargeError):
+                    await strict.put("plain", "large", Body.of_stream(drip(noise(11))))
             right = Digests(sha256(data), hashlib.md5(data).digest(), crc64(data))
             await session.put("plain", "right", Body.of_stream(drip(data)), ObjectInput(digests=right))
             assert [item.key for item in (v.ref for v in (await session.list("plain")).items)] == ["right"]

@@ -221,7 +221,7 @@ def test_a_reader_can_be_wrapped() -> None:
         assert await reader().read() == b"abc"
         assert await reader().through(upper).read() == b"ABC"
         assert reader().through(upper).file is None, "the file would show other bytes"
-        assert reader().through(upper, keep_file=True).file is not None
+        assert reader().through(upper, unchanged=True).file is not None
         assert [chunk async for chunk in reader()] == [b"a", b"bc"]
 
     run(story())

@@ -220,8 +220,9 @@ class Body:
                 held.append(chunk)
                 size += len(chunk)
                 if size >= least:
-                    yield b"".join(held)
+                    joined = b"".join(held)
                     held, size = [], 0
+                    yield joined
             if held:
                 yield b"".join(held)
 
@@ -282,12 +283,16 @@ class FileSlice:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Bytes on their way out: `span` of the blob that `info` describes. Read once, inside the `async with` that gave it."""
+    """Bytes on their way out: `span` of the blob that `info` describes. Read once, inside the `async with` that gave it.
+
+    `data` holds all of a small span that was read while it was opened; `chunks` yields the same.
+    """
 
     info: BlobInfo
     span: Span
     chunks: AsyncIterator[bytes]
     file: FileSlice | None = None
+    data: bytes | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self.chunks
@@ -297,7 +302,12 @@ class Reader:
         return b"".join([chunk async for chunk in self.chunks])
 
     def through(
-        self, wrap: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]], *, keep_file: bool = False
+        self, wrap: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]], *, unchanged: bool = False
     ) -> Reader:
-        """Return a reader whose bytes pass through `wrap`; the open file is dropped unless `keep_file`."""
-        return replace(self, chunks=wrap(self.chunks), file=self.file if keep_file else None)
+        """Return a reader whose bytes pass through `wrap`, which only watches them if `unchanged`.
+
+        The open file and the data are dropped otherwise: they would lead past `wrap`.
+        """
+        if unchanged:
+            return Reader(self.info, self.span, wrap(self.chunks), self.file, self.data)
+        return Reader(self.info, self.span, wrap(self.chunks))

@@ -11,7 +11,7 @@ from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 from holdfast.core.types import Principal
 from holdfast.engine.context import Context
-from holdfast.engine.read import Health
+from holdfast.engine.run import Health
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
 from holdfast.engine.sweep import SweepReport, sweep

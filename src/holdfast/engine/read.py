@@ -7,41 +7,18 @@ from the kernel; those bytes are not proved on their way (scrubbing does that).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final
+from types import TracebackType
 
-from holdfast.core.backend import StoreState
-from holdfast.core.body import FileSlice, Reader
-from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import (
-    ConfigError,
-    CorruptedError,
-    DeadlineError,
-    HoldfastError,
-    InvalidRangeError,
-    NotFoundError,
-    RateLimitedError,
-    UnavailableError,
-)
-from holdfast.core.types import ByteRange, Located, ObjectRef, Replica, ReplicaState, Segment, Span, Version
-from holdfast.engine import checksums
+from holdfast.core.body import FileSlice
+from holdfast.core.conditions import Preconditions
+from holdfast.core.errors import UnavailableError
+from holdfast.core.types import ByteRange, Located, ObjectRef, Replica, Span, Version
 from holdfast.engine.context import Context
-from holdfast.policy.placement import Copy, reading_order
-
-#: What another copy, or another try, may cure.
-CURABLE: Final = (
-    NotFoundError,
-    CorruptedError,
-    UnavailableError,
-    DeadlineError,
-    RateLimitedError,
-    ConfigError,
-    InvalidRangeError,
-)
-_WORTH: Final = 1 << 20  #: bytes that may always be fetched to prove a smaller span
-_PENALTY: Final = 30.0  #: seconds that a store which failed is passed over while another copy exists
+from holdfast.engine.run import Health, Run
 
 
 @dataclass(slots=True)
@@ -72,257 +49,86 @@ class ObjectReader:
             yield data
 
 
-class Health:
-    """Which stores failed lately, as this process saw it."""
-
-    def __init__(self, context: Context) -> None:
-        self._clock = context.environment.clock
-        self._until: dict[str, float] = {}
-
-    def failed(self, store: str) -> None:
-        """Pass `store` over for a while."""
-        self._until[store] = self._clock.monotonic() + _PENALTY
-
-    def failing(self, store: str) -> bool:
-        """Tell whether `store` failed lately."""
-        return bool(self._until) and self._until.get(store, 0.0) > self._clock.monotonic()
-
-
-@asynccontextmanager
-async def open_object(
-    context: Context,
-    health: Health,
-    ref: ObjectRef,
-    *,
-    version_id: str | None = None,
-    range: ByteRange | None = None,
-    conditions: Preconditions = NO_CONDITIONS,
-) -> AsyncIterator[ObjectReader]:
-    """Open the current (or named) version of `ref` for reading.
+class Opening(AbstractAsyncContextManager[ObjectReader]):
+    """An object that is opened by entering it and closed by leaving it. Made by `Session.get`.
 
     Raises (on entering):
         NotFoundError, PreconditionFailedError, InvalidRangeError; UnavailableError when no copy can be reached.
     Raises (while reading):
         UnavailableError, CorruptedError: every copy failed.
     """
-    located = await context.catalog.resolve(ref, version_id=version_id)
-    async with AsyncExitStack() as stack:
-        reader = await _reader(context, health, located, range, conditions, stack)
-        if reader is None:
-            # All copies are gone. If the object moved on meanwhile, that is no loss: read what it is now.
-            newer = await context.catalog.resolve(ref, version_id=version_id)
-            if {replica.id for replica in newer.replicas} != {replica.id for replica in located.replicas}:
-                reader = await _reader(context, health, newer, range, conditions, stack)
-        if reader is None:
-            raise UnavailableError(f"no copy of {ref} can be read now", operation="get", name=str(ref))
-        yield reader
 
-
-async def _reader(
-    context: Context,
-    health: Health,
-    located: Located,
-    range: ByteRange | None,
-    conditions: Preconditions,
-    stack: AsyncExitStack,
-) -> ObjectReader | None:
-    """Return a reader whose first segment is already open, or None when no copy of it can be opened."""
-    version = located.version
-    if not conditions.check_read(version):
-        return ObjectReader(version, Span(0, 0), modified=False)
-    span = Span(0, version.size) if range is None else range.resolve(version.size)
-    runs = [_Run(context, health, located, segment, part) for segment, part in _cut(located.segments, span)]
-    if not runs:
-        return ObjectReader(version, span, data=b"")
-    opened = await runs[0].open()
-    if opened is None:
-        return None
-    stack.push_async_callback(runs[0].close)
-    if len(runs) == 1 and span.length <= context.settings.small_read:
-        data = b"".join([chunk async for chunk in runs[0].chunks()])
-        return ObjectReader(version, span, data=data)
-    file = _slice(opened.file, runs[0]) if opened.file is not None and len(runs) == 1 else None
-    return ObjectReader(version, span, file=file, _chunks=_chain(runs, stack))
-
-
-def _slice(file: FileSlice, run: _Run) -> FileSlice:
-    """Return the wanted span of `file`, which was opened at the start of the aligned one."""
-    return FileSlice(file.fd, file.offset + run.span.offset - run.aligned.offset, run.span.length)
-
-
-async def _chain(runs: list[_Run], stack: AsyncExitStack) -> AsyncIterator[bytes]:
-    for run in runs:
-        try:
-            async for chunk in run.chunks():
-                yield chunk
-        finally:
-            await run.close()
-
-
-def _cut(segments: Sequence[Segment], span: Span) -> list[tuple[Segment, Span]]:
-    """Return the segments that `span` touches, each with the span inside it."""
-    found, start = [], 0
-    for segment in segments:
-        first, last = max(span.offset, start), min(span.end, start + segment.size)
-        if first < last:
-            found.append((segment, Span(first - start, last - first)))
-        start += segment.size
-    return found
-
-
-class _Run:
-    """A span of one segment, read from its copies until it is whole."""
+    __slots__ = ("_conditions", "_context", "_health", "_range", "_ref", "_runs", "_version_id")
 
     def __init__(
-        self, context: Context, health: Health, located: Located, segment: Segment, span: Span
+        self,
+        context: Context,
+        health: Health,
+        ref: ObjectRef,
+        version_id: str | None,
+        range: ByteRange | None,
+        conditions: Preconditions,
     ) -> None:
-        self._context = context
-        self._health = health
-        self._segment = segment
-        self._located = located
-        self.span = span
-        self.aligned = _align(segment, span)
-        self._left = self._candidates()
-        self._entered: AbstractAsyncContextManager[Reader] | None = None
-        self._reader: Reader | None = None
-        self._replica: Replica | None = None
-        self._errors: list[HoldfastError] = []
+        self._context, self._health, self._ref = context, health, ref
+        self._version_id, self._range, self._conditions = version_id, range, conditions
+        self._runs: list[Run] = []
 
-    async def open(self, offset: int | None = None) -> Reader | None:
-        """Open the next copy that can be opened, from `offset` within the segment; None when none is left."""
-        start = self.aligned.offset if offset is None else offset
-        whole = start == 0 and self.aligned.end == self._segment.size
-        wish = None if whole else ByteRange(start, self.aligned.end - 1)
-        while self._left:
-            self._replica = self._left.pop(0)
-            try:
-                entered = self._context.store(self._replica.store).backend.get(self._replica.blob, range=wish)
-                self._reader = await entered.__aenter__()
-                self._entered = entered
-                return self._reader
-            except CURABLE as error:
-                await self._failed(error)
-        return None
+    async def __aenter__(self) -> ObjectReader:
+        located = await self._context.catalog.resolve(self._ref, version_id=self._version_id)
+        reader = await self._open(located)
+        if reader is None:
+            # All copies are gone. If the object moved on meanwhile, that is no loss: read what it is now.
+            newer = await self._context.catalog.resolve(self._ref, version_id=self._version_id)
+            if {copy.id for copy in newer.replicas} != {copy.id for copy in located.replicas}:
+                reader = await self._open(newer)
+        if reader is None:
+            raise UnavailableError(
+                f"no copy of {self._ref} can be read now", operation="get", name=str(self._ref)
+            )
+        return reader
 
-    async def close(self) -> None:
-        """Close the copy that is open."""
-        entered, self._entered, self._reader = self._entered, None, None
-        if entered is not None:
-            await entered.__aexit__(None, None, None)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for run in self._runs:
+            await run.close()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the span, proved chunk by chunk, moving on to other copies where one breaks."""
-        offset = self.aligned.offset
-        while offset < self.aligned.end:
-            if self._reader is None and await self.open(offset) is None:
-                raise self._exhausted()
-            started = offset
-            try:
-                async for chunk in self._proved(offset):
-                    offset += len(chunk)
-                    if piece := self._trim(chunk, offset - len(chunk)):
-                        yield piece
-                if offset < self.aligned.end:
-                    raise UnavailableError(f"the copy ended {self.aligned.end - offset} bytes early")
-            except CURABLE as error:
-                if offset > started:
-                    self._left = self._candidates(after=self._replica)
-                await self._failed(error)
-                await self.close()
+    async def _open(self, located: Located) -> ObjectReader | None:
+        """Return a reader whose first segment is already open, or None when no copy of it can be opened."""
+        version = located.version
+        if self._conditions and not self._conditions.check_read(version):
+            return ObjectReader(version, Span(0, 0), modified=False)
+        span = Span(0, version.size) if self._range is None else self._range.resolve(version.size)
+        self._runs = runs = self._cut(located, span)
+        if not runs:
+            return ObjectReader(version, span, data=b"")
+        if await runs[0].open() is None:
+            return None
+        if len(runs) > 1:
+            return ObjectReader(version, span, _chunks=_chain(runs))
+        if span.length <= self._context.settings.small_read:
+            data = await runs[0].whole()
+            await runs[0].close()
+            return ObjectReader(version, span, data=data)
+        return ObjectReader(version, span, file=runs[0].file, _chunks=runs[0].chunks())
 
-    def _candidates(self, after: Replica | None = None) -> list[Replica]:
-        """Return the copies to try, best first, each `read_attempts` times; `after` goes to the end of each round."""
-        copies = [replica for replica in self._located.replicas if replica.segment_id == self._segment.id]
-        facts = [self._facts(replica) for replica in copies]
-        ordered = [copies[index] for index in reading_order(facts)]
-        if after is not None:
-            ordered.sort(key=lambda replica: replica.id == after.id)
-        return ordered * self._context.settings.read_attempts
-
-    def _facts(self, replica: Replica) -> Copy:
-        store = self._context.stores.get(replica.store)
-        down = store is None or store.state is StoreState.DOWN
-        external = store is not None and "external" in store.labels
-        suspect = replica.state is ReplicaState.SUSPECT
-        return Copy(
-            replica.store, suspect, external, down or self._health.failing(replica.store), replica.copy_number
-        )
-
-    async def _failed(self, error: HoldfastError) -> None:
-        """Remember the failure: in the catalog when the copy itself is bad, in this process when its store is."""
-        self._errors.append(error)
-        replica = self._replica
-        if replica is None:
-            return
-        if not isinstance(error, NotFoundError | CorruptedError | InvalidRangeError):
-            self._health.failed(replica.store)
-            return
-        if isinstance(error, CorruptedError) and len(self._errors) == 1 and len(self._left) > 0:
-            return  # once may be damage in transit; the next read of it decides
-        try:
-            await self._context.catalog.suspect(replica.id)
-        except UnavailableError:
-            return
-
-    def _exhausted(self) -> HoldfastError:
-        last = self._errors[-1] if self._errors else None
-        kind = CorruptedError if isinstance(last, CorruptedError) else UnavailableError
-        error = kind(f"every copy of {self._located.version.ref} failed while it was read", operation="get")
-        error.__cause__ = last
-        return error
-
-    async def _proved(self, offset: int) -> AsyncIterator[bytes]:
-        """Yield the open copy from `offset` on, holding each chunk back until its checksum is right."""
-        assert self._reader is not None
-        segment = self._segment
-        if not _provable(segment, self.aligned):
-            async for piece in self._reader:
-                yield piece
-            return
-        step = segment.chunk_size or segment.size
-        held = bytearray()
-        async for piece in self._reader:
-            held += piece
-            ripe = len(held) if offset + len(held) >= self.aligned.end else len(held) // step * step
-            if ripe:
-                chunk = bytes(held[:ripe])
-                del held[:ripe]
-                self._prove(chunk, offset, step)
-                offset += ripe
-                yield chunk
-        if held:
-            raise UnavailableError("the copy ended inside a chunk")
-
-    def _prove(self, run: bytes, offset: int, step: int) -> None:
-        """Return when each chunk of `run`, which begins at `offset`, has the checksum that it was written with."""
-        segment = self._segment
-        crcs = segment.chunk_crcs if segment.chunk_size else segment.digests.crc64nvme or b""
-        view = memoryview(run)
-        for start in range(0, len(run), step):
-            index = (offset + start) // step * 8
-            if checksums.crc64(view[start : start + step]) != crcs[index : index + 8]:
-                raise CorruptedError(
-                    f"bytes {offset + start} and on of the copy are damaged", operation="get"
-                )
-
-    def _trim(self, chunk: bytes, offset: int) -> bytes:
-        """Return the part of `chunk`, which begins at `offset`, that lies inside the wanted span."""
-        first = max(self.span.offset - offset, 0)
-        last = min(self.span.end - offset, len(chunk))
-        return chunk if first == 0 and last == len(chunk) else chunk[first:last]
+    def _cut(self, located: Located, span: Span) -> list[Run]:
+        """Return a run for each segment that `span` touches."""
+        copies = defaultdict[str, list[Replica]](list)
+        for replica in located.replicas:
+            copies[replica.segment_id].append(replica)
+        found, start = [], 0
+        for segment in located.segments:
+            first, last = max(span.offset, start), min(span.end, start + segment.size)
+            if first < last:
+                part = Span(first - start, last - first)
+                found.append(Run(self._context, self._health, self._ref, segment, part, copies[segment.id]))
+            start += segment.size
+        return found
 
 
-def _align(segment: Segment, span: Span) -> Span:
-    """Return the span to fetch: grown to whole chunks so that it can be proved, unless that is out of proportion."""
-    step = segment.chunk_size or segment.size
-    start = span.offset // step * step
-    end = min(-(-span.end // step) * step, segment.size)
-    return Span(start, end - start) if end - start <= max(_WORTH, 8 * span.length) else span
-
-
-def _provable(segment: Segment, span: Span) -> bool:
-    """Tell whether `span` is made of whole chunks with known checksums."""
-    if not segment.chunk_size and segment.digests.crc64nvme is None:
-        return False
-    step = segment.chunk_size or segment.size
-    return span.offset % step == 0 and (span.end % step == 0 or span.end == segment.size)
+async def _chain(runs: list[Run]) -> AsyncIterator[bytes]:
+    for run in runs:
+        async for chunk in run.chunks():
+            yield chunk
+        await run.close()

@@ -30,7 +30,8 @@ from holdfast.core.types import (
 )
 from holdfast.engine import uploads, write
 from holdfast.engine.context import Context
-from holdfast.engine.read import Health, ObjectReader, open_object
+from holdfast.engine.read import ObjectReader, Opening
+from holdfast.engine.run import Health
 from holdfast.engine.write import NO_INPUT, ObjectInput
 from holdfast.policy.access import decide
 
@@ -106,12 +107,10 @@ class Session:
         range: ByteRange | None = None,
         conditions: Preconditions = NO_CONDITIONS,
     ) -> AbstractAsyncContextManager[ObjectReader]:
-        """Open an object for reading. See `engine.read.open_object`."""
+        """Open an object for reading. See `engine.read.Opening`."""
         self._allow("get")
         ref = self._ref(bucket, key)
-        return open_object(
-            self._context, self._health, ref, version_id=version_id, range=range, conditions=conditions
-        )
+        return Opening(self._context, self._health, ref, version_id, range, conditions)
 
     async def head(
         self,

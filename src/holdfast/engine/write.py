@@ -253,6 +253,8 @@ async def prepare(context: Context, body: Body) -> Body:
         return body
     _, peeked = await _sourced(body).peek(_PEEK)
     if peeked.data is not None:
+        if limit is not None and len(peeked.data) > limit:
+            raise too_large(limit)
         return peeked
     gathered = peeked.gathered(CHUNK)
     return gathered if limit is None else _bounded(gathered, limit)

@@ -73,7 +73,12 @@ class Integrity(Layer):
             raise self._damaged(
                 "get", name, f"the store answered with {reader.span}, which was not asked for"
             )
-        return reader.through(lambda chunks: self._counted(chunks, reader.span.length, name), keep_file=True)
+        length = reader.span.length
+        if reader.data is not None and len(reader.data) != length:
+            raise self._damaged(
+                "get", name, f"{len(reader.data)} bytes instead of the {length} that were asked for"
+            )
+        return reader.through(lambda chunks: self._counted(chunks, length, name), unchanged=True)
 
     async def _counted(self, chunks: AsyncIterator[bytes], length: int, name: str) -> AsyncIterator[bytes]:
         left = length

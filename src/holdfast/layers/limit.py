@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
 from enum import Enum
+from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -58,12 +59,7 @@ class Limit(Layer):
 
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
         """Open, when it is our turn; the permit is held until the reader is closed."""
-        return self._get(name, range)
-
-    @asynccontextmanager
-    async def _get(self, name: str, wish: ByteRange | None) -> AsyncIterator[Reader]:
-        async with self._turn(_Kind.READING, "get", name), super().get(name, range=wish) as reader:
-            yield reader
+        return _InTurn(self._turn(_Kind.READING, "get", name), super().get(name, range=range))
 
     async def head(self, name: str) -> BlobInfo:
         """Look, when it is our turn."""
@@ -134,3 +130,28 @@ class _Turn:
     def _release(self) -> None:
         while self._passed:
             self._passed.pop().release()
+
+
+class _InTurn(AbstractAsyncContextManager[Reader]):
+    """A read that holds its permit from before it opens until it is closed."""
+
+    __slots__ = ("_inner", "_turn")
+
+    def __init__(self, turn: _Turn, inner: AbstractAsyncContextManager[Reader]) -> None:
+        self._turn, self._inner = turn, inner
+
+    async def __aenter__(self) -> Reader:
+        await self._turn.__aenter__()
+        try:
+            return await self._inner.__aenter__()
+        except BaseException:
+            await self._turn.__aexit__()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._inner.__aexit__(kind, error, trace)
+        finally:
+            await self._turn.__aexit__()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from types import TracebackType
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -109,12 +110,12 @@ class Metrics(Layer):
     def __init__(self, inner: Backend, *, environment: Environment, metrics: StoreMetrics) -> None:
         super().__init__(inner)
         self._clock = environment.clock
-        self._verbs = {
+        self.verbs = {
             verb: _Verb(metrics, inner.store, verb)
             for verb in ("put", "get", "head", "delete", "list", "copy", "presign")
         }
         self._in = metrics.bytes.labels(inner.store, "in")
-        self._out = metrics.bytes.labels(inner.store, "out")
+        self.out = metrics.bytes.labels(inner.store, "out")
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
@@ -127,19 +128,7 @@ class Metrics(Layer):
 
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
         """Read, counted from opening to closing."""
-        return self._get(name, range)
-
-    @asynccontextmanager
-    async def _get(self, name: str, wish: ByteRange | None) -> AsyncIterator[Reader]:
-        with self._counted("get"):
-            async with super().get(name, range=wish) as reader:
-                tally = _Tally(reader)
-                try:
-                    yield tally.reader
-                finally:
-                    self._out.inc(tally.size)
-            if reader.file is not None and not tally.touched:
-                self._out.inc(reader.span.length)
+        return _Reading(self, super().get(name, range=range))
 
     async def head(self, name: str) -> BlobInfo:
         """Look, counted."""
@@ -184,9 +173,8 @@ class Metrics(Layer):
 
     @contextmanager
     def _counted(self, operation: str) -> Iterator[None]:
-        verb = self._verbs[operation]
-        verb.in_flight.inc()
-        began = self._clock.monotonic()
+        verb = self.verbs[operation]
+        began = self.begin(verb)
         failure: BaseException | None = None
         try:
             yield
@@ -196,21 +184,65 @@ class Metrics(Layer):
             failure = error
             raise
         finally:
-            verb.in_flight.dec()
-            verb.seconds.observe(self._clock.monotonic() - began)
-            verb.done(failure)
+            self.end(verb, began, failure)
+
+    def begin(self, verb: _Verb) -> float:
+        """Count the start of a call and return its time."""
+        verb.in_flight.inc()
+        return self._clock.monotonic()
+
+    def end(self, verb: _Verb, began: float, failure: BaseException | None) -> None:
+        """Count the end of a call."""
+        verb.in_flight.dec()
+        verb.seconds.observe(self._clock.monotonic() - began)
+        verb.done(failure)
+
+
+class _Reading(AbstractAsyncContextManager[Reader]):
+    """A read, counted from opening to closing."""
+
+    __slots__ = ("_began", "_inner", "_layer", "_tally", "_verb")
+
+    def __init__(self, layer: Metrics, inner: AbstractAsyncContextManager[Reader]) -> None:
+        self._layer, self._inner = layer, inner
+        self._verb = layer.verbs["get"]
+        self._tally: _Tally | None = None
+
+    async def __aenter__(self) -> Reader:
+        self._began = self._layer.begin(self._verb)
+        try:
+            self._tally = _Tally(await self._inner.__aenter__())
+        except BaseException as error:
+            self._layer.end(self._verb, self._began, error)
+            raise
+        return self._tally.reader
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._tally is not None
+        try:
+            return await self._inner.__aexit__(kind, error, trace)
+        finally:
+            self._layer.out.inc(self._tally.counted(whole=error is None))
+            self._layer.end(self._verb, self._began, error)
 
 
 class _Tally:
     """Counts the bytes of a reader."""
 
     def __init__(self, reader: Reader) -> None:
-        self.size = 0
-        self.touched = False
-        self.reader = reader.through(self._count, keep_file=True)
+        self._size = 0
+        self._touched = False
+        self._direct = reader.span.length if reader.file is not None or reader.data is not None else 0
+        self.reader = reader.through(self._count, unchanged=True)
+
+    def counted(self, *, whole: bool) -> int:
+        """Return the bytes that were read; `whole` when the read ended well, so that a file was sent to its end."""
+        return self._direct if whole and not self._touched else self._size
 
     async def _count(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self.touched = True
+        self._touched = True
         async for chunk in chunks:
-            self.size += len(chunk)
+            self._size += len(chunk)
             yield chunk

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
+from types import TracebackType
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -84,22 +85,18 @@ class Retry(Layer):
 
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
         """Open, again if need be."""
-        return self._get(name, range)
+        return _Reopening(self, name, range)
 
-    @asynccontextmanager
-    async def _get(self, name: str, wish: ByteRange | None) -> AsyncIterator[Reader]:
+    async def open(
+        self, name: str, wish: ByteRange | None
+    ) -> tuple[AbstractAsyncContextManager[Reader], Reader]:
+        """Return an inner read that is entered, and its reader; tried again if need be."""
+
         async def enter() -> tuple[AbstractAsyncContextManager[Reader], Reader]:
             opening = super(Retry, self).get(name, range=wish)
             return opening, await opening.__aenter__()
 
-        opening, reader = await self._again("get", enter)
-        try:
-            yield reader
-        except BaseException as error:
-            if not await opening.__aexit__(type(error), error, error.__traceback__):
-                raise
-        else:
-            await opening.__aexit__(None, None, None)
+        return await self._again("get", enter)
 
     async def head(self, name: str) -> BlobInfo:
         """Look, again if need be."""
@@ -190,3 +187,21 @@ class _Watched:
         self._touched = True
         async for chunk in self._inner.chunks():
             yield chunk
+
+
+class _Reopening(AbstractAsyncContextManager[Reader]):
+    """A read whose opening is tried again."""
+
+    __slots__ = ("_layer", "_name", "_opening", "_wish")
+
+    def __init__(self, layer: Retry, name: str, wish: ByteRange | None) -> None:
+        self._layer, self._name, self._wish = layer, name, wish
+
+    async def __aenter__(self) -> Reader:
+        self._opening, reader = await self._layer.open(self._name, self._wish)
+        return reader
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._opening.__aexit__(kind, error, trace)

@@ -62,6 +62,24 @@ def test_given_up_bytes_are_due_at_once(catalog_url: str) -> None:
     run(story())
 
 
+def test_bytes_that_could_not_be_deleted_are_handed_out_later(catalog_url: str) -> None:
+    async def story() -> None:
+        async with desk_at(catalog_url) as desk:
+            copies = await desk.intend(desk.ref("k"), stores=("one", "two"))
+            ids = [copy.id for copy in copies]
+            await desk.catalog.abandon(ids[:1])
+            await desk.put("live")
+            until = await desk.catalog.now() + MINUTE
+            await desk.catalog.postpone([*ids, *(await desk.states())], until=until)
+            assert await desk.catalog.doomed() == []
+            desk.advance(60)
+            assert [one.id for one in await desk.catalog.doomed()] == ids[:1], (
+                "and nothing else was doomed by it"
+            )
+
+    run(story())
+
+
 def test_the_last_copy_of_a_version_is_never_handed_out(catalog_url: str) -> None:
     """Nothing dooms the only copy of a version that is there; if it happened, the bytes would still be kept."""
 

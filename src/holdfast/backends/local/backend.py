@@ -15,7 +15,7 @@ from holdfast.backends.local.errors import Translated
 from holdfast.backends.local.folders import Folders
 from holdfast.backends.local.kernel import READ, Kernel, has_openat2
 from holdfast.backends.local.paths import path_of
-from holdfast.backends.local.reading import OpenFile
+from holdfast.backends.local.reading import INLINE, OpenFile
 from holdfast.backends.local.root import open_root, probe
 from holdfast.backends.local.settings import LocalSettings
 from holdfast.backends.local.threads import Threads
@@ -302,7 +302,8 @@ class _Opening:
             self._file.close()
             raise
         slice_ = FileSlice(self._file.fd, span.offset, span.length)
-        return Reader(info, span, self._file.chunks(span.offset, span.end), slice_)
+        data = self._file.cached(span.offset, span.end) if span.length <= INLINE else None
+        return Reader(info, span, self._file.chunks(span.offset, span.end, data), slice_, data)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

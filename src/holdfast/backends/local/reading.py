@@ -38,19 +38,23 @@ class OpenFile:
         else:  # runs at once when it is done already
             self._busy.add_done_callback(lambda _: os.close(self.fd))
 
-    async def chunks(self, offset: int, end: int) -> AsyncIterator[bytes]:
+    async def chunks(self, offset: int, end: int, data: bytes | None = None) -> AsyncIterator[bytes]:
         """Yield the bytes from `offset` to `end`; the next step is read while the last one is used.
+
+        `data` is what `cached` returned for them.
 
         Raises:
             CorruptedError: the file ends before `end`.
             UnavailableError: the disk fails.
         """
+        if data:
+            self._check()
+            yield data
+            return
         if end - offset > CHUNK:
             os.posix_fadvise(self.fd, offset, end - offset, os.POSIX_FADV_SEQUENTIAL)
         while offset < end:
-            chunk = self._cached(offset, end) if end - offset <= INLINE else None
-            if chunk is None:
-                chunk = await self._next(offset, end)
+            chunk = await self._next(offset, end)
             if not chunk:
                 raise self._meaning(CorruptedError(f"the file ends {end - offset} bytes early"))
             offset += len(chunk)
@@ -58,17 +62,14 @@ class OpenFile:
                 self._start(offset, end)
             yield chunk
 
-    def _cached(self, offset: int, end: int) -> bytes | None:
-        """Return the bytes if they are in the page cache, else None."""
-        self._check()
-        if self._busy is not None:
-            return None
+    def cached(self, offset: int, end: int) -> bytes | None:
+        """Return the bytes if all of them are in the page cache, else None."""
         buffer = bytearray(end - offset)
         try:
             count = os.preadv(self.fd, [buffer], offset, os.RWF_NOWAIT)
         except OSError:  # not in memory, or a file system that cannot tell
             return None
-        return bytes(buffer) if count == len(buffer) else bytes(buffer[:count]) or None
+        return bytes(buffer) if count == len(buffer) else None
 
     async def _next(self, offset: int, end: int) -> bytes:
         if self._busy is None:

@@ -1,0 +1,241 @@
+"""A run: a span of one segment, read from its copies until it is whole and proved."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Final
+
+from holdfast.core.backend import StoreState
+from holdfast.core.body import FileSlice, Reader
+from holdfast.core.errors import (
+    ConfigError,
+    CorruptedError,
+    DeadlineError,
+    HoldfastError,
+    InvalidRangeError,
+    NotFoundError,
+    RateLimitedError,
+    UnavailableError,
+)
+from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
+from holdfast.engine import checksums
+from holdfast.engine.context import Context
+from holdfast.policy.placement import Copy, reading_order
+
+#: What another copy, or another try, may cure.
+CURABLE: Final = (
+    NotFoundError,
+    CorruptedError,
+    UnavailableError,
+    DeadlineError,
+    RateLimitedError,
+    ConfigError,
+    InvalidRangeError,
+)
+_WORTH: Final = 1 << 20  #: bytes that may always be fetched to prove a smaller span
+_PENALTY: Final = 30.0  #: seconds that a store which failed is passed over while another copy exists
+
+
+class Health:
+    """Which stores failed lately, as this process saw it."""
+
+    def __init__(self, context: Context) -> None:
+        self._clock = context.environment.clock
+        self._until: dict[str, float] = {}
+
+    def failed(self, store: str) -> None:
+        """Pass `store` over for a while."""
+        self._until[store] = self._clock.monotonic() + _PENALTY
+
+    def failing(self, store: str) -> bool:
+        """Tell whether `store` failed lately."""
+        return bool(self._until) and self._until.get(store, 0.0) > self._clock.monotonic()
+
+
+class Run:
+    """A span of one segment, read from its copies until it is whole."""
+
+    def __init__(
+        self,
+        context: Context,
+        health: Health,
+        ref: ObjectRef,
+        segment: Segment,
+        span: Span,
+        copies: Sequence[Replica],
+    ) -> None:
+        self._context = context
+        self._health = health
+        self._ref = ref
+        self._segment = segment
+        self._copies = copies
+        self.span = span
+        self.aligned = _align(segment, span)
+        self._left: list[Replica] | None = None
+        self._entered: AbstractAsyncContextManager[Reader] | None = None
+        self._reader: Reader | None = None
+        self._replica: Replica | None = None
+        self._errors: list[HoldfastError] = []
+
+    @property
+    def file(self) -> FileSlice | None:
+        """The span as an open file, if the copy that is open offers one."""
+        file = None if self._reader is None else self._reader.file
+        return file and FileSlice(
+            file.fd, file.offset + self.span.offset - self.aligned.offset, self.span.length
+        )
+
+    async def whole(self) -> bytes:
+        """Return the span at once: for small ones."""
+        data = None if self._reader is None else self._reader.data
+        if data is not None and len(data) == self.aligned.length:
+            try:
+                if _provable(self._segment, self.aligned):
+                    self._prove(data, self.aligned.offset, self._segment.chunk_size or self._segment.size)
+                return self._trim(data, self.aligned.offset)
+            except CorruptedError as error:
+                await self._failed(error)
+                await self.close()
+        return b"".join([chunk async for chunk in self.chunks()])
+
+    async def open(self, offset: int | None = None) -> Reader | None:
+        """Open the next copy that can be opened, from `offset` within the segment; None when none is left."""
+        start = self.aligned.offset if offset is None else offset
+        whole = start == 0 and self.aligned.end == self._segment.size
+        wish = None if whole else ByteRange(start, self.aligned.end - 1)
+        if self._left is None:
+            self._left = self._candidates()
+        while self._left:
+            self._replica = self._left.pop(0)
+            try:
+                entered = self._context.store(self._replica.store).backend.get(self._replica.blob, range=wish)
+                self._reader = await entered.__aenter__()
+                self._entered = entered
+                return self._reader
+            except CURABLE as error:
+                await self._failed(error)
+        return None
+
+    async def close(self) -> None:
+        """Close the copy that is open."""
+        entered, self._entered, self._reader = self._entered, None, None
+        if entered is not None:
+            await entered.__aexit__(None, None, None)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the span, proved chunk by chunk, moving on to other copies where one breaks."""
+        offset = self.aligned.offset
+        while offset < self.aligned.end:
+            if self._reader is None and await self.open(offset) is None:
+                raise self._exhausted()
+            started = offset
+            try:
+                async for chunk in self._proved(offset):
+                    offset += len(chunk)
+                    if piece := self._trim(chunk, offset - len(chunk)):
+                        yield piece
+                if offset < self.aligned.end:
+                    raise UnavailableError(f"the copy ended {self.aligned.end - offset} bytes early")
+            except CURABLE as error:
+                if offset > started:
+                    self._left = self._candidates(after=self._replica)
+                await self._failed(error)
+                await self.close()
+
+    def _candidates(self, after: Replica | None = None) -> list[Replica]:
+        """Return the copies to try, best first, each `read_attempts` times; `after` goes to the end of each round."""
+        ordered = list(self._copies)
+        if len(ordered) > 1:
+            ordered = [ordered[index] for index in reading_order([self._facts(copy) for copy in ordered])]
+        if after is not None:
+            ordered.sort(key=lambda replica: replica.id == after.id)
+        return ordered * self._context.settings.read_attempts
+
+    def _facts(self, replica: Replica) -> Copy:
+        store = self._context.stores.get(replica.store)
+        down = store is None or store.state is StoreState.DOWN
+        external = store is not None and "external" in store.labels
+        suspect = replica.state is ReplicaState.SUSPECT
+        return Copy(
+            replica.store, suspect, external, down or self._health.failing(replica.store), replica.copy_number
+        )
+
+    async def _failed(self, error: HoldfastError) -> None:
+        """Remember the failure: in the catalog when the copy itself is bad, in this process when its store is."""
+        self._errors.append(error)
+        replica = self._replica
+        if replica is None:
+            return
+        if not isinstance(error, NotFoundError | CorruptedError | InvalidRangeError):
+            self._health.failed(replica.store)
+            return
+        if isinstance(error, CorruptedError) and len(self._errors) == 1 and self._left:
+            return  # once may be damage in transit; the next read of it decides
+        try:
+            await self._context.catalog.suspect(replica.id)
+        except UnavailableError:
+            return
+
+    def _exhausted(self) -> HoldfastError:
+        last = self._errors[-1] if self._errors else None
+        kind = CorruptedError if isinstance(last, CorruptedError) else UnavailableError
+        error = kind(f"every copy of {self._ref} failed while it was read", operation="get")
+        error.__cause__ = last
+        return error
+
+    async def _proved(self, offset: int) -> AsyncIterator[bytes]:
+        """Yield the open copy from `offset` on, holding each chunk back until its checksum is right."""
+        assert self._reader is not None
+        segment = self._segment
+        if not _provable(segment, self.aligned):
+            async for piece in self._reader:
+                yield piece
+            return
+        step = segment.chunk_size or segment.size
+        held = bytearray()
+        async for piece in self._reader:
+            held += piece
+            ripe = len(held) if offset + len(held) >= self.aligned.end else len(held) // step * step
+            if ripe:
+                chunk = bytes(held[:ripe])
+                del held[:ripe]
+                self._prove(chunk, offset, step)
+                offset += ripe
+                yield chunk
+        if held:
+            raise UnavailableError("the copy ended inside a chunk")
+
+    def _prove(self, run: bytes, offset: int, step: int) -> None:
+        """Return when each chunk of `run`, which begins at `offset`, has the checksum that it was written with."""
+        segment = self._segment
+        crcs = segment.chunk_crcs if segment.chunk_size else segment.digests.crc64nvme or b""
+        view = memoryview(run)
+        for start in range(0, len(run), step):
+            index = (offset + start) // step * 8
+            if checksums.crc64(view[start : start + step]) != crcs[index : index + 8]:
+                raise CorruptedError(
+                    f"bytes {offset + start} and on of the copy are damaged", operation="get"
+                )
+
+    def _trim(self, chunk: bytes, offset: int) -> bytes:
+        """Return the part of `chunk`, which begins at `offset`, that lies inside the wanted span."""
+        first = max(self.span.offset - offset, 0)
+        last = min(self.span.end - offset, len(chunk))
+        return chunk if first == 0 and last == len(chunk) else chunk[first:last]
+
+
+def _align(segment: Segment, span: Span) -> Span:
+    """Return the span to fetch: grown to whole chunks so that it can be proved, unless that is out of proportion."""
+    step = segment.chunk_size or segment.size
+    start = span.offset // step * step
+    end = min(-(-span.end // step) * step, segment.size)
+    return Span(start, end - start) if end - start <= max(_WORTH, 8 * span.length) else span
+
+
+def _provable(segment: Segment, span: Span) -> bool:
+    """Tell whether `span` is made of whole chunks with known checksums."""
+    if not segment.chunk_size and segment.digests.crc64nvme is None:
+        return False
+    step = segment.chunk_size or segment.size
+    return span.offset % step == 0 and (span.end % step == 0 or span.end == segment.size)
