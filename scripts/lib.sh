@@ -33,8 +33,12 @@ ensure_venv() {
   kind=$1
   lock="requirements/$kind.lock"
   stamp=".venv/.installed-$kind"
-  wanted=$(cat "$lock" pyproject.toml | sha256sum)
+  wanted=$(cat requirements/*.lock pyproject.toml | sha256sum)
   [ -x "$python" ] || make_venv
+  # What developers install holds what running needs.
+  if [ "$kind" = run ] && [ "$(cat .venv/.installed-dev 2>/dev/null || true)" = "$wanted" ]; then
+    return
+  fi
   if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
     echo "holdfast: installing from $lock (once)" >&2
     "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"

@@ -168,6 +168,7 @@ def _engine_settings(settings: Settings) -> EngineSettings:
     return EngineSettings(
         max_object_size=settings.limits.max_object_size,
         md5_limit=settings.md5_limit,
+        hot=settings.hot,
         lease=settings.lease,
         grace=settings.grace,
         upload_lifetime=settings.upload_lifetime,

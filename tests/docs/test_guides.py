@@ -19,10 +19,11 @@ from tests.doors.cli_tools import EXECUTABLE, clean_environment, free_port
 
 pytestmark = pytest.mark.doors
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(console|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CONSOLE = [page for page in sorted(DOCS.rglob("*.md")) if "```console\n" in page.read_text()]
-PYTHON = [page for page in sorted(DOCS.rglob("*.md")) if "```pycon\n" in page.read_text()]
+CONSOLE = [page for page in PAGES if "```console\n" in page.read_text()]
+PYTHON = [page for page in PAGES if "```pycon\n" in page.read_text()]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -59,7 +60,8 @@ class Shell:
 
     def run(self, command: str) -> str:
         """Return what the command printed, with its exit status at the end when it is not 0."""
-        command = command.replace("8083", self._port)
+        command = command.replace("8083", self._port).replace("scripts/serve", f"{ROOT}/scripts/serve")
+        command = command.replace(".venv/bin/holdfast", EXECUTABLE)
         if command.endswith(" &"):
             self._start(command.removesuffix(" &"))
             return ""
@@ -154,6 +156,6 @@ def test_a_wrong_page_would_be_noticed() -> None:
 def test_the_table_of_exit_statuses_is_the_real_one() -> None:
     from holdfast.cli.exit import ENDINGS
 
-    page = (DOCS / "guides" / "command-line.md").read_text()
+    page = (ROOT / "docs" / "guides" / "command-line.md").read_text()
     shown = {code: int(status) for status, code in re.findall(r"^\| (\d+) \| `(\w+)` \|", page, re.MULTILINE)}
     assert shown == {kind.code: end.status for kind, end in ENDINGS.items()}

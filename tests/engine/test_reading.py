@@ -14,6 +14,7 @@ from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import CorruptedError, NotFoundError, UnavailableError
 from holdfast.core.types import ByteRange, ReplicaState
+from holdfast.engine.settings import EngineSettings
 from tests.helpers import blobs_on_disk, content, engine_on, noise, run
 
 pytestmark = pytest.mark.engine
@@ -123,8 +124,9 @@ def test_damage_that_stays_is_an_error_and_never_wrong_bytes(sqlite_url: str) ->
             assert got == DATA[: len(got)]
             assert 0 < len(got) <= 2 * MIB
             backend.plan = [("flip", 0)] * 20
-            with pytest.raises(CorruptedError):
-                await content(session, "plain", "small")
+            for span in (None, ByteRange(10, 20)):  # a part of it is proved by all of it
+                with pytest.raises(CorruptedError):
+                    await content(session, "plain", "small", range=span)
             backend.plan = []
             assert await content(session, "plain", "k") == DATA
             assert {replica.state for replica in await engine.catalog.replicas()} == {ReplicaState.SUSPECT}
@@ -151,10 +153,10 @@ def test_a_store_that_failed_is_passed_over_for_a_while(sqlite_url: str) -> None
         first, one = unreliable("one")
         second, two = unreliable("two")
         async with engine_on(sqlite_url, first, second, environment=environment) as (_, session):
-            await session.put("plain", "k", Body.of_bytes(b"x"))
+            await session.put("plain", "k", Body.of_bytes(DATA))
             one.plan = [("down", 0)]
             for _ in range(3):
-                await content(session, "plain", "k")
+                assert await content(session, "plain", "k") == DATA
             assert (len(one.reads), len(two.reads)) == (1, 3)
             environment.clock.advance(31)  # type: ignore[attr-defined]
             await content(session, "plain", "k")
@@ -179,5 +181,24 @@ def test_a_copy_removed_behind_our_back_is_unavailable_and_the_row_stays(
             with pytest.raises(UnavailableError):
                 await content(session, "plain", "k")
             assert [replica.state for replica in await engine.catalog.replicas()] == [ReplicaState.SUSPECT]
+
+    run(story())
+
+
+def test_small_contents_are_read_once_while_they_fit(sqlite_url: str) -> None:
+    async def story() -> None:
+        store, backend = unreliable("one")
+        settings = EngineSettings(hot=2500)
+        async with engine_on(sqlite_url, store, settings=settings) as (_, session):
+            for number in range(3):
+                await session.put("plain", f"k{number}", Body.of_bytes(noise(1000, number)))
+            for number in (0, 0, 1, 1, 0, 2, 0, 1):
+                assert await content(session, "plain", f"k{number}") == noise(1000, number)
+            assert len(backend.reads) == 4  # 0, 1, 2, and 1 again, which went when 2 came
+            await session.put("plain", "k0", Body.of_bytes(b"new"))
+            assert await content(session, "plain", "k0") == b"new"
+            await session.delete("plain", "k0")
+            with pytest.raises(NotFoundError):
+                await content(session, "plain", "k0")
 
     run(story())

@@ -105,6 +105,9 @@ class Settings(BaseSettings):
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     md5_limit: Size = Field(64 << 20, ge=0, description="bodies up to this size get an MD5 ETag")
+    hot: Size = Field(
+        32 << 20, ge=0, description="memory for small contents that were read lately, per process"
+    )
     lease: Seconds = Field(900.0, ge=5, description="how long a write is protected without a sign of life")
     grace: Seconds = Field(
         86400.0, ge=0, description="how long replaced bytes stay for readers that hold them"

@@ -11,6 +11,7 @@ from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 from holdfast.core.types import Principal
 from holdfast.engine.context import Context
+from holdfast.engine.hot import Hot
 from holdfast.engine.run import Health
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
@@ -43,10 +44,11 @@ class Engine:
             catalog, stores, placement, environment or Environment(), settings, self._executor
         )
         self._health = Health(self.context)
+        self._hot = Hot(settings.hot)
 
     def session(self, principal: Principal, *, request_id: str = "") -> Session:
         """Return the engine as `principal` sees it; `request_id` goes into the audit."""
-        return Session(self.context, self._health, principal, request_id)
+        return Session(self.context, self._health, self._hot, principal, request_id)
 
     async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> SweepReport:
         """Delete bytes whose time is over. See `engine.sweep`."""

@@ -18,6 +18,7 @@ from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import UnavailableError
 from holdfast.core.types import ByteRange, Located, ObjectRef, Replica, Span, Version
 from holdfast.engine.context import Context
+from holdfast.engine.hot import Hot
 from holdfast.engine.run import Health, Run
 
 
@@ -58,18 +59,19 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
         UnavailableError, CorruptedError: every copy failed.
     """
 
-    __slots__ = ("_conditions", "_context", "_health", "_range", "_ref", "_runs", "_version_id")
+    __slots__ = ("_conditions", "_context", "_health", "_hot", "_range", "_ref", "_runs", "_version_id")
 
     def __init__(
         self,
         context: Context,
         health: Health,
+        hot: Hot,
         ref: ObjectRef,
         version_id: str | None,
         range: ByteRange | None,
         conditions: Preconditions,
     ) -> None:
-        self._context, self._health, self._ref = context, health, ref
+        self._context, self._health, self._hot, self._ref = context, health, hot, ref
         self._version_id, self._range, self._conditions = version_id, range, conditions
         self._runs: list[Run] = []
 
@@ -99,6 +101,8 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
         if self._conditions and not self._conditions.check_read(version):
             return ObjectReader(version, Span(0, 0), modified=False)
         span = Span(0, version.size) if self._range is None else self._range.resolve(version.size)
+        if len(located.segments) == 1 and version.size <= self._context.settings.small_read:
+            return await self._small(located, span)
         self._runs = runs = self._cut(located, span)
         if not runs:
             return ObjectReader(version, span, data=b"")
@@ -111,6 +115,24 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
             await runs[0].close()
             return ObjectReader(version, span, data=data)
         return ObjectReader(version, span, file=runs[0].file, _chunks=runs[0].chunks())
+
+    async def _small(self, located: Located, span: Span) -> ObjectReader | None:
+        """Return a reader that holds its bytes already; a small content is read whole, so that it is proved."""
+        version, segment = located.version, located.segments[0]
+        data = self._hot.get(segment.id) if segment.size else b""
+        if data is None:
+            run = Run(
+                self._context, self._health, self._ref, segment, Span(0, segment.size), located.replicas
+            )
+            self._runs = [run]
+            if await run.open() is None:
+                return None
+            data = await run.whole()
+            await run.close()
+            self._hot.put(segment.id, data)
+        if span.length < version.size:
+            data = data[span.offset : span.end]
+        return ObjectReader(version, span, data=data)
 
     def _cut(self, located: Located, span: Span) -> list[Run]:
         """Return a run for each segment that `span` touches."""

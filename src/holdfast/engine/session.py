@@ -30,6 +30,7 @@ from holdfast.core.types import (
 )
 from holdfast.engine import uploads, write
 from holdfast.engine.context import Context
+from holdfast.engine.hot import Hot
 from holdfast.engine.read import ObjectReader, Opening
 from holdfast.engine.run import Health
 from holdfast.engine.write import NO_INPUT, ObjectInput
@@ -39,10 +40,13 @@ from holdfast.policy.access import decide
 class Session:
     """Verbs on the buckets and objects of one tenant. Made by `Engine.session`; costs nothing to make."""
 
-    def __init__(self, context: Context, health: Health, principal: Principal, request_id: str) -> None:
+    def __init__(
+        self, context: Context, health: Health, hot: Hot, principal: Principal, request_id: str
+    ) -> None:
         self._context = context
         self._catalog = context.catalog
         self._health = health
+        self._hot = hot
         self.principal = principal
         self._actor = Actor(principal.id, request_id)
 
@@ -110,7 +114,7 @@ class Session:
         """Open an object for reading. See `engine.read.Opening`."""
         self._allow("get")
         ref = self._ref(bucket, key)
-        return Opening(self._context, self._health, ref, version_id, range, conditions)
+        return Opening(self._context, self._health, self._hot, ref, version_id, range, conditions)
 
     async def head(
         self,

@@ -12,6 +12,7 @@ class EngineSettings:
     max_object_size: int | None = None  #: of one version; None leaves it to the stores
     md5_limit: int = 64 << 20  #: bodies up to this size get an MD5 ETag
     small_read: int = 64 << 10  #: spans up to this size are read at once, not streamed
+    hot: int = 32 << 20  #: memory for small contents that were read lately
     lease: float = 900.0  #: how long a write in progress is protected without a sign of life
     grace: float = 24 * 3600.0  #: how long replaced bytes stay for readers that still hold them
     upload_lifetime: float = 7 * 24 * 3600.0  #: how long a multipart upload may stay open
