@@ -41,6 +41,7 @@ def run(options: Options) -> list[Figure]:
         for peer in peers:
             options.say(f"service: filling {peer.name} {peer.facts or ''}")
             _fill(peer, options)
+        _tell(peers, figures)
         small_get, small_put, large_get, large_put = figures
         _rounds(options, peers, small_get, lambda peer, _: _small(peer, options, "get", 0))
         _rounds(
@@ -92,6 +93,18 @@ def _start(options: Options, home: Path, stack: ExitStack, figures: list[Figure]
             options.say(f"service: {name} is left out: {error}")
             for figure in figures:
                 figure.missing[name] = str(error)
+
+
+def _tell(peers: list[Peer], figures: list[Figure]) -> None:
+    """Write below each figure how the peers run, and where one does less than the figure compares."""
+    for figure in figures:
+        for peer in peers:
+            told = {name: value for name, value in peer.facts.items() if name != "trial"}
+            figure.notes += [f"{peer.name}: {told}"] if told else []
+            if told.get("store") == "rclone":
+                figure.notes.append(
+                    "rclone stands in for MinIO and syncs nothing: ratios of puts are not the wanted ones"
+                )
 
 
 def _best_flask(options: Options, home: Path, stack: ExitStack) -> Peer:

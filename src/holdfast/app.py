@@ -10,11 +10,12 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
 
 from holdfast.backends import registry
 from holdfast.catalog import open_catalog
 from holdfast.config import Settings, StoreSettings
-from holdfast.core.backend import Store
+from holdfast.core.backend import Store, StoreState
 from holdfast.core.clock import Environment
 from holdfast.core.errors import AlreadyExistsError, ConfigError
 from holdfast.core.failpoints import arm_from_environment
@@ -24,6 +25,7 @@ from holdfast.engine.keys import Authenticator, create_key
 from holdfast.engine.settings import EngineSettings
 from holdfast.jobs.sweep import keep_sweeping
 from holdfast.layers import stack
+from holdfast.layers.metrics import StoreMetrics
 from holdfast.policy.placement import Placement
 
 Say = Callable[[str], None]
@@ -39,16 +41,30 @@ def _hush(text: str) -> None:
     """Say nothing: another process has said it."""
 
 
-def open_store(name: str, settings: StoreSettings, environment: Environment) -> Store:
+@cache
+def store_metrics() -> StoreMetrics:
+    """Return the figures of all stores of this process, which `/metrics` shows."""
+    return StoreMetrics()
+
+
+def open_store(
+    name: str, settings: StoreSettings, environment: Environment, *, metrics: StoreMetrics | None = None
+) -> Store:
     """Return the store that `[stores.NAME]` describes: its driver inside its layers."""
     driver_settings = registry.parse(settings.driver, settings.driver_settings)
     driver = registry.open_backend(name, settings.driver, driver_settings, environment=environment)
-    layers = stack.StackSettings(max_in_flight=settings.max_in_flight, attempts=settings.attempts)
-    backend = stack.build(driver, layers, environment=environment)
+    layers = stack.StackSettings(
+        max_in_flight=settings.max_in_flight,
+        attempts=settings.attempts,
+        read_only=settings.state is StoreState.READ_ONLY,
+    )
+    backend = stack.build(driver, layers, environment=environment, metrics=metrics)
     return Store(name, backend, layout=settings.layout, state=settings.state, labels=settings.labels)
 
 
-async def open_engine(settings: Settings, *, environment: Environment | None = None) -> Engine:
+async def open_engine(
+    settings: Settings, *, environment: Environment | None = None, metrics: StoreMetrics | None = None
+) -> Engine:
     """Return an engine over the configured stores and catalog; close it with `await engine.close()`.
 
     The first start makes the data directory, the schema and the tenant.
@@ -63,7 +79,7 @@ async def open_engine(settings: Settings, *, environment: Environment | None = N
         undo.push_async_callback(catalog.close)
         stores: dict[str, Store] = {}
         for name, store_settings in settings.all_stores.items():
-            stores[name] = open_store(name, store_settings, environment)
+            stores[name] = open_store(name, store_settings, environment, metrics=metrics)
             undo.push_async_callback(stores[name].backend.close)
         engine = Engine(
             catalog,
@@ -145,7 +161,7 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
     """Give the ASGI application over an open engine, with the background work beside it."""
     from holdfast.api import create_app
 
-    engine = await open_engine(settings)
+    engine = await open_engine(settings, metrics=store_metrics())
     sweeper = asyncio.ensure_future(keep_sweeping(engine, settings.sweep_interval))
     try:
         if settings.dev:
