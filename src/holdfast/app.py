@@ -54,7 +54,7 @@ def open_store(
     driver_settings = registry.parse(settings.driver, settings.driver_settings)
     driver = registry.open_backend(name, settings.driver, driver_settings, environment=environment)
     layers = stack.StackSettings(
-        max_in_flight=settings.max_in_flight,
+        max_in_flight=settings.in_flight,
         attempts=settings.attempts,
         read_only=settings.state is StoreState.READ_ONLY,
     )

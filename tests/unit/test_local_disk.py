@@ -120,17 +120,34 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
-def test_bytes_are_on_disk_before_the_name_and_the_name_before_the_answer(tmp_path: Path) -> None:
+def test_bytes_and_name_are_on_disk_before_the_answer(tmp_path: Path) -> None:
     async def story() -> None:
         kernel = Watched()
         async with opened(tmp_path, kernel) as backend:
             kernel.start()
             await backend.put("a/b/blob", Body.of_bytes(b"x"))
             calls = [name for name, _ in kernel.log]
-            assert calls.index("write") < calls.index("sync_data") < calls.index("link_unnamed")
+            assert calls.index("write") < calls.index("link_unnamed") < calls.index("sync_data")
             after = kernel.log[calls.index("link_unnamed") :]
             synced = [where for name, where in after if name == "sync"]
             assert set(synced) == {str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")}
+
+    run(story)
+
+
+@pytest.mark.parametrize("if_absent", [False, True])
+def test_bytes_are_on_disk_before_they_take_a_name_that_may_be_taken(tmp_path: Path, if_absent: bool) -> None:
+    async def story() -> None:
+        kernel = Watched()
+        async with opened(tmp_path, kernel) as backend:
+            if not if_absent:
+                await backend.put("a/blob", Body.of_bytes(b"old"))
+            kernel.start()
+            await backend.put("a/blob", Body.of_bytes(b"new"), if_absent=if_absent)
+            calls = [name for name, _ in kernel.log]
+            named = "link_unnamed" if if_absent else "rename"
+            assert calls.index("write") < calls.index("sync_data") < calls.index(named) < len(calls) - 1
+            assert "sync" in calls[calls.index(named) :]
 
     run(story)
 
@@ -164,7 +181,7 @@ def test_attributes_are_synced_too(tmp_path: Path) -> None:
             await backend.put("blob", Body.of_bytes(b"x"), options=PutOptions(metadata={"k": "v"}))
             calls = [name for name, _ in kernel.log]
             assert "sync_data" not in calls
-            assert calls.index("set_attribute") < calls.index("sync") < calls.index("link_unnamed")
+            assert calls.index("set_attribute") < calls.index("sync")
 
     run(story)
 

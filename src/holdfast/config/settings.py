@@ -32,10 +32,18 @@ class StoreSettings(BaseModel):
     labels: frozenset[str] = Field(
         frozenset(), description="free words; `external` makes reads prefer other copies"
     )
-    max_in_flight: int = Field(
-        32, ge=1, le=1024, description="operations on this store at a time, per process"
+    max_in_flight: int | None = Field(
+        None,
+        ge=2,
+        le=65536,
+        description="operations and open streams on this store at a time, per process; none: 128 for s3, else 1024",
     )
     attempts: int = Field(3, ge=1, le=10, description="tries of an operation that fails with a passing error")
+
+    @property
+    def in_flight(self) -> int:
+        """`max_in_flight`, the default filled in: the S3 client loses speed where a disk does not."""
+        return self.max_in_flight or (128 if self.driver == "s3" else 1024)
 
     @property
     def driver_settings(self) -> dict[str, Any]:
@@ -104,7 +112,7 @@ class Settings(BaseSettings):
     )
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
-    md5_limit: Size = Field(64 << 20, ge=0, description="bodies up to this size get an MD5 ETag")
+    md5_limit: Size = Field(16 << 20, ge=0, description="bodies up to this size get an MD5 ETag")
     hot: Size = Field(
         32 << 20, ge=0, description="memory for small contents that were read lately, per process"
     )

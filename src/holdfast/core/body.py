@@ -17,7 +17,7 @@ from typing import Protocol
 from holdfast.core.errors import DigestMismatchError, InvalidRequestError
 from holdfast.core.types import NO_DIGESTS, BlobInfo, Digests, Span
 
-CHUNK = 512 << 10  #: the size that bodies are gathered to before they are handed on
+CHUNK = 256 << 10  #: the size that bodies are gathered to before they are handed on
 _SMALL = 16 << 10  #: up to this size, bytes are digested in slices…
 _SLICE = 2047  #: …for which hashlib keeps the interpreter's lock; giving it away costs more than the digest
 _INLINE = 64 << 10  #: chunks up to this size are digested without a thread hop

@@ -12,7 +12,8 @@ from typing import Final
 from awscrt.checksums import combine_crc64nvme, crc64nvme
 
 from holdfast.core.body import Hasher, Meter
-from holdfast.core.types import Digests
+from holdfast.core.errors import CorruptedError
+from holdfast.core.types import Digests, Segment
 
 CHUNK_SIZE: Final = 64 << 10
 MAX_CHUNKS: Final = 4096  #: so a version's list stays below 32 KiB; past it chunks double in size
@@ -66,6 +67,44 @@ class ChunkedCrc64:
         pairs = zip(self._crcs[::2], self._crcs[1::2], strict=True)
         self._crcs = [combine_crc64nvme(first, second, self.chunk_size) for first, second in pairs]
         self.chunk_size *= 2
+
+
+class Proof:
+    """Compares a flow of a segment's bytes with its chunk checksums; the flow begins at a chunk's start.
+
+    `done` is the offset in the segment up to which everything is proved.
+    """
+
+    def __init__(self, segment: Segment, offset: int) -> None:
+        self._step = segment.chunk_size or max(segment.size, 1)
+        self._crcs = segment.chunk_crcs if segment.chunk_size else segment.digests.crc64nvme or b""
+        self._size = segment.size
+        self._at = self.done = offset
+        self._crc = 0
+
+    def update(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            CorruptedError: a chunk that they complete is not what was written, or there are too many.
+        """
+        view = memoryview(data)
+        while len(view):
+            edge = min(self.done + self._step, self._size)
+            if edge <= self._at:
+                raise CorruptedError("the copy is longer than what was written", operation="get")
+            part = view[: edge - self._at]
+            self._crc = crc64nvme(part, self._crc)
+            self._at += len(part)
+            view = view[len(part) :]
+            if self._at == edge:
+                self._close()
+
+    def _close(self) -> None:
+        index = self.done // self._step * 8
+        if self._crc.to_bytes(8, "big") != self._crcs[index : index + 8]:
+            raise CorruptedError(f"bytes {self.done} to {self._at} of the copy are damaged", operation="get")
+        self.done, self._crc = self._at, 0
 
 
 class BoundedMd5:

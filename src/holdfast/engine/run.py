@@ -19,7 +19,7 @@ from holdfast.core.errors import (
     UnavailableError,
 )
 from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
-from holdfast.engine import checksums
+from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
 from holdfast.policy.placement import Copy, reading_order
 
@@ -92,7 +92,7 @@ class Run:
         if data is not None and len(data) == self.aligned.length:
             try:
                 if _provable(self._segment, self.aligned):
-                    self._prove(data, self.aligned.offset, self._segment.chunk_size or self._segment.size)
+                    Proof(self._segment, self.aligned.offset).update(data)
                 return self._trim(data, self.aligned.offset)
             except CorruptedError as error:
                 await self._failed(error)
@@ -124,21 +124,23 @@ class Run:
             await entered.__aexit__(None, None, None)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the span, proved chunk by chunk, moving on to other copies where one breaks."""
+        """Yield the span, each byte proved before, moving on to other copies where one breaks."""
         offset = self.aligned.offset
         while offset < self.aligned.end:
-            if self._reader is None and await self.open(offset) is None:
+            start = self._chunk_start(offset)
+            if self._reader is None and await self.open(start) is None:
                 raise self._exhausted()
-            started = offset
+            before = offset
             try:
-                async for chunk in self._proved(offset):
-                    offset += len(chunk)
-                    if piece := self._trim(chunk, offset - len(chunk)):
-                        yield piece
+                async for piece in self._proved(start):
+                    end = start + len(piece)
+                    if wanted := self._trim(piece, start, offset):
+                        yield wanted
+                    start, offset = end, max(offset, end)
                 if offset < self.aligned.end:
                     raise UnavailableError(f"the copy ended {self.aligned.end - offset} bytes early")
             except CURABLE as error:
-                if offset > started:
+                if offset > before:
                     self._left = self._candidates(after=self._replica)
                 await self._failed(error)
                 await self.close()
@@ -184,45 +186,34 @@ class Run:
         error.__cause__ = last
         return error
 
+    def _chunk_start(self, offset: int) -> int:
+        """Return where reading has to begin so that the byte at `offset` can be proved."""
+        step = self._segment.chunk_size
+        return offset // step * step if step and _provable(self._segment, self.aligned) else offset
+
     async def _proved(self, offset: int) -> AsyncIterator[bytes]:
-        """Yield the open copy from `offset` on, holding each chunk back until its checksum is right."""
+        """Yield the open copy, which begins at `offset`, in pieces; each once all chunks that it touches are proved."""
         assert self._reader is not None
-        segment = self._segment
-        if not _provable(segment, self.aligned):
+        if not _provable(self._segment, self.aligned):
             async for piece in self._reader:
                 yield piece
             return
-        step = segment.chunk_size or segment.size
-        held = bytearray()
+        proof = Proof(self._segment, offset)
+        waiting: list[bytes] = []
         async for piece in self._reader:
-            held += piece
-            ripe = len(held) if offset + len(held) >= self.aligned.end else len(held) // step * step
-            if ripe:
-                chunk = bytes(held[:ripe])
-                del held[:ripe]
-                self._prove(chunk, offset, step)
-                offset += ripe
-                yield chunk
-        if held:
+            proof.update(piece)
+            waiting.append(piece)
+            while waiting and offset + len(waiting[0]) <= proof.done:
+                offset += len(waiting[0])
+                yield waiting.pop(0)
+        if waiting:
             raise UnavailableError("the copy ended inside a chunk")
 
-    def _prove(self, run: bytes, offset: int, step: int) -> None:
-        """Return when each chunk of `run`, which begins at `offset`, has the checksum that it was written with."""
-        segment = self._segment
-        crcs = segment.chunk_crcs if segment.chunk_size else segment.digests.crc64nvme or b""
-        view = memoryview(run)
-        for start in range(0, len(run), step):
-            index = (offset + start) // step * 8
-            if checksums.crc64(view[start : start + step]) != crcs[index : index + 8]:
-                raise CorruptedError(
-                    f"bytes {offset + start} and on of the copy are damaged", operation="get"
-                )
-
-    def _trim(self, chunk: bytes, offset: int) -> bytes:
-        """Return the part of `chunk`, which begins at `offset`, that lies inside the wanted span."""
-        first = max(self.span.offset - offset, 0)
-        last = min(self.span.end - offset, len(chunk))
-        return chunk if first == 0 and last == len(chunk) else chunk[first:last]
+    def _trim(self, piece: bytes, start: int, seen: int = 0) -> bytes:
+        """Return the part of `piece`, which begins at `start`, that lies in the wanted span and at or behind `seen`."""
+        first = max(self.span.offset, seen) - start
+        last = self.span.end - start
+        return piece if first <= 0 and last >= len(piece) else piece[max(first, 0) : max(last, 0)]
 
 
 def _align(segment: Segment, span: Span) -> Span:

@@ -10,7 +10,7 @@ class EngineSettings:
     """Sizes in bytes, times in seconds."""
 
     max_object_size: int | None = None  #: of one version; None leaves it to the stores
-    md5_limit: int = 64 << 20  #: bodies up to this size get an MD5 ETag
+    md5_limit: int = 16 << 20  #: bodies up to this size get an MD5 ETag
     small_read: int = 64 << 10  #: spans up to this size are read at once, not streamed
     hot: int = 32 << 20  #: memory for small contents that were read lately
     lease: float = 900.0  #: how long a write in progress is protected without a sign of life

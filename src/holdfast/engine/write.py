@@ -231,7 +231,7 @@ async def store_segment(
             pass
         flow = body
     targets = [(context.store(replica.store), replica.blob) for replica in replicas]
-    options = PutOptions(content_type, {"holdfast-version": replicas[0].version_id})
+    options = PutOptions(content_type)
     async with nullcontext() if small else context.leased(replicas):
         await put_all(targets, flow, options)
     chunk_size, chunk_crcs = checksums.chunk_list(meter)

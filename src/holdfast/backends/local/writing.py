@@ -100,15 +100,41 @@ class Writer:
         failpoint("local.after_write")
         for key, value in draft.metadata.items():
             self._kernel.set_attribute(draft.fd, ATTRIBUTE + key, value.encode())
-        self._sync_file(draft)
-        failpoint("local.after_fsync")
-        if draft.cancelled:
-            raise CancelledDraft
+        if self._announce(draft):
+            failpoint("local.after_rename")
+            self._sync_file(draft)
+            failpoint("local.after_fsync")
+        else:
+            self._sync_file(draft)
+            failpoint("local.after_fsync")
+            self._refuse_cancelled(draft)
+            self._publish(draft)
+            failpoint("local.after_rename")
         stat = os.fstat(draft.fd)
-        self._publish(draft)
-        failpoint("local.after_rename")
         self._settle(draft)
         return stat
+
+    def _announce(self, draft: Draft) -> bool:
+        """Give an unnamed file its name before it is durable, if the name is free; tell whether that was done.
+
+        File and name then share one commit of the file system's journal, instead of waiting for two. Nobody is told
+        of the name before both are durable, and what stands under it after a crash is collected as a write that was
+        never acknowledged. A name that is taken must keep its old content until the new one is durable: not here.
+        """
+        if draft.temporary or draft.if_absent:
+            return False
+        self._refuse_cancelled(draft)
+        try:
+            self._kernel.link_unnamed(draft.fd, draft.folder, draft.leaf)
+        except (FileExistsError, FileNotFoundError):
+            return False
+        draft.published = True
+        return True
+
+    @staticmethod
+    def _refuse_cancelled(draft: Draft) -> None:
+        if draft.cancelled:
+            raise CancelledDraft
 
     def whole(self, draft: Draft, data: bytes) -> os.stat_result:
         """Do `begin`, `write`, `finish` and `end` in one go."""
@@ -193,6 +219,7 @@ class Writer:
             # fdatasync may leave attributes behind
             (self._kernel.sync if draft.metadata else self._kernel.sync_data)(draft.fd)
         except OSError as error:
+            self.withdraw(draft)
             raise _dead(error) from error
 
     def _settle(self, draft: Draft) -> None:

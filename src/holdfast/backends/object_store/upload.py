@@ -6,12 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Final
 
 from holdfast.backends.object_store.settings import MAX_PART, MAX_PARTS, MIB
-from holdfast.core.body import CHUNK, Body
+from holdfast.core.body import Body
 from holdfast.core.errors import DigestMismatchError, TooLargeError
 
-_IN_MEMORY = 8 * MIB
+_STREAMED: Final = 1 << 20  #: each piece costs a hop between threads
+_IN_MEMORY: Final = 8 * MIB
 _UNKNOWN_FACTOR = 2  #: parts of a body of unknown length are this much larger, to reach further
 
 
@@ -154,8 +156,8 @@ async def slices(body: Body) -> AsyncGenerator[memoryview, None]:
 
     The library holds back only between pieces, so large ones would let memory grow; each costs a hop between threads.
     """
-    step = CHUNK if body.data is None else _IN_MEMORY
-    chunks = body.gathered(CHUNK).chunks() if body.data is None else _all(body.data)
+    step = _STREAMED if body.data is None else _IN_MEMORY
+    chunks = body.gathered(_STREAMED).chunks() if body.data is None else _all(body.data)
     async for chunk in chunks:
         view = memoryview(chunk)
         for start in range(0, len(view), step):
