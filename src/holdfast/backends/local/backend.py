@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -20,7 +19,7 @@ from holdfast.backends.local.root import open_root, probe
 from holdfast.backends.local.settings import LocalSettings
 from holdfast.backends.local.threads import Threads
 from holdfast.backends.local.walking import Walker, info_of
-from holdfast.backends.local.writing import ATTRIBUTE, Draft, Writer
+from holdfast.backends.local.writing import ATTRIBUTE, NO_LINK, Draft, Writer
 from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
 from holdfast.core.body import Body, FileSlice, Reader
 from holdfast.core.clock import Environment
@@ -34,7 +33,6 @@ from holdfast.core.errors import (
 from holdfast.core.names import check_blob_name
 from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Span
 
-_NO_LINK = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS}
 _MAX_KEY = 240
 
 
@@ -136,7 +134,7 @@ class LocalBackend:
                 try:
                     await self._threads.run(self._writer.copy, source, draft)
                 except OSError as error:
-                    if error.errno not in _NO_LINK:
+                    if error.errno not in NO_LINK:
                         raise
                     return await self._copy_bytes(source, target)
         return await self.head(target)

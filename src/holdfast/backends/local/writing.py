@@ -21,6 +21,8 @@ from holdfast.core.errors import UnavailableError
 from holdfast.core.failpoints import failpoint
 
 ATTRIBUTE = "user.holdfast."
+#: What a file system says that has no hard links, or not here.
+NO_LINK = {errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS}
 _MODE = 0o440  #: blobs never change
 _RACES = 20
 _STEP = 8 << 20  #: bytes after which writing back is started
@@ -115,19 +117,26 @@ class Writer:
         return stat
 
     def _announce(self, draft: Draft) -> bool:
-        """Give an unnamed file its name before it is durable, if the name is free; tell whether that was done.
+        """Give a new file its name before it is durable, if the name is free; tell whether that was done.
 
         File and name then share one commit of the file system's journal, instead of waiting for two. Nobody is told
         of the name before both are durable, and what stands under it after a crash is collected as a write that was
         never acknowledged. A name that is taken must keep its old content until the new one is durable: not here.
         """
-        if draft.temporary or draft.if_absent:
+        if draft.if_absent:
             return False
         self._refuse_cancelled(draft)
         try:
-            self._kernel.link_unnamed(draft.fd, draft.folder, draft.leaf)
+            if draft.temporary:
+                self._kernel.link(draft.folder, draft.temporary, draft.folder, draft.leaf)
+            else:
+                self._kernel.link_unnamed(draft.fd, draft.folder, draft.leaf)
         except (FileExistsError, FileNotFoundError):
             return False
+        except OSError as error:
+            if error.errno in NO_LINK:
+                return False
+            raise
         draft.published = True
         return True
 
