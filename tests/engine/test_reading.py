@@ -12,7 +12,7 @@ from holdfast.backends.memory import MemorySettings, open_memory
 from holdfast.core.backend import Store
 from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
-from holdfast.core.errors import CorruptedError, NotFoundError, UnavailableError
+from holdfast.core.errors import CorruptedError, NotFoundError, UnauthenticatedError, UnavailableError
 from holdfast.core.types import ByteRange, ReplicaState
 from holdfast.engine.settings import EngineSettings
 from tests.helpers import blobs_on_disk, content, engine_on, noise, run
@@ -30,9 +30,15 @@ class Unreliable:
         self._inner = inner
         self.plan: list[tuple[str, int]] = []
         self.reads: list[ByteRange | None] = []
+        self.refuses = False
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
+
+    async def put(self, name: str, body: Body, **how: object) -> object:
+        if self.refuses:
+            raise UnauthenticatedError("no such key", operation="put", store="one")
+        return await self._inner.put(name, body, **how)  # type: ignore[attr-defined]
 
     @asynccontextmanager
     async def get(self, name: str, *, range: ByteRange | None = None) -> AsyncIterator[Reader]:
@@ -42,6 +48,8 @@ class Unreliable:
             raise NotFoundError("gone", operation="get")
         if what == "down":
             raise UnavailableError("down", operation="get")
+        if what == "refused":
+            raise UnauthenticatedError("bad credentials", operation="get", store="one")
         async with self._inner.get(name, range=range) as reader:  # type: ignore[attr-defined]
             yield reader.through(lambda chunks: self._spoil(chunks, what, where)) if what else reader
 
@@ -73,6 +81,7 @@ FAULTS = [
     ("flip", 3 * MIB),
     ("missing", 0),
     ("down", 0),
+    ("refused", 0),
 ]
 
 
@@ -200,5 +209,21 @@ def test_small_contents_are_read_once_while_they_fit(sqlite_url: str) -> None:
             await session.delete("plain", "k0")
             with pytest.raises(NotFoundError):
                 await content(session, "plain", "k0")
+
+    run(story())
+
+
+def test_what_a_store_says_of_us_is_not_said_of_the_client(sqlite_url: str) -> None:
+    async def story() -> None:
+        store, backend = unreliable("one")
+        async with engine_on(sqlite_url, store) as (_, session):
+            await session.put("plain", "k", Body.of_bytes(DATA))
+            backend.plan = [("refused", 0)]
+            with pytest.raises(UnavailableError, match="bad credentials"):
+                await content(session, "plain", "k")
+            backend.refuses = True
+            for body in (Body.of_bytes(b"x"), Body.of_bytes(DATA)):
+                with pytest.raises(UnavailableError, match="store one: no such key"):
+                    await session.put("plain", "new", body)
 
     run(story())

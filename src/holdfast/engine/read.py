@@ -84,9 +84,8 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
             if {copy.id for copy in newer.replicas} != {copy.id for copy in located.replicas}:
                 reader = await self._open(newer)
         if reader is None:
-            raise UnavailableError(
-                f"no copy of {self._ref} can be read now", operation="get", name=str(self._ref)
-            )
+            trouble = self._runs[0].trouble if self._runs else "there is none"
+            raise UnavailableError(f"no copy of {self._ref} can be read now: {trouble}", operation="get")
         return reader
 
     async def __aexit__(

@@ -9,13 +9,10 @@ from typing import Final
 from holdfast.core.backend import StoreState
 from holdfast.core.body import FileSlice, Reader
 from holdfast.core.errors import (
-    ConfigError,
     CorruptedError,
-    DeadlineError,
     HoldfastError,
     InvalidRangeError,
     NotFoundError,
-    RateLimitedError,
     UnavailableError,
 )
 from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
@@ -23,16 +20,6 @@ from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
 from holdfast.policy.placement import Copy, reading_order
 
-#: What another copy, or another try, may cure.
-CURABLE: Final = (
-    NotFoundError,
-    CorruptedError,
-    UnavailableError,
-    DeadlineError,
-    RateLimitedError,
-    ConfigError,
-    InvalidRangeError,
-)
 _WORTH: Final = 1 << 20  #: bytes that may always be fetched to prove a smaller span
 _PENALTY: Final = 30.0  #: seconds that a store which failed is passed over while another copy exists
 
@@ -86,6 +73,11 @@ class Run:
             file.fd, file.offset + self.span.offset - self.aligned.offset, self.span.length
         )
 
+    @property
+    def trouble(self) -> str:
+        """What was wrong with the copy that was tried last."""
+        return self._errors[-1].message if self._errors else "there is none"
+
     async def whole(self) -> bytes:
         """Return the span at once: for small ones."""
         data = None if self._reader is None else self._reader.data
@@ -113,7 +105,7 @@ class Run:
                 self._reader = await entered.__aenter__()
                 self._entered = entered
                 return self._reader
-            except CURABLE as error:
+            except HoldfastError as error:  # whatever is wrong with one copy, another may be sound
                 await self._failed(error)
         return None
 
@@ -125,13 +117,12 @@ class Run:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the span, each byte proved before, moving on to other copies where one breaks."""
-        offset = self.aligned.offset
+        offset, stuck = self.aligned.offset, 0
         while offset < self.aligned.end:
-            start = self._chunk_start(offset)
-            if self._reader is None and await self.open(start) is None:
-                raise self._exhausted()
-            before = offset
+            start, before = self._chunk_start(offset), offset
             try:
+                if self._reader is None and await self.open(start) is None:
+                    raise self._exhausted()
                 async for piece in self._proved(start):
                     end = start + len(piece)
                     if wanted := self._trim(piece, start, offset):
@@ -139,20 +130,22 @@ class Run:
                     start, offset = end, max(offset, end)
                 if offset < self.aligned.end:
                     raise UnavailableError(f"the copy ended {self.aligned.end - offset} bytes early")
-            except CURABLE as error:
-                if offset > before:
-                    self._left = self._candidates(after=self._replica)
+            except HoldfastError as error:
+                stuck = 0 if offset > before else stuck + 1
                 await self._failed(error)
                 await self.close()
+                if stuck >= self._context.settings.read_attempts:
+                    raise self._exhausted() from error
+                self._left = self._candidates(after=self._replica)
 
     def _candidates(self, after: Replica | None = None) -> list[Replica]:
-        """Return the copies to try, best first, each `read_attempts` times; `after` goes to the end of each round."""
+        """Return the copies to try, best first, but `after` last."""
         ordered = list(self._copies)
         if len(ordered) > 1:
             ordered = [ordered[index] for index in reading_order([self._facts(copy) for copy in ordered])]
         if after is not None:
             ordered.sort(key=lambda replica: replica.id == after.id)
-        return ordered * self._context.settings.read_attempts
+        return ordered
 
     def _facts(self, replica: Replica) -> Copy:
         store = self._context.stores.get(replica.store)

@@ -17,5 +17,5 @@ class EngineSettings:
     grace: float = 24 * 3600.0  #: how long replaced bytes stay for readers that still hold them
     upload_lifetime: float = 7 * 24 * 3600.0  #: how long a multipart upload may stay open
     idempotency_lifetime: float = 24 * 3600.0  #: how long an idempotency key is remembered
-    read_attempts: int = 3  #: tries per copy without progress before a read gives up
+    read_attempts: int = 3  #: breaks without progress before a read that has begun gives up
     hash_threads: int = 2  #: threads that digest large chunks beside the flow

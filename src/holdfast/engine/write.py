@@ -33,6 +33,7 @@ from holdfast.core.types import (
     Version,
 )
 from holdfast.engine import checksums
+from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.fanout import put_all
 from holdfast.policy.placement import Facts
@@ -161,8 +162,9 @@ async def copy(
     failpoint("copy.after_begin")
     try:
         async with context.leased(replicas):
-            for old, made in pairs:
-                await context.store(made.store).backend.copy(old.blob, made.blob)
+            with at_stores():
+                for old, made in pairs:
+                    await context.store(made.store).backend.copy(old.blob, made.blob)
         failpoint("copy.after_store")
         segment_ids = {old.segment_id: made.segment_id for old, made in pairs}
         copied = await context.catalog.commit_put(
@@ -233,7 +235,8 @@ async def store_segment(
     targets = [(context.store(replica.store), replica.blob) for replica in replicas]
     options = PutOptions(content_type)
     async with nullcontext() if small else context.leased(replicas):
-        await put_all(targets, flow, options)
+        with at_stores():
+            await put_all(targets, flow, options)
     chunk_size, chunk_crcs = checksums.chunk_list(meter)
     digests = checksums.settled(meter)
     segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)

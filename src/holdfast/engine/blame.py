@@ -1,0 +1,46 @@
+"""Whose fault it is: what a store says of us must not reach a client as if it were said of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from holdfast.core.errors import (
+    AlreadyExistsError,
+    ConfigError,
+    ConflictError,
+    HoldfastError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnsupportedError,
+)
+
+#: Kinds that speak of the caller; when a store is the speaker, the caller is Holdfast. `InvalidRequestError` is not among
+#: them, because the source of a body raises it too.
+_OF_US: Final = (
+    UnauthenticatedError,
+    PermissionDeniedError,
+    NotFoundError,
+    AlreadyExistsError,
+    PreconditionFailedError,
+    ConflictError,
+    UnsupportedError,
+    ConfigError,
+)
+
+
+@contextmanager
+def at_stores() -> Iterator[None]:
+    """Run the block, with a store's refusal of us as `UnavailableError`: its credentials or settings are an operator's work."""
+    try:
+        yield
+    except HoldfastError as error:
+        if error.store and isinstance(error, _OF_US):
+            raise UnavailableError(
+                f"store {error.store}: {error.message}", operation=error.operation, store=error.store
+            ) from error
+        raise
