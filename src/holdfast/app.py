@@ -8,7 +8,7 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 
@@ -17,7 +17,7 @@ from holdfast.catalog import open_catalog
 from holdfast.config import Settings, StoreSettings
 from holdfast.core.backend import Store, StoreState
 from holdfast.core.clock import Environment
-from holdfast.core.errors import AlreadyExistsError, ConfigError
+from holdfast.core.errors import AlreadyExistsError, ConfigError, DeadlineError, UnavailableError
 from holdfast.core.failpoints import arm_from_environment
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
@@ -88,6 +88,8 @@ async def open_engine(
             environment=environment,
             settings=_engine_settings(settings),
         )
+        if not await catalog.tenants():
+            await _refuse_foreign_objects(stores, settings)
         with contextlib.suppress(AlreadyExistsError):
             await catalog.create_tenant(settings.tenant)
         undo.pop_all()
@@ -178,6 +180,17 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
         await asyncio.gather(sweeper, return_exceptions=True)
         await engine.close()
         await asyncio.sleep(0.05)  # lets the threads of the S3 client come to rest before the loop goes
+
+
+async def _refuse_foreign_objects(stores: Mapping[str, Store], settings: Settings) -> None:
+    """Refuse a new catalog over objects of an old one: nobody would find them, and their catalog is missing somewhere."""
+    for store in stores.values():
+        with contextlib.suppress(UnavailableError, DeadlineError):
+            async for blob in store.backend.list(f"{settings.tenant}/"):
+                raise ConfigError(
+                    f"the catalog is new, but store {store.name} already holds objects ({blob.name}); restore the "
+                    "catalog that belongs to them, or give the store another path or prefix"
+                )
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:

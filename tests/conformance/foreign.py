@@ -88,6 +88,10 @@ class ForeignBackend:
         except FileNotFoundError:
             return
 
+    async def discard(self, name: str) -> None:
+        """Remove `name`: a put that did not end leaves nothing else here."""
+        await self.delete(name)
+
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         start = _key(prefix)
         found = [

@@ -457,3 +457,35 @@ def test_a_store_that_takes_no_writes_says_so(sqlite_url: str, tmp_path: Path) -
                 await session.put("plain", "k", Body.of_bytes(b"x"))
 
     run(story())
+
+
+def test_an_idempotency_key_does_not_vouch_for_another_content(catalog_url: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with engine_on(catalog_url, local_store("local", tmp_path / "o", Environment())) as (
+            _,
+            session,
+        ):
+            first = await session.put("kept", "k", Body.of_bytes(b"AAAA"), idempotency_key="abc")
+            again = await session.put("kept", "k", Body.of_stream(drip(b"AAAA")), idempotency_key="abc")
+            assert again.id == first.id  # sent another way, but the same
+            for other in (b"BBBB", b"AAAAA", b""):
+                with pytest.raises(ConflictError):
+                    await session.put("kept", "k", Body.of_stream(drip(other)), idempotency_key="abc")
+            wrong = ObjectInput(digests=Digests(sha256=bytes(32)))
+            with pytest.raises(DigestMismatchError):
+                await session.put("kept", "k", Body.of_bytes(b"AAAA"), wrong, idempotency_key="abc")
+            raced = await asyncio.gather(
+                *(
+                    session.put("kept", "r", Body.of_bytes(b"%d" % (n % 2)), idempotency_key="race")
+                    for n in range(8)
+                ),
+                return_exceptions=True,
+            )
+            made = [answer for answer in raced if not isinstance(answer, BaseException)]
+            assert len(made) == 4
+            assert len({version.id for version in made}) == 1
+            assert all(
+                isinstance(answer, ConflictError) for answer in raced if isinstance(answer, BaseException)
+            )
+
+    run(story())

@@ -227,3 +227,29 @@ def test_what_a_store_says_of_us_is_not_said_of_the_client(sqlite_url: str) -> N
                     await session.put("plain", "new", body)
 
     run(story())
+
+
+@pytest.mark.parametrize("size", [1000, 3 * MIB])
+def test_a_copy_of_another_length_is_passed_over_before_a_byte_is_sent(
+    sqlite_url: str, tmp_path: Path, size: int
+) -> None:
+    from tests.helpers import local_store
+
+    async def story() -> None:
+        one = local_store("one", tmp_path / "one", Environment())
+        two = local_store("two", tmp_path / "two", Environment())
+        async with engine_on(sqlite_url, one, two) as (engine, session):
+            await session.put("plain", "k", Body.of_bytes(DATA[:size]))
+            (victim,) = blobs_on_disk(tmp_path / "one")
+            victim.chmod(0o600)
+            with victim.open("r+b") as file:
+                file.truncate(size - 1)
+            async with session.get("plain", "k") as reader:
+                assert await reader.read() == DATA[:size]
+            states = {replica.store: replica.state for replica in await engine.catalog.replicas()}
+            assert (
+                states == {"one": ReplicaState.LIVE, "two": ReplicaState.LIVE}
+                or states["two"] is ReplicaState.LIVE
+            )
+
+    run(story())

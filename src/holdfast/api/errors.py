@@ -30,7 +30,7 @@ STATUS: Final[dict[type[HoldfastError], int]] = {
     errors.DeadlineError: 504,
     errors.CorruptedError: 502,
     errors.UnsupportedError: 501,
-    errors.ConfigError: 500,
+    errors.ConfigError: 503,
     errors.InternalError: 500,
 }
 

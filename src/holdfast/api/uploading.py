@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from typing import Final
@@ -49,6 +50,8 @@ class _Fields:
             self.tags = parse_query(text.encode())
         elif part.name == "sha256":
             self.digests = Digests(sha256=_hex(text))
+
+    stored: int = 0  # files so far
 
 
 async def upload(exchange: Exchange) -> None:
@@ -101,14 +104,21 @@ async def _store(exchange: Exchange, fields: _Fields, part: FormPart, *, first: 
     about = ObjectInput(kind, fields.metadata or EMPTY, fields.tags or EMPTY, fields.digests)
     fields.digests = NO_DIGESTS
     idempotency_key = exchange.header(b"idempotency-key")
+    fields.stored += 1
     return await exchange.session.put(
         fields.bucket,
         key,
         Body.of_stream(part.chunks),
         about,
         conditions=conditions_of(exchange),
-        idempotency_key=None if idempotency_key is None else f"{idempotency_key[:200]}/{key}"[:255],
+        idempotency_key=None if idempotency_key is None else _of_file(idempotency_key, fields.stored, key),
     )
+
+
+def _of_file(idempotency_key: str, place: int, key: str) -> str:
+    """Return the idempotency key of one file of a form: its place and its key told apart from those of other requests."""
+    told = "\0".join((idempotency_key, str(place), key)).encode("utf-8", "surrogatepass")
+    return f"form:{hashlib.sha256(told).hexdigest()}"
 
 
 def _key(fields: _Fields, part: FormPart, *, first: bool) -> str:

@@ -113,6 +113,10 @@ class MemoryBackend:
             self._held -= len(blob.data)
             del self._names[bisect_right(self._names, name) - 1]
 
+    async def discard(self, name: str) -> None:
+        """Remove `name`: a put that did not end leaves nothing else here."""
+        await self.delete(name)
+
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         """Yield in byte order; blobs that come or go meanwhile may or may not be seen."""
         await self._wait()

@@ -78,6 +78,7 @@ class DoomedReplica:
     id: str
     store: str
     blob: str
+    committed: bool = True  #: it was live once; else its put may have left more than the blob
 
 
 class Catalog(Protocol):

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -131,6 +132,8 @@ class SqliteRunner:
         self._opened: list[apsw.Connection] = []
         self._scans = ThreadPoolExecutor(1, thread_name_prefix="holdfast-catalog-scan")
         self._writer: apsw.Connection | None = connect(path, write=True)
+        facts = Path(path).stat()
+        self._identity = (facts.st_dev, facts.st_ino)
         self._closed = False
         self._thread = threading.Thread(target=self._write_groups, name="holdfast-catalog-write", daemon=True)
         self._thread.start()
@@ -225,10 +228,23 @@ class SqliteRunner:
         if self._writer is None:
             self._writer = connect(self._path, write=True)
         connection = self._writer
+        self._refuse_when_moved()
         connection.execute("BEGIN IMMEDIATE")
         for item in group:
             self._write_one(connection, item)
         connection.execute("COMMIT")
+
+    def _refuse_when_moved(self) -> None:
+        """Raise when the file at our path is no longer the one that we opened: writes to it would be lost."""
+        try:
+            there = Path(self._path).stat()
+        except OSError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != self._identity:
+            raise BrokenConnectionError(
+                "the catalog's file was removed or replaced while it was in use; restore it and restart",
+                store="catalog",
+            )
 
     def _write_one(self, connection: apsw.Connection, item: _Item) -> None:
         connection.execute("SAVEPOINT item")

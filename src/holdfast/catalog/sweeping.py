@@ -89,7 +89,7 @@ _has_other = (
 )
 #: Due, and no version needs these bytes: it is gone, or it has another copy.
 DOOMED = Statement(
-    select(replicas.c.id, replicas.c.store, replicas.c.blob)
+    select(replicas.c.id, replicas.c.store, replicas.c.blob, replicas.c.committed)
     .where(
         replicas.c.state == constant("doomed"),
         replicas.c.not_before <= catalog_now(),
@@ -231,7 +231,8 @@ def doomed(limit: int, now: int | None) -> Transaction[Sequence[DoomedReplica]]:
     """Copies whose bytes may be deleted now."""
 
     def steps(attempt: Attempt) -> Steps[Sequence[DoomedReplica]]:
-        return [DoomedReplica(*row) for row in (yield DOOMED(rows=limit, now=now))]
+        rows = yield DOOMED(rows=limit, now=now)
+        return [DoomedReplica(row[0], row[1], row[2], row[3] is not None) for row in rows]
 
     return steps
 

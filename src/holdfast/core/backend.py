@@ -117,6 +117,10 @@ class Backend(Protocol):
         """Remove `name`; succeeds when it is not there."""
         ...
 
+    async def discard(self, name: str) -> None:
+        """Remove `name` and whatever a put of it that never ended may have left in the store; succeeds like `delete`."""
+        ...
+
     def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         """Yield every blob whose name starts with `prefix` and is greater than `after`, in byte order."""
         ...

@@ -14,6 +14,7 @@ from holdfast.core.errors import (
     NotFoundError,
     PermissionDeniedError,
     PreconditionFailedError,
+    RateLimitedError,
     UnauthenticatedError,
     UnavailableError,
     UnsupportedError,
@@ -30,6 +31,7 @@ _OF_US: Final = (
     ConflictError,
     UnsupportedError,
     ConfigError,
+    RateLimitedError,
 )
 
 
@@ -41,6 +43,9 @@ def at_stores() -> Iterator[None]:
     except HoldfastError as error:
         if error.store and isinstance(error, _OF_US):
             raise UnavailableError(
-                f"store {error.store}: {error.message}", operation=error.operation, store=error.store
+                f"store {error.store}: {error.message}",
+                operation=error.operation,
+                store=error.store,
+                retry_after=error.retry_after,
             ) from error
         raise

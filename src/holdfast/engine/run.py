@@ -104,9 +104,15 @@ class Run:
                 entered = self._context.store(self._replica.store).backend.get(self._replica.blob, range=wish)
                 self._reader = await entered.__aenter__()
                 self._entered = entered
+                if self._reader.info.size != self._segment.size:
+                    raise CorruptedError(
+                        f"the copy has {self._reader.info.size} bytes instead of {self._segment.size}",
+                        operation="get",
+                    )
                 return self._reader
             except HoldfastError as error:  # whatever is wrong with one copy, another may be sound
                 await self._failed(error)
+                await self.close()
         return None
 
     async def close(self) -> None:

@@ -59,7 +59,8 @@ async def _delete(context: Context, batch: Sequence[DoomedReplica], report: Swee
     async def one(doomed: DoomedReplica) -> HoldfastError | None:
         async with gate:
             try:
-                await context.store(doomed.store).backend.delete(doomed.blob)
+                backend = context.store(doomed.store).backend
+                await (backend.delete if doomed.committed else backend.discard)(doomed.blob)
             except HoldfastError as error:
                 return error
         failpoint("sweep.after_delete")

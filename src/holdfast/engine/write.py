@@ -18,7 +18,7 @@ from holdfast.catalog.contract import Actor, Idempotency, NewVersion
 from holdfast.core.backend import Capability, PutOptions
 from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import HoldfastError, InvalidRequestError, TooLargeError
+from holdfast.core.errors import ConflictError, HoldfastError, InvalidRequestError, TooLargeError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import check_key
 from holdfast.core.types import (
@@ -96,7 +96,7 @@ async def put(
     check_key(ref.key)
     content_type = check_input(about, ref.key)
     version_id = context.environment.new_id()
-    idempotency = await _idempotency(context, idempotency_key, ref, body, about)
+    idempotency = await _idempotency(context, idempotency_key, ref, about, conditions)
     body = await prepare(context, body)
     plan = context.placement.plan(Facts(ref, body.size, content_type))
     replicas = context.pending(ref, plan, version_id, version_id, body.size)
@@ -104,7 +104,7 @@ async def put(
         ref, replicas, lease_until=await context.lease_until(), idempotency=idempotency
     )
     if earlier is not None:
-        return earlier
+        return await _same(context, earlier, body, about.digests)
     failpoint("put.after_begin")
     try:
         written = await store_segment(context, ref, replicas, body, about.digests, content_type)
@@ -131,6 +131,8 @@ async def put(
         await context.abandon(replicas)
         raise
     failpoint("put.after_commit")
+    if version.id != version_id:  # another request with this idempotency key was first
+        _refuse_other(version, written.segment)
     return version
 
 
@@ -323,18 +325,31 @@ def _bounded(body: Body, limit: int) -> Body:
 
 
 async def _idempotency(
-    context: Context, key: str | None, ref: ObjectRef, body: Body, about: ObjectInput
+    context: Context, key: str | None, ref: ObjectRef, about: ObjectInput, conditions: Preconditions
 ) -> Idempotency | None:
     if key is None:
         return None
     if not 1 <= len(key) <= 255 or _unprintable(key):
         raise InvalidRequestError("an idempotency key has 1 to 255 printable characters")
-    asked = repr(
-        (str(ref), body.size, about.content_type, sorted(about.metadata.items()), sorted(about.tags.items()))
-    )
+    described = (about.content_type, sorted(about.metadata.items()), sorted(about.tags.items()))
+    asked = repr((str(ref), described, conditions))
     fingerprint = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()
     lifetime = int(context.settings.idempotency_lifetime * 1_000_000)
     return Idempotency(key, fingerprint, await context.catalog.now() + lifetime)
+
+
+async def _same(context: Context, earlier: Version, body: Body, announced: Digests) -> Version:
+    """Return the version that an earlier request with this idempotency key made, if its content is that of `body`."""
+    meter = Meter(checksums.factories(body.size, announced, md5_limit=0), context.executor)
+    async for _ in body.metered(meter).expecting(size=body.size, digests=announced, meter=meter).chunks():
+        pass
+    _refuse_other(earlier, Segment("", meter.size, checksums.settled(meter)))
+    return earlier
+
+
+def _refuse_other(earlier: Version, sent: Segment) -> None:
+    if earlier.digests.sha256 != sent.digests.sha256 or earlier.size != sent.size:
+        raise ConflictError("the idempotency key was used for another content", name=str(earlier.ref))
 
 
 def _copy_pairs(

@@ -63,6 +63,10 @@ class Layer:
         """See `Backend.delete`."""
         await self.inner.delete(name)
 
+    async def discard(self, name: str) -> None:
+        """See `Backend.discard`."""
+        await self.inner.discard(name)
+
     def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         """See `Backend.list`."""
         return self.inner.list(prefix, after=after)

@@ -183,6 +183,10 @@ class Faults(Layer):
         """Delete, perhaps."""
         await self._around("delete", name, lambda: self.inner.delete(name))
 
+    async def discard(self, name: str) -> None:
+        """A delete, as far as faults go."""
+        await self._around("delete", name, lambda: self.inner.discard(name))
+
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Copy, perhaps."""
         return await self._around("copy", source, lambda: super(Faults, self).copy(source, target))

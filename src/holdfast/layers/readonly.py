@@ -24,6 +24,10 @@ class ReadOnly(Layer):
         """Refuse."""
         raise self._refusal("delete", name)
 
+    async def discard(self, name: str) -> None:
+        """Refuse."""
+        raise self._refusal("delete", name)
+
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Refuse."""
         raise self._refusal("copy", target)

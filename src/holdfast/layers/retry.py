@@ -35,6 +35,9 @@ class RetrySettings(BaseModel):
         ge=0,
         description="Seconds that a store may ask us to wait; asked for more, we give up at once.",
     )
+    budget: float = Field(
+        default=15.0, ge=0, description="Seconds after which a call that failed is not made again."
+    )
 
 
 class Retry(Layer):
@@ -70,6 +73,7 @@ class Retry(Layer):
         """
         watched = _Watched(body)
         failed: HoldfastError | None = None
+        began = self._environment.clock.monotonic()
         for attempt in range(1, self._settings.attempts + 1):
             try:
                 return await super().put(name, watched.body, options=options, if_absent=if_absent)
@@ -78,7 +82,7 @@ class Retry(Layer):
                     raise
                 raise failed from error
             except HoldfastError as error:
-                if not watched.again or not await self._pause("put", error, attempt):
+                if not watched.again or not await self._pause("put", error, attempt, began):
                     raise
                 failed = failed if isinstance(error, RateLimitedError) else error
         raise AssertionError("the last attempt returns or raises")
@@ -142,24 +146,27 @@ class Retry(Layer):
                         yield info
                 return
             except HoldfastError as error:
-                if not await self._pause("list", error, attempt):
+                if not await self._pause("list", error, attempt, self._environment.clock.monotonic()):
                     raise
                 attempt += 1
 
     async def _again(self, operation: str, call: Callable[[], Awaitable[T]]) -> T:
+        began = self._environment.clock.monotonic()
         for attempt in range(1, self._settings.attempts + 1):
             try:
                 return await call()
             except HoldfastError as error:
-                if not await self._pause(operation, error, attempt):
+                if not await self._pause(operation, error, attempt, began):
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    async def _pause(self, operation: str, error: HoldfastError, attempt: int) -> bool:
+    async def _pause(self, operation: str, error: HoldfastError, attempt: int, began: float) -> bool:
         """Return True after the pause before the next attempt, False at once when there should be none."""
         settings = self._settings
         if not error.retryable or attempt >= settings.attempts:
             return False
+        if self._environment.clock.monotonic() - began > settings.budget:
+            return False  # it failed slowly, as a store does that does not answer at all
         asked = error.retry_after or 0.0
         if asked > settings.patience:
             return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import os
 import signal
 import socket
 import time
@@ -16,6 +18,8 @@ _SHORT: Final = 5.0  #: a worker that lived shorter than this failed at its star
 _FAILURES: Final = 3  #: such failures in a row after which all give up
 _GRACE: Final = 70.0  #: seconds for a stop; a little more than the workers' own
 
+_PR_SET_PDEATHSIG: Final = 1  #: from linux/prctl.h
+
 Entry = Callable[[socket.socket, Any], None]
 
 
@@ -27,6 +31,13 @@ def supervise(entry: Entry, argument: Any, *, count: int, listener: socket.socke
     all are stopped and the status is 1.
     """
     return _Supervisor(entry, argument, listener).run(count)
+
+
+def _worker(entry: Entry, listener: socket.socket, argument: Any, supervisor: int) -> None:
+    """Run `entry` in a spawned process that ends when its supervisor does, however that ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == supervisor:  # else it died before we could ask to be told
+        entry(listener, argument)
 
 
 class _Supervisor:
@@ -55,7 +66,9 @@ class _Supervisor:
         self._stopping = True
 
     def _start(self) -> tuple[SpawnProcess, float]:
-        process = self._context.Process(target=self._entry, args=(self._listener, self._argument))
+        process = self._context.Process(
+            target=_worker, args=(self._entry, self._listener, self._argument, os.getpid())
+        )
         process.start()
         return process, time.monotonic()
 

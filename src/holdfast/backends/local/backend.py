@@ -112,6 +112,10 @@ class LocalBackend:
         with Translated("delete", self.store, name):
             await self._threads.run(self._writer.remove, name)
 
+    async def discard(self, name: str) -> None:
+        """Remove `name`: a put that did not end leaves nothing else here."""
+        await self.delete(name)
+
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         """Yield in byte order; see `Backend.list`. Metadata is left out."""
         walk = self._walker.walk(prefix, after, self._now())

@@ -181,6 +181,15 @@ class ObjectStoreBackend:
         )
         return SignedUrl(url, method, ends, headers)
 
+    async def discard(self, name: str) -> None:
+        """Remove `name`, and abort multipart uploads of it that a killed process left open."""
+        await self.delete(name)
+        where = Where("delete", self._store, name)
+        key = self._key(name)
+        open_ = [found async for found in listing.uploads(self._client, where, key) if found.key == key]
+        for found in open_:
+            await multipart.abort(self._client, where, key, found.upload_id)
+
     async def abort_stale_uploads(self, older_than: int) -> int:
         """Abort multipart uploads of this store that began more than `older_than` seconds ago; return how many.
 
