@@ -28,6 +28,7 @@ from holdfast.backends.object_store import (
     open_s3,
 )
 from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.multipart import Multipart
 from holdfast.core import errors
 from holdfast.core.backend import Capability, PutOptions
 from holdfast.core.body import Body
@@ -659,9 +660,29 @@ def test_what_a_killed_process_left_is_found_and_aborted() -> None:
             assert await other.abort_stale_uploads(-1) == 0
             assert await backend.abort_stale_uploads(-1) == 1
             assert await open_uploads(backend, "orphan") == 0
+            for name in ("orphan", "orphan-too"):
+                await left_behind(backend, f"mine/{name}")
+            await backend.discard("orphan")
+            assert await open_uploads(backend, "orphan-too") == 1
+            await backend.discard("orphan-too")
+            await backend.discard("orphan-too")
+            assert await open_uploads(backend, "orphan") == 0
 
     with require(SERVERS["rclone"]) as running:
         run(check(running))
+
+
+def test_a_discard_aborts_the_uploads_of_exactly_that_blob(strict: S3Server) -> None:
+    async def check() -> None:
+        async with opened(strict) as backend:
+            where = Where("put", "s3")
+            for name in ("discarded", "discarded"):
+                await Multipart(backend._client, where, backend._key(name)).create({})
+            assert await open_uploads(backend, "discarded") >= 1
+            await backend.discard("discarded")
+            assert await open_uploads(backend, "discarded") == 0
+
+    run(check())
 
 
 def is_completion(head: Head) -> bool:
