@@ -410,6 +410,8 @@ def test_bad_names_and_roles_are_refused(sqlite_url: str, tmp_path: Path) -> Non
                 await session.put("nowhere", "k", Body.of_bytes(b"x"))
             for about in (
                 ObjectInput("no slash"),
+                ObjectInput("/"),
+                ObjectInput("text/html\u00e9"),
                 ObjectInput(metadata={"a": "b\r\n"}),
                 ObjectInput(metadata={"a": "x" * 9000}),
             ):

@@ -130,6 +130,9 @@ def test_wrong_calls_are_refused_and_change_nothing(catalog_url: str, tmp_path: 
             with pytest.raises(NotFoundError):
                 await session.complete_upload("plain", "k", upload.id, [(1, one.etag)])
             assert await content(session, "plain", "k") == b"there"
+            there, _ = await session.head("plain", "k")
+            with pytest.raises(NotFoundError):  # a version that no upload made
+                await session.complete_upload("plain", "k", there.id, [(1, one.etag)])
 
     run(story())
 

@@ -7,6 +7,7 @@ on any replica of the service, and a part that was acknowledged is as durable as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
@@ -132,12 +133,11 @@ async def complete(
 
 
 async def _completed_before(context: Context, ref: ObjectRef, upload_id: str) -> Version:
-    try:
-        return await context.catalog.version(ref, upload_id)
-    except NotFoundError:
-        raise NotFoundError(
-            f"upload {upload_id} of {ref} is not open", operation="upload", name=str(ref)
-        ) from None
+    with suppress(NotFoundError):
+        version = await context.catalog.version(ref, upload_id)
+        if version.parts:
+            return version
+    raise NotFoundError(f"upload {upload_id} of {ref} is not open", operation="upload", name=str(ref))
 
 
 async def _all_parts(context: Context, upload_id: str) -> list[Part]:

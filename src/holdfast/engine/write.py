@@ -286,7 +286,8 @@ def check_input(about: ObjectInput, key: str) -> str:
         )
     if len(about.tags) > MAX_TAGS:
         raise InvalidRequestError(f"{len(about.tags)} tags; at most {MAX_TAGS} are allowed")
-    if len(content_type) > 255 or "/" not in content_type:
+    kind, _, subtype = content_type.partition("/")
+    if len(content_type) > 255 or not kind.strip() or not subtype.strip() or not content_type.isascii():
         raise InvalidRequestError(f"{content_type[:80]!r} is not a content type")
     return content_type
 
