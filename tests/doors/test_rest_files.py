@@ -235,6 +235,8 @@ def test_multipart_uploads(rest_service: Service) -> None:
     made = rest_service.ask("POST", f"{base}/complete{place}", wish.encode())
     assert (made.status, made.json["size"]) == (201, (5 << 20) + 1000)
     assert rest_service.get("big%20%C3%A9").body == b"".join(parts)
+    (item,) = rest_service.ask("GET", "/api/v1/list/plain?prefix=big").json["objects"]
+    assert (item["checksum_type"], item["parts"]) == ("COMPOSITE", 2)  # its sha256 is not that of the content
 
 
 def test_multipart_uploads_refuse_what_cannot_be(rest_service: Service) -> None:

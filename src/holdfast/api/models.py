@@ -223,6 +223,7 @@ def stored(version: Version, message: str = "File uploaded successfully") -> Sto
 def listed(version: Version, *, full: bool = False) -> Stored:
     """Return a version as listings show it; `full` adds what only versions and uploads tell."""
     sha256 = version.digests.sha256
+    told = full or version.parts > 0  # else a digest of parts would be taken for one of the content
     return Stored(
         key=version.ref.key,
         size=version.size,
@@ -233,8 +234,8 @@ def listed(version: Version, *, full: bool = False) -> Stored:
         sha256=UNSET if sha256 is None else sha256.hex(),
         metadata=dict(version.metadata) or UNSET,
         tags=dict(version.tags) or UNSET,
-        checksum_type=version.checksum_type.value if full else UNSET,
-        parts=version.parts if full else UNSET,
+        checksum_type=version.checksum_type.value if told else UNSET,
+        parts=version.parts if told else UNSET,
         seq=version.seq if full else UNSET,
         delete_marker=version.delete_marker if full else UNSET,
         current=version.current if full else UNSET,
