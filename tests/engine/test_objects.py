@@ -25,10 +25,19 @@ from holdfast.core.errors import (
     UnavailableError,
 )
 from holdfast.core.types import ByteRange, Digests, Principal
-from holdfast.engine.checksums import crc64
 from holdfast.engine.settings import EngineSettings
 from holdfast.engine.write import ObjectInput
-from tests.helpers import blobs_on_disk, content, engine_on, local_store, memory_store, noise, run, sha256
+from tests.helpers import (
+    blobs_on_disk,
+    content,
+    crc64,
+    engine_on,
+    local_store,
+    memory_store,
+    noise,
+    run,
+    sha256,
+)
 
 pytestmark = pytest.mark.engine
 MIB = 1 << 20

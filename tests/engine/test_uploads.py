@@ -18,9 +18,8 @@ from holdfast.core.errors import (
     PreconditionFailedError,
 )
 from holdfast.core.types import ByteRange, ChecksumType, Digests
-from holdfast.engine.checksums import crc64
 from holdfast.engine.settings import EngineSettings
-from tests.helpers import blobs_on_disk, content, engine_on, local_store, noise, run, sha256
+from tests.helpers import blobs_on_disk, content, crc64, engine_on, local_store, noise, run, sha256
 
 pytestmark = pytest.mark.engine
 MIB = 1 << 20

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from holdfast.core.body import Body, Meter
 from holdfast.core.types import NO_DIGESTS, Digests
 from holdfast.engine import checksums
-from holdfast.engine.checksums import BoundedMd5, ChunkedCrc64, crc64, etag_of, joined
+from holdfast.engine.checksums import BoundedMd5, ChunkedCrc64, etag_of, joined
+from tests.helpers import crc64
 
 pytestmark = pytest.mark.unit
 

@@ -173,11 +173,6 @@ def etag_of(digests: Digests) -> str:
     return f"{(digests.sha256 or b'').hex()[:32]}-1"
 
 
-def crc64(data: bytes | memoryview) -> bytes:
-    """Return the CRC-64/NVME of `data`, 8 bytes big-endian."""
-    return int(crc64nvme(data)).to_bytes(8, "big")
-
-
 def joined(parts: list[tuple[Digests, int, str]]) -> tuple[Digests, str]:
     """Return digests and ETag of a version made of `parts`: (digests, size, etag) in order.
 
