@@ -25,6 +25,7 @@ class Exchange:
     Attributes:
         request_id: in every answer, log line and audit row.
         route: what was asked for, without names: the label of metrics.
+        address: of the client, "" when it is not known.
         status: of the answer, 0 before it started; `sent` counts the bytes of its body.
     """
 
@@ -33,6 +34,7 @@ class Exchange:
         "_headers",
         "_query",
         "_send",
+        "address",
         "method",
         "more",
         "principal",
@@ -60,6 +62,8 @@ class Exchange:
         self.method: str = scope["method"]
         self.raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
         self.route = "other"
+        client = scope.get("client")
+        self.address: str = client[0] if client else ""
         self.status = 0
         self.sent = 0
         self.more: dict[str, Any] | None = None  # members that an error's body gets beside its own

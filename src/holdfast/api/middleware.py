@@ -151,7 +151,9 @@ class Authorise:
         if not route.open:
             principal = await self._who(exchange)
             exchange.principal = principal
-            exchange.session = self._engine.session(principal, request_id=exchange.request_id)
+            exchange.session = self._engine.session(
+                principal, request_id=exchange.request_id, address=exchange.address
+            )
         await route.handler(exchange, *pieces)
 
     async def _who(self, exchange: Exchange) -> Principal:

@@ -103,7 +103,9 @@ BUCKET = Statement(
 NOW = Statement(select(catalog_now().label("now")))
 
 AUDIT = insert_into(
-    audit, "at", "tenant", "principal", "action", "bucket", "key", "version_id", "request_id", "detail"
+    audit,
+    *("at", "tenant", "principal", "action", "bucket", "key", "version_id", "request_id", "detail"),
+    *("address", "bytes"),
 )
 
 #: On SQLite the counter itself; on PostgreSQL a delta, so that writers of one bucket do not queue for its counter.
@@ -192,9 +194,10 @@ def audited(
     bucket: str = "",
     key: str = "",
     version_id: str = "",
+    size: int = 0,
     detail: Mapping[str, str] = EMPTY,
 ) -> Call:
-    """Return the call that writes one line of the audit."""
+    """Return the call that writes one line of the audit; `size` is of the object, in bytes."""
     return Call(
         AUDIT,
         {
@@ -207,6 +210,8 @@ def audited(
             "version_id": version_id,
             "request_id": actor.request_id,
             "detail": text_of(detail),
+            "address": actor.address,
+            "bytes": size,
         },
     )
 

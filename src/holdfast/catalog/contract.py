@@ -43,6 +43,7 @@ class Actor:
 
     principal: str = ""
     request_id: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class NewVersion:
     digests: Digests = field(default_factory=Digests)
     checksum_type: ChecksumType = ChecksumType.FULL_OBJECT
     parts: int = 0
+    expires: int | None = None  #: when it is to be removed by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class Idempotency:
     key: str
     fingerprint: bytes
     expires: int
+    once: bool = False  #: a second use is refused, instead of answered as the first
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """What a write wants to reserve of the quotas, when its bucket is metered."""
+
+    bytes: int
+    objects: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,19 @@ PART = tuple(
 #: What `upload_of` reads, in this order.
 UPLOAD = tuple(
     uploads.c[name]
-    for name in ("key", "id", "version_id", "created", "expires", "content_type", "metadata", "tags")
+    for name in (
+        "key",
+        "id",
+        "version_id",
+        "created",
+        "expires",
+        "content_type",
+        "metadata",
+        "tags",
+        "kind",
+        "length",
+        "options",
+    )
 )
 
 
@@ -153,6 +165,7 @@ def version_params(version: NewVersion, bucket_id: int, *, seq: int, created: in
         "delete_marker": False,
         "chunk_size": segment.chunk_size if segment else 0,
         "chunk_crcs": segment.chunk_crcs if segment else b"",
+        "expires": version.expires,
     }
 
 
@@ -183,6 +196,7 @@ def marker_params(bucket_id: int, key: str, *, seq: int, id: str, created: int) 
         "delete_marker": True,
         "chunk_size": 0,
         "chunk_crcs": b"",
+        "expires": None,
     }
 
 
@@ -274,7 +288,7 @@ def part_params(upload_id: str, part: Part) -> dict[str, Any]:
 
 def upload_of(row: Row, tenant: str, bucket: str) -> Upload:
     """Return the upload of `row` (see `UPLOAD`)."""
-    key, id_, version_id, created, expires, content_type, metadata, tags = row
+    key, id_, version_id, created, expires, content_type, metadata, tags, kind, length, options = row
     return Upload(
         id_,
         ObjectRef(tenant, bucket, key),
@@ -284,6 +298,9 @@ def upload_of(row: Row, tenant: str, bucket: str) -> Upload:
         content_type,
         mapping_of(metadata),
         mapping_of(tags),
+        kind,
+        length,
+        mapping_of(options),
     )
 
 
@@ -299,4 +316,7 @@ def upload_params(upload: Upload, bucket_id: int) -> dict[str, Any]:
         "content_type": upload.content_type,
         "metadata": text_of(upload.metadata),
         "tags": text_of(upload.tags),
+        "kind": upload.kind,
+        "length": upload.length,
+        "options": text_of(upload.options),
     }

@@ -42,6 +42,11 @@ tenants = Table(
     metadata,
     Column("name", Bytewise, primary_key=True),
     Column("created", BigInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default="active"),
+    Column(
+        "settings", Text, nullable=False, server_default=""
+    ),  # TenantSettings as JSON, "" for all defaults
+    Column("signing_generation", BigInteger, nullable=False, server_default="1"),
 )
 
 buckets = Table(
@@ -52,6 +57,10 @@ buckets = Table(
     Column("name", Bytewise, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("versioning", Boolean, nullable=False),
+    Column(
+        "settings", Text, nullable=False, server_default=""
+    ),  # BucketSettings as JSON, "" for all defaults
+    Column("metered", Boolean, nullable=False, server_default=text("false")),  # has rows in `quotas`
     UniqueConstraint("tenant", "name"),
     sqlite_autoincrement=True,
 )
@@ -90,8 +99,17 @@ versions = Table(
     Column("pieces", Integer, nullable=False),  # rows in `segments`; 0: the version is its own only segment
     Column("delete_marker", Boolean, nullable=False),
     Column("chunk_size", Integer, nullable=False),
-    Column("chunk_crcs", LargeBinary, nullable=False),  # last: a listing never reads that far
+    Column(
+        "chunk_crcs", LargeBinary, nullable=False
+    ),  # last of those that matter: a listing never reads that far
+    Column("expires", BigInteger),  # to be removed then; NULL: never
     UniqueConstraint("id"),
+    Index(
+        "ix_versions_expires",
+        "expires",
+        sqlite_where=text("expires IS NOT NULL"),
+        postgresql_where=text("expires IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -158,6 +176,9 @@ uploads = Table(
     Column("content_type", Text, nullable=False),
     Column("metadata", Text, nullable=False),
     Column("tags", Text, nullable=False),
+    Column("kind", Text, nullable=False, server_default="multipart"),  # or tus, tus-partial
+    Column("length", BigInteger),  # of the whole, when it was announced
+    Column("options", Text, nullable=False, server_default=""),  # what its door wants to remember, JSON
     UniqueConstraint("id"),
     Index(None, "expires"),
 )
@@ -202,6 +223,47 @@ usage_deltas = Table(
     Index(None, "bucket_id"),
 )
 
+#: Limits and exact sums of a metered tenant (bucket 0) and of each of its buckets. `bytes` counts versions and parts.
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("max_bytes", BigInteger),
+    Column("max_objects", BigInteger),
+    Column("bytes", BigInteger, nullable=False),
+    Column("objects", BigInteger, nullable=False),
+    Column("reserved_bytes", BigInteger, nullable=False),
+    Column("reserved_objects", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What is reserved and by what: a replica that is pending, or an open upload. `quotas.reserved_*` are their sums.
+reservations = Table(
+    "reservations",
+    metadata,
+    Column("id", Bytewise, primary_key=True),
+    Column("tenant", Bytewise, nullable=False),
+    Column("bucket_id", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("objects", BigInteger, nullable=False),
+    Index(None, "bucket_id"),
+    sqlite_with_rowid=False,
+)
+
+#: Tags and metadata of versions, to find them by: `t\0name\0value` or `m\0name\0value`.
+terms = Table(
+    "terms",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("term", Bytewise, primary_key=True),
+    Column("key", Bytewise, primary_key=True),
+    Column("version_id", Bytewise, primary_key=True),
+    Index(None, "version_id"),
+    sqlite_with_rowid=False,
+)
+
+#: Audit of changes, each written in the transaction that it tells of; `audit_segments` takes them over.
 audit = Table(
     "audit",
     metadata,
@@ -215,8 +277,40 @@ audit = Table(
     Column("version_id", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("detail", Text, nullable=False),
+    Column("address", Text, nullable=False, server_default=""),
+    Column("bytes", BigInteger, nullable=False, server_default="0"),
     Index(None, "tenant", "id"),
     sqlite_autoincrement=True,
+)
+
+#: The sealed audit of a tenant: records packed and chained, segment by segment, each MAC over the one before.
+audit_segments = Table(
+    "audit_segments",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("first", BigInteger, nullable=False),  # number of its first record in the tenant's audit
+    Column("count", Integer, nullable=False),
+    Column("from_at", BigInteger, nullable=False),
+    Column("to_at", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+    Column("records", LargeBinary, nullable=False),  # JSON lines, zlib
+    sqlite_with_rowid=False,
+)
+
+#: Where the chain of each tenant stands, and where it begins since it was pruned.
+audit_heads = Table(
+    "audit_heads",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("segments", BigInteger, nullable=False),  # numbers up to this one have been used
+    Column("records", BigInteger, nullable=False),
+    Column("mac", LargeBinary, nullable=False),  # of the last segment
+    Column("pruned_segments", BigInteger, nullable=False),
+    Column("pruned_records", BigInteger, nullable=False),
+    Column("pruned_mac", LargeBinary, nullable=False),
+    Column("seal", LargeBinary, nullable=False),  # MAC over this row
+    sqlite_with_rowid=False,
 )
 
 idempotency = Table(
@@ -241,5 +335,61 @@ api_keys = Table(
     Column("secret_sha256", LargeBinary, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("revoked", BigInteger),
+    Column("expires", BigInteger),
+    Column("settings", Text, nullable=False, server_default=""),  # KeySettings as JSON, "" for all defaults
     Index(None, "tenant"),
+)
+
+#: Tokens that were signed, and hold no longer.
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("id", Bytewise, primary_key=True),  # issuer and jti
+    Column("tenant", Bytewise, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index(None, "expires"),
+    sqlite_with_rowid=False,
+)
+
+#: Random bytes that all replicas of the service share, when the operator names none.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Bytewise, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Shared rate limits: when each principal, tenant or address is next on time (GCRA). Not logged by PostgreSQL: a
+#: crash forgets them, and nothing is lost but a limit for a moment.
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("key", Bytewise, primary_key=True),
+    Column("arrival", BigInteger, nullable=False),
+    Index(None, "arrival"),
+)
+
+#: Requests over many objects, and how far they are.
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Bytewise, primary_key=True),
+    Column("tenant", Bytewise, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("done", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("results", Text, nullable=False),
+    Index(None, "tenant", "created"),
+    Index(None, "expires"),
+    sqlite_with_rowid=False,
 )

@@ -264,7 +264,16 @@ def become_current(
             bytes=version.size - (old.size if old and replaced else 0),
             upload_bytes=-upload_bytes,
         ),
-        audited(made.created, ref.tenant, action, actor, bucket=ref.bucket, key=key, version_id=version.id),
+        audited(
+            made.created,
+            ref.tenant,
+            action,
+            actor,
+            bucket=ref.bucket,
+            key=key,
+            version_id=version.id,
+            size=version.size,
+        ),
     ]
     if replaced:
         calls += removed_head(head, key, grace=grace)

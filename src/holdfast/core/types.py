@@ -175,11 +175,86 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """The most that a tenant or a bucket may hold; None: no limit. Versions and parts of open uploads count."""
+
+    max_bytes: int | None = None
+    max_objects: int | None = None  #: versions kept
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaUse:
+    """A quota and how much of it is taken. Exact at every commit."""
+
+    quota: Quota
+    bytes: int = 0
+    objects: int = 0
+    reserved_bytes: int = 0  #: announced by writes and uploads in flight
+    reserved_objects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IpRules:
+    """Networks in CIDR form. A denied one is refused; where `allow` names any, all others are too."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """The most per second that one principal, tenant or address may ask for; None: no limit. Bodies only."""
+
+    requests: float | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+
+
+class Visibility(StrEnum):
+    """Who may read objects of a bucket by their names."""
+
+    PRIVATE = "private"  #: whoever the access rules allow
+    PUBLIC = "public"  #: everybody; listing still needs a credential
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSettings:
+    """What a bucket asks of its objects."""
+
+    visibility: Visibility = Visibility.PRIVATE
+    allowed_types: tuple[str, ...] = ()  #: media types (`image/*`) and file endings (`.csv`); empty: all
+    max_object_size: int | None = None  #: bytes
+    quota: Quota = Quota()
+    retention_days: int | None = None  #: versions are removed when they are this old; None: never
+    encryption: str = "none"  #: `none`, or `store`: the store's own encryption is required
+    ip: IpRules = IpRules()
+
+
+class TenantState(StrEnum):
+    """Whether a tenant is served."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"  #: every request of its principals is refused
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """What holds for all buckets and principals of a tenant."""
+
+    quota: Quota = Quota()
+    ip: IpRules = IpRules()
+    rate: Rate = Rate()
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """Who owns buckets."""
 
     name: str
     created: int
+    state: TenantState = TenantState.ACTIVE
+    settings: TenantSettings = TenantSettings()
+    signing_generation: int = 1  #: signed URLs of earlier generations hold no longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +266,13 @@ class Bucket:
     created: int
     versioning: bool = False
     id: int = 0
+    settings: BucketSettings = BucketSettings()
+    metered: bool = False  #: a quota of the bucket or its tenant is kept
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A multipart upload that is open."""
+    """An upload in pieces that is open."""
 
     id: str
     ref: ObjectRef
@@ -205,6 +282,9 @@ class Upload:
     content_type: str = "application/octet-stream"
     metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    kind: str = "multipart"  #: or `tus`, `tus-partial`
+    length: int | None = None  #: of the whole, when it was announced: so much is reserved of a quota
+    options: Mapping[str, str] = field(default_factory=dict)  #: what its door wants to remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +331,35 @@ class Deleted:
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """A narrowing of a role: only these verbs, on buckets and keys that match."""
+
+    bucket: str = "*"  #: a name, or a pattern with `*`
+    prefix: str = ""  #: keys must start with it
+    verbs: tuple[str, ...] = ()  #: empty: all verbs of the role
+    key: str | None = None  #: exactly this key
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a signed URL adds to its scope: bounds of the one thing that it allows."""
+
+    max_size: int | None = None  #: bytes of the body
+    content_type: str | None = None  #: the only one, or a pattern such as `image/*`
+    once: str = ""  #: a nonce; the first commit uses it up
+    expires: int = 0  #: microseconds; for how long a used nonce must be remembered
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """What narrows an API key."""
+
+    scopes: tuple[Scope, ...] = ()  #: empty: all that the role allows
+    ip: IpRules = IpRules()
+    rate: Rate = Rate()
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """Who is calling. `tenant` is the only tenant it can name."""
 
@@ -258,6 +367,11 @@ class Principal:
     tenant: str
     role: str = "admin"
     name: str = ""
+    scopes: tuple[Scope, ...] = ()  #: empty: all that the role allows; else one of them must allow it
+    ip: tuple[IpRules, ...] = ()  #: of the tenant and of the key; each must let the address pass
+    rate: Rate = Rate()
+    tenant_rate: Rate = Rate()
+    grant: Grant | None = None  #: set for signed URLs
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,11 +385,13 @@ class ApiKey:
     secret_sha256: bytes
     created: int
     revoked: int | None = None
+    expires: int | None = None
+    settings: KeySettings = KeySettings()
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the audit: written in the transaction that it tells of."""
+    """One line of the audit. Of a change: written in the transaction that it tells of."""
 
     at: int
     tenant: str
@@ -286,4 +402,7 @@ class AuditEntry:
     version_id: str = ""
     request_id: str = ""
     detail: Mapping[str, str] = field(default_factory=dict)
-    number: int = 0  #: its place in the audit, for paging
+    number: int = 0  #: its place in the tenant's audit, from 1, for paging
+    address: str = ""  #: of the client
+    status: int = 0  #: the HTTP status of an access; 0 for a change, which is committed
+    bytes: int = 0  #: of the object, or of the bodies that travelled

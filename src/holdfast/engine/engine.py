@@ -46,9 +46,9 @@ class Engine:
         self._health = Health(self.context)
         self._hot = Hot(settings.hot)
 
-    def session(self, principal: Principal, *, request_id: str = "") -> Session:
-        """Return the engine as `principal` sees it; `request_id` goes into the audit."""
-        return Session(self.context, self._health, self._hot, principal, request_id)
+    def session(self, principal: Principal, *, request_id: str = "", address: str = "") -> Session:
+        """Return the engine as `principal` sees it; `request_id` and the client's `address` go into the audit."""
+        return Session(self.context, self._health, self._hot, principal, request_id, address)
 
     async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> SweepReport:
         """Delete bytes whose time is over. See `engine.sweep`."""

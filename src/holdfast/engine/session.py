@@ -41,14 +41,20 @@ class Session:
     """Verbs on the buckets and objects of one tenant. Made by `Engine.session`; costs nothing to make."""
 
     def __init__(
-        self, context: Context, health: Health, hot: Hot, principal: Principal, request_id: str
+        self,
+        context: Context,
+        health: Health,
+        hot: Hot,
+        principal: Principal,
+        request_id: str,
+        address: str,
     ) -> None:
         self._context = context
         self._catalog = context.catalog
         self._health = health
         self._hot = hot
         self.principal = principal
-        self._actor = Actor(principal.id, request_id)
+        self._actor = Actor(principal.id, request_id, address)
 
     # -- buckets ------------------------------------------------------------------------------------------------
     async def create_bucket(self, name: str, *, versioning: bool = False) -> Bucket:

@@ -286,7 +286,7 @@ def test_damage_is_reported_as_damage(sqlite_url: str, tmp_path: Path) -> None:
     run(fill())
     path = Path(sqlite_url.removeprefix("sqlite:///"))
     data = bytearray(path.read_bytes())
-    for page in range(30, len(data) // 4096):
+    for page in range(80, len(data) // 4096):
         data[page * 4096 : page * 4096 + 64] = b"\xff" * 64
     path.write_bytes(data)
 
