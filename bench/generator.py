@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.arrivals import Arrivals
 from bench.bulk import Transfer
 from bench.load import Job, key
 from bench.pump import Streams
@@ -34,6 +35,16 @@ def small(job: Job) -> dict[str, Any]:
     if job.verb == "get" and job.limit is None and (wrk := shutil.which("wrk")):
         return _wrk(wrk, job)
     return _module("bench.load", job.as_json(), job.seconds + job.warm_up + _SPARE_SECONDS)
+
+
+def closed(job: Job) -> dict[str, Any]:
+    """Run a job of small requests with our own generator, whatever else is installed."""
+    return _module("bench.load", job.as_json(), job.seconds + job.warm_up + _SPARE_SECONDS)
+
+
+def steady(job: Arrivals) -> dict[str, Any]:
+    """Run requests that arrive at a steady rate and return what `bench.arrivals` returns."""
+    return _module("bench.arrivals", job.as_json(), job.seconds + job.warm_up + _SPARE_SECONDS)
 
 
 def name_of(verb: str) -> str:

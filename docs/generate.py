@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
@@ -25,28 +26,45 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "promises.md", promises_page()
     yield "command-line.md", command_line_page()
     yield "openapi.json", openapi_page()
+    yield "compatibility.md", compatibility_page()
 
 
 def settings_page() -> str:
     """Return the page of all settings."""
     text = (
-        "# Settings\n\nFrom `holdfast.toml`, then `HOLDFAST_*` variables (nested ones with `__`, as in\n"
-        "`HOLDFAST_LIMITS__MAX_OBJECT_SIZE=1GB`), then flags; later ones win. Sizes take `KB`, `MiB`, … (powers of 1,024),\n"
-        "times take `s`, `m`, `h`, `d`.\n\n"
+        "# Settings\n\nFrom `holdfast.toml`, then the variables of older services (see [compatibility](compatibility.md)), then\n"
+        "`HOLDFAST_*` variables (nested ones with `__`, as in `HOLDFAST_LIMITS__MAX_OBJECT_SIZE=1GB`), then flags; later ones\n"
+        "win. An unknown `HOLDFAST_*` variable is an error. Sizes take `KB`, `MiB`, … (powers of 1,024), times take `s`, `m`,\n"
+        "`h`, `d`.\n\nA secret can lie in a file of its own: `secret_file`, `catalog_file`, and in a store `secret_key_file` and the\n"
+        "like, or as variables `HOLDFAST_SECRET_FILE`, `HOLDFAST_CATALOG_FILE`, `HOLDFAST_STORES__NAME__SECRET_KEY_FILE`. Nobody\n"
+        "but its owner may be able to read it, unless systemd (`$CREDENTIALS_DIRECTORY`) or a container engine\n"
+        "(`/run/secrets`) hands it over. `holdfast config show` tells where each setting came from.\n\n"
     )
-    plain = {
-        name: field
-        for name, field in Settings.model_fields.items()
-        if name not in ("stores", "placement", "limits")
+    sections = {
+        name: model for name, field in Settings.model_fields.items() if (model := _model(field.annotation))
     }
-    text += table(Settings, only=set(plain))
-    for name, model in (
-        ("placement", Settings.model_fields["placement"]),
-        ("limits", Settings.model_fields["limits"]),
-    ):
-        text += f"\n## [{name}]\n\n" + table(model.annotation)  # type: ignore[arg-type]
+    text += table(Settings, only=set(Settings.model_fields) - set(sections) - {"stores"})
+    for name, model in sections.items():
+        named = {
+            key: found for key, field in model.model_fields.items() if (found := _named(field.annotation))
+        }
+        if plain := set(model.model_fields) - set(named):
+            text += f"\n## [{name}]\n\n" + table(model, only=plain)
+        for key, found in named.items():
+            text += f"\n## [{name}.{key}.NAME]\n\n" + table(found)
     text += "\n## [stores.NAME]\n\n" + table(StoreSettings)
     return text + "\nWhat else a store takes depends on its driver: see [stores](stores.md).\n"
+
+
+def _model(annotation: object) -> type[BaseModel] | None:
+    """Return the model that a setting is a table of, None for any other setting."""
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def _named(annotation: object) -> type[BaseModel] | None:
+    """Return the model of a setting that is a table of tables by name."""
+    arguments = get_args(annotation)
+    return _model(arguments[1]) if get_origin(annotation) is dict else None
 
 
 def stores_page() -> str:
@@ -68,7 +86,9 @@ def errors_page() -> str:
     text = "# Errors\n\nOne table for every door.\n\n| Code | HTTP | Exit | Retry helps | Meaning |\n|---|---|---|---|---|\n"
     for kind in KINDS:
         retry = "yes" if kind.retryable else ""
-        text += f"| `{kind.code}` | {STATUS[kind]} | {ENDINGS[kind].status} | {retry} | {first_line(kind)} |\n"
+        text += (
+            f"| `{kind.code}` | {STATUS[kind]} | {ENDINGS[kind].status} | {retry} | {first_line(kind)} |\n"
+        )
     return text
 
 
@@ -98,6 +118,13 @@ def openapi_page() -> str:
     from holdfast.api.openapi import reference
 
     return reference()
+
+
+def compatibility_page() -> str:
+    """Return the page of the contracts that are kept."""
+    from docs import contracts
+
+    return contracts.page()
 
 
 def table(model: type[BaseModel], only: set[str] | None = None) -> str:

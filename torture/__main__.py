@@ -1,4 +1,4 @@
-"""`scripts/torture kill|power|variants|all`: what to run, how often, from which seed."""
+"""`scripts/torture kill|power|variants|audit|raw|quota|all`: what to run, how often, from which seed."""
 # ruff: noqa: T201 - this is a program: it prints
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def main() -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    print(table(reports))
+    if reports:
+        print(table(reports))
     return 0 if sound else 1
 
 
@@ -76,6 +77,33 @@ def everything(options: argparse.Namespace) -> tuple[list[Report], bool]:
     powered, power_sound = power(argparse.Namespace(**{**vars(options), "trials": options.trials // 2}))
     varied, variants_sound = variants(argparse.Namespace(**{**vars(options), "trials": 200, "variant": None}))
     return [*killed, *powered, *varied], kill_sound and power_sound and variants_sound
+
+
+def audit(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Tamper with audits; each way must be found."""
+    from torture.audit import report
+
+    return [], report(options.trials, options.seed, replay=options.replay)
+
+
+def raw(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Send broken requests to the real server over plain sockets; none may be believed."""
+    from torture.raw import report
+
+    return [], report(options.trials, options.seed, replay=options.replay)
+
+
+def quota(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Fill quotas with many writers, killing them in the middle of what they send."""
+    from torture.quota import report
+
+    return [], report(
+        options.databases,
+        writers=options.writers,
+        kills=options.kills,
+        server_kills=options.server_kills,
+        seed=options.seed,
+    )
 
 
 def _served(options: argparse.Namespace) -> int:
@@ -132,6 +160,8 @@ def _parser() -> argparse.ArgumentParser:
         ("kill", kill, 1000),
         ("power", power, 500),
         ("variants", variants, 200),
+        ("audit", audit, 1000),
+        ("raw", raw, 3000),
         ("all", everything, 1000),
     ):
         sub = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
@@ -178,7 +208,24 @@ def _parser() -> argparse.ArgumentParser:
             default=5,
             help="failing trials after which a variant is convicted (default: %(default)s)",
         )
+    _add_quota(commands)
     return parser
+
+
+def _add_quota(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("quota", help=(quota.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=quota)
+    sub.add_argument("--writers", type=int, default=200, help="writers at a time (default: %(default)s)")
+    sub.add_argument("--kills", type=int, default=400, help="writers to kill (default: %(default)s)")
+    sub.add_argument("--server-kills", type=int, default=2, help="times to kill the service too")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+    sub.add_argument(
+        "--databases",
+        nargs="+",
+        choices=("sqlite", "postgresql"),
+        default=["sqlite", "postgresql"],
+        help="catalogs to try (default: both)",
+    )
 
 
 if __name__ == "__main__":

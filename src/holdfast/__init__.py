@@ -134,7 +134,9 @@ async def _open_embedded(settings: Settings) -> AsyncClient:
     from holdfast.library.embedded import EmbeddedClient
 
     engine = await open_engine(settings)
-    return EmbeddedClient(engine.session(local_principal(settings)), engine.close)
+    return EmbeddedClient(
+        engine.session(local_principal(settings)), engine.close, public_url=settings.public_url
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -8,13 +8,15 @@ import ipaddress
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
+from pathlib import Path
 
 from holdfast.backends import registry
-from holdfast.catalog import open_catalog
-from holdfast.config import Settings, StoreSettings
+from holdfast.catalog import Measures, open_catalog
+from holdfast.config import Settings, StoreSettings, legacy
 from holdfast.core.backend import Store, StoreState
 from holdfast.core.clock import Environment
 from holdfast.core.errors import AlreadyExistsError, ConfigError, DeadlineError, UnavailableError
@@ -22,7 +24,12 @@ from holdfast.core.failpoints import arm_from_environment
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
 from holdfast.engine.keys import Authenticator, create_key
+from holdfast.engine.probe import probe
+from holdfast.engine.secrets import root_secret
 from holdfast.engine.settings import EngineSettings
+from holdfast.engine.trust import open_tokens
+from holdfast.jobs.expire import keep_expiring
+from holdfast.jobs.seal import keep_sealing
 from holdfast.jobs.sweep import keep_sweeping
 from holdfast.layers import stack
 from holdfast.layers.metrics import StoreMetrics
@@ -63,7 +70,11 @@ def open_store(
 
 
 async def open_engine(
-    settings: Settings, *, environment: Environment | None = None, metrics: StoreMetrics | None = None
+    settings: Settings,
+    *,
+    environment: Environment | None = None,
+    metrics: StoreMetrics | None = None,
+    measures: Measures | None = None,
 ) -> Engine:
     """Return an engine over the configured stores and catalog; close it with `await engine.close()`.
 
@@ -74,7 +85,9 @@ async def open_engine(
     """
     environment = environment or Environment()
     _make_data_directory(settings)
-    catalog = await open_catalog(settings.catalog_url, environment=environment, upgrade=settings.auto_upgrade)
+    catalog = await open_catalog(
+        settings.catalog_url, environment=environment, upgrade=settings.auto_upgrade, measures=measures
+    )
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(catalog.close)
         stores: dict[str, Store] = {}
@@ -87,6 +100,7 @@ async def open_engine(
             Placement(settings.placement_stores, settings.placement.acknowledge),
             environment=environment,
             settings=_engine_settings(settings),
+            secret=await root_secret(catalog, environment, settings.secret.get_secret_value()),
         )
         if not await catalog.tenants():
             await _refuse_foreign_objects(stores, settings)
@@ -99,32 +113,49 @@ async def open_engine(
 
 def local_principal(settings: Settings) -> Principal:
     """Return who uses the engine without a server: whoever may read its files may do everything."""
-    return Principal(id="local", tenant=settings.tenant, role="admin", name="embedded")
+    return Principal(id="local", tenant=settings.tenant, role="operator", name="embedded")
 
 
 async def first_token(engine: Engine, settings: Settings) -> str | None:
-    """Make the first admin token and return it, or None when the catalog already has a key."""
+    """Make the first token, of an operator, and return it, or None when the catalog already has a key."""
     if await engine.catalog.api_keys():
         return None
     return await create_key(
-        engine.catalog, engine.context.environment, tenant=settings.tenant, name="first admin", role="admin"
+        engine.catalog,
+        engine.context.environment,
+        tenant=settings.tenant,
+        name="first admin",
+        role="operator",
     )
 
 
 def serve(settings: Settings, *, say: Say | None = None) -> int:
     """Run the service until it is told to stop (SIGINT, SIGTERM); return the exit status."""
-    from holdfast.api.server import listen, supervise, url_of
+    from holdfast.api.server import certificate_of, listen, supervise, url_of
 
     say = say or _say
     arm_from_environment()
     _check_exposure(settings)
+    certificate_of(settings.tls)  # so that a wrong one is told before anything else is done
     listener = listen(settings.host, settings.port)
     if settings.workers == 1:
         _work(listener, settings, say)
         return 0
     asyncio.run(_prepare(settings, say))
-    say(f"Holdfast listens on {url_of(listener)} with {settings.workers} processes")
-    return supervise(_work, settings, count=settings.workers, listener=listener)
+    say(f"Holdfast listens on {url_of(listener, settings.tls)} with {settings.workers} processes")
+    with _shared(settings) as shared:
+        grace = settings.limits.shutdown_delay + settings.limits.shutdown_timeout + 20.0
+        return supervise(_work, shared, count=settings.workers, listener=listener, grace=grace)
+
+
+@contextlib.contextmanager
+def _shared(settings: Settings) -> Iterator[Settings]:
+    """Give the settings with a private directory for what worker processes share, removed in the end."""
+    if settings.shared is not None:
+        yield settings
+        return
+    with tempfile.TemporaryDirectory(prefix="holdfast-") as path:
+        yield settings.model_copy(update={"shared": Path(path)})
 
 
 def _work(listener: socket.socket, settings: Settings, say: Say | None = None) -> None:
@@ -149,8 +180,29 @@ async def _prepare(settings: Settings, say: Say) -> None:
     engine = await open_engine(settings)
     try:
         await _announce_token(engine, settings, say)
+        await _look_around(engine, settings, say)
     finally:
         await engine.close()
+
+
+async def _look_around(engine: Engine, settings: Settings, say: Say) -> None:
+    """Say what an operator should know at the start, and make the default bucket when it was named.
+
+    Raises:
+        ConfigError: a store that takes new objects answers, but has no such bucket or does not let us in.
+    """
+    for warning in legacy.warnings(os.environ):
+        say(f"WARNING: {warning}")
+    for name in engine.context.placement.stores:
+        found = await probe(engine.stores[name].backend, engine.context.environment)
+        if found.connected and not found.usable:
+            raise ConfigError(f"store {name} cannot be used: {found.problem}")
+        if not found.usable:
+            say(f"WARNING: store {name} does not answer yet: {found.problem}")
+    if "default_bucket" in settings.model_fields_set and settings.default_bucket:
+        session = engine.session(local_principal(settings))
+        with contextlib.suppress(AlreadyExistsError):
+            await session.create_bucket(settings.default_bucket)
 
 
 async def _announce_token(engine: Engine, settings: Settings, say: Say) -> None:
@@ -162,22 +214,38 @@ async def _announce_token(engine: Engine, settings: Settings, say: Say) -> None:
 async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
     """Give the ASGI application over an open engine, with the background work beside it."""
     from holdfast.api import create_app
+    from holdfast.api.metrics import catalog_measures
 
-    engine = await open_engine(settings, metrics=store_metrics())
+    engine = await open_engine(settings, metrics=store_metrics(), measures=catalog_measures())
     sweeper = asyncio.ensure_future(keep_sweeping(engine, settings.sweep_interval))
+    sealer = asyncio.ensure_future(keep_sealing(engine))
+    expirer = asyncio.ensure_future(keep_expiring(engine, settings.expire_interval))
     try:
         if settings.dev:
-            principal = Principal(id="dev", tenant=settings.tenant, role="admin", name="dev")
+            principal = Principal(id="dev", tenant=settings.tenant, role="operator", name="dev")
 
             async def authenticate(token: str) -> Principal:
                 return principal
         else:
-            authenticate = Authenticator(engine.catalog, engine.context.environment.clock)
+            clock = engine.context.environment.clock
+            tokens = open_tokens(settings.auth, engine.context.secret, engine.catalog, clock)
+            authenticate = Authenticator(engine.catalog, clock, tokens)
             await _announce_token(engine, settings, say)
-        yield create_app(engine, authenticate=authenticate, settings=settings)
+        if settings.workers == 1:
+            await _look_around(engine, settings, say)
+        door = create_app(engine, authenticate=authenticate, settings=settings)
+        sharer = asyncio.ensure_future(door.scrape.keep_sharing())
+        try:
+            yield door
+        finally:
+            sharer.cancel()
+            await asyncio.gather(sharer, return_exceptions=True)
+            door.scrape.close()
     finally:
         sweeper.cancel()
-        await asyncio.gather(sweeper, return_exceptions=True)
+        sealer.cancel()
+        expirer.cancel()
+        await asyncio.gather(sweeper, sealer, expirer, return_exceptions=True)
         await engine.close()
         await asyncio.sleep(0.05)  # lets the threads of the S3 client come to rest before the loop goes
 
@@ -202,6 +270,8 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         grace=settings.grace,
         upload_lifetime=settings.upload_lifetime,
         idempotency_lifetime=settings.idempotency_lifetime,
+        redirect_signed=settings.redirect_signed,
+        default_retention_days=settings.default_retention_days,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.core.body import Body
-from holdfast.core.types import Upload
+from holdfast.core.types import BucketSettings, Quota, Upload
+from holdfast.engine.describing import Change
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
+from holdfast.engine.write import ObjectInput
 from tests.crash.worlds import StillClock
 
 Notes = dict[str, str]
@@ -101,6 +103,25 @@ async def copy_over(here: Here) -> None:
     await here.session.copy((here.bucket, KEY), ("plain", "taken"))
 
 
+async def put_tagged(here: Here) -> None:
+    await here.session.put(
+        here.bucket, KEY, body_of(1, 5000), ObjectInput("text/plain", {"m": "1"}, {"tag": "old", "gone": "1"})
+    )
+
+
+async def tag_anew(here: Here) -> None:
+    change = Change("text/csv", {"m": "2"}, {"tag": "new", "gone": None}, merge=True)
+    await here.session.update(here.bucket, KEY, change)
+
+
+async def overwrite_tagged(here: Here) -> None:
+    await here.session.put(here.bucket, KEY, body_of(2, 6000), ObjectInput(tags={"tag": "over"}))
+
+
+async def copy_once(here: Here) -> None:
+    await here.session.copy((here.bucket, KEY), ("kept", "copied"), idempotency_key="copy")
+
+
 async def put_both(here: Here) -> None:
     await put_old(here)
     await here.session.put("plain", "taken", body_of(5, 100))
@@ -157,6 +178,54 @@ async def abort(here: Here) -> None:
     await here.session.abort_upload(here.bucket, KEY, here.notes["upload"])
 
 
+_GROWN = random.Random(31).randbytes(5000)
+
+
+async def open_resumable(here: Here) -> None:
+    await put_old(here)
+    made = await here.session.create_resumable(here.bucket, KEY, length=len(_GROWN))
+    here.notes["upload"] = made.id
+
+
+async def grow(here: Here, end: int) -> None:
+    """As a client does: ask how far it is, send the rest."""
+    now = await here.session.upload_progress(here.notes["upload"])
+    if now.version is None and now.offset < end:
+        await here.session.append(now.id, now.offset, _pieces(_GROWN[now.offset : end]))
+
+
+async def _pieces(data: bytes) -> AsyncIterator[bytes]:
+    yield data
+
+
+async def grow_some(here: Here) -> None:
+    await grow(here, 3000)
+
+
+async def open_grown(here: Here) -> None:
+    """All bytes are there, but nobody has said yet that these are all."""
+    await put_old(here)
+    made = await here.session.create_resumable(here.bucket, KEY)
+    await here.session.append(made.id, 0, _pieces(_GROWN))
+    here.notes["upload"] = made.id
+
+
+async def tell_length(here: Here) -> None:
+    await here.session.upload_progress(here.notes["upload"], length=len(_GROWN))
+
+
+async def send_partials(here: Here) -> None:
+    await put_old(here)
+    for name, size in (("first", 2000), ("second", 100)):
+        made = await here.session.create_resumable(here.bucket, name, length=size, partial=True)
+        await here.session.append(made.id, 0, _pieces(_GROWN[:size]))
+        here.notes[name] = made.id
+
+
+async def concatenate(here: Here) -> None:
+    await here.session.concatenate(here.bucket, KEY, [here.notes["first"], here.notes["second"]])
+
+
 async def leave_garbage(here: Here) -> None:
     """Replaced, deleted, aborted and kept bytes; everything that may go is past its time."""
     await put_old(here)
@@ -174,6 +243,27 @@ async def sweep(here: Here) -> None:
     await here.engine.sweep()
 
 
+async def grow_old(here: Here) -> None:
+    """One object that is past its retention and one that is not; each is removed in a transaction of its own."""
+    await here.session.update_bucket(here.bucket, change=lambda held: replace(held, retention_days=30))
+    await put_old(here)
+    here.clock.advance(40 * 86_400)
+    await here.session.put(here.bucket, "young", body_of(7, 800))
+
+
+async def expire(here: Here) -> None:
+    await here.engine.expire()
+
+
+async def limit(here: Here) -> None:
+    await here.engine.catalog.set_quota("default", here.bucket, Quota(max_bytes=1 << 30))
+
+
+async def keep_for_a_year(here: Here) -> None:
+    wanted = BucketSettings(retention_days=365, quota=Quota(max_objects=1000))
+    await here.session.update_bucket(here.bucket, change=lambda _: wanted)
+
+
 FLOWS = (
     Flow("put", nothing, put_new, repeatable=False),
     Flow("put_empty", nothing, put_empty, repeatable=False),
@@ -184,11 +274,20 @@ FLOWS = (
     Flow("delete_version", note_version, delete_version),
     Flow("copy", put_old, copy, repeatable=False),
     Flow("copy_over", put_both, copy_over),
+    Flow("copy_idempotent", put_tagged, copy_once),
+    Flow("update", put_tagged, tag_anew),
+    Flow("overwrite_tagged", put_tagged, overwrite_tagged, repeatable=False),
     Flow("copy_parts", put_in_parts, copy_parts, repeatable=False),
     Flow("upload_create", nothing, create, repeatable=False),
     Flow("part", open_upload, put_part),
     Flow("part_replace", open_with_parts, replace_part),
     Flow("complete", open_with_parts, complete),
+    Flow("append", open_resumable, grow_some),
+    Flow("append_finish", open_grown, tell_length),
+    Flow("concatenate", send_partials, concatenate),
     Flow("abort", open_with_parts, abort),
     Flow("sweep", leave_garbage, sweep),
+    Flow("expire", grow_old, expire),
+    Flow("meter", open_with_parts, limit),
+    Flow("settings", put_old, keep_for_a_year),
 )

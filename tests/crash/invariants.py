@@ -1,7 +1,9 @@
-"""The five invariants, checked from outside: only the engine's verbs, the catalog's pages and the stores' listings.
+"""The invariants, checked from outside: only the engine's verbs, the catalog's pages and the stores' listings.
 
 (a) a reader sees a whole version; (b) live replicas equal blobs present; (c) after a sweep nothing but live remains;
-(d) every live replica belongs to a reachable version; (e) usage equals the sum of what it counts.
+(d) every live replica belongs to a reachable version; (e) usage equals the sum of what it counts; (f) no version came
+to be without a row in the audit; (g) a search finds what the tags and metadata say, and nothing else; (h) the ledger of
+the quotas is what is counted and reserved, and after a sweep nothing is reserved but by open uploads.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from holdfast.core.types import ChecksumType, Part, Replica, ReplicaState, Upload, Version
+from holdfast.core.search import Search
+from holdfast.core.types import ChecksumType, Part, QuotaUse, Replica, ReplicaState, Upload, Version
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
 from tests.crash.worlds import BUCKETS
@@ -51,10 +54,58 @@ async def check_now(engine: Engine, session: Session) -> None:
     assert not unknown, f"(b) blobs that no row knows: {unknown}"
     await _check_reachable(session, rows)
     await _check_parts(session, rows, blobs)
+    await _check_audit(engine, session)
+    await _check_search(session)
+    await _check_ledger(engine, session)
     for bucket in BUCKETS:
         usage = await session.usage(bucket)
         recount = await engine.catalog.recount(session.principal.tenant, bucket)
         assert usage == recount, f"(e) {bucket}: counters {usage}, recount {recount}"
+
+
+async def _check_audit(engine: Engine, session: Session) -> None:
+    """What can be seen has its row."""
+    told = {entry.version_id for entry in await engine.catalog.audit(session.principal.tenant, limit=100_000)}
+    for bucket in BUCKETS:
+        untold = {version.id for version in await _versions(session, bucket)} - told
+        assert not untold, f"(f) versions of {bucket} without a row in the audit: {untold}"
+
+
+async def _check_ledger(engine: Engine, session: Session) -> None:
+    """The rows of the quotas are sums of what is there; without a quota there are none."""
+    total, metered = [0, 0, 0, 0], False
+    for bucket in [bucket.name for bucket, _ in await session.buckets()]:
+        row, must = await _ledger(engine, bucket)
+        metered = metered or row is not None
+        assert row in (None, must), f"(h) {bucket}: the row says {row}, the sums {must}"
+        for place, number in enumerate(
+            (must.bytes, must.objects, must.reserved_bytes, must.reserved_objects)
+        ):
+            total[place] += number
+    use = await session.quota()
+    found = [use.bytes, use.objects, use.reserved_bytes, use.reserved_objects]
+    assert not metered or found == total, f"(h) the tenant's row says {found}, its buckets {total}"
+
+
+async def _ledger(engine: Engine, bucket: str) -> tuple[QuotaUse | None, QuotaUse]:
+    catalog: Any = engine.catalog
+    found: tuple[QuotaUse | None, QuotaUse] = await catalog.ledger("default", bucket)
+    return found
+
+
+async def _check_search(session: Session) -> None:
+    """The index says the same as the versions."""
+    for bucket in BUCKETS:
+        current = [version for version in await _versions(session, bucket) if version.current]
+        pairs = {pair for version in current for pair in version.tags.items()} | {
+            ("tag", "old"),
+            ("tag", "new"),
+        }
+        for name, value in pairs:
+            wish = Search(tags={name: value})
+            found = [item.ref.key for item in (await session.search(wish, bucket=bucket)).items]
+            wanted = [version.ref.key for version in current if version.tags.get(name) == value]
+            assert found == wanted, f"(g) {bucket}: {name}={value} finds {found}, not {wanted}"
 
 
 async def check_swept(engine: Engine, session: Session) -> None:
@@ -66,6 +117,12 @@ async def check_swept(engine: Engine, session: Session) -> None:
     }
     left = [row for row in rows if row.state not in READABLE and row.segment_id not in parts]
     assert not left, f"(c) rows left after a sweep: {left}"
+    for bucket in BUCKETS:
+        use = (await _ledger(engine, bucket))[1]
+        uploads = await _uploads(session, bucket)
+        assert uploads or (use.reserved_bytes, use.reserved_objects) == (0, 0), (
+            f"(h) reserved for good: {use}"
+        )
     blobs = await all_blobs(engine)
     assert set(blobs) == {(row.store, row.blob) for row in rows}, f"(c) orphans: {set(blobs)}"
 

@@ -17,7 +17,7 @@ from holdfast.catalog import open_catalog
 from holdfast.core.backend import Backend, Store
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
-from holdfast.core.types import Principal
+from holdfast.core.types import Principal, Quota
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
@@ -118,11 +118,13 @@ class World:
             await engine.close()
 
     async def found(self) -> None:
-        """Make the tenant and its buckets."""
+        """Make the tenant and its buckets; where there are two copies of everything there is a quota too."""
         async with self.opened() as (engine, session):
             await engine.catalog.create_tenant("default")
             for name, versioning in BUCKETS.items():
                 await session.create_bucket(name, versioning=versioning)
+            if len(self.stores) > 1:
+                await engine.catalog.set_quota("default", None, Quota(max_bytes=1 << 40))
 
     def _twin_url(self) -> str:
         return self.databases.copy(self.url) if self.databases else ""

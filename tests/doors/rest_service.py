@@ -51,7 +51,12 @@ class Service:
     loop: asyncio.AbstractEventLoop
     engine: Engine
     server: Server
+    stopping: asyncio.Event
     headers: dict[str, str] = field(default_factory=dict)
+
+    def stop(self) -> None:
+        """Tell it to stop, as a signal would, and do not wait."""
+        self.loop.call_soon_threadsafe(self.stopping.set)
 
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **more: Any
@@ -160,12 +165,14 @@ async def _serve(
             app = create_app(engine, authenticate=asks, settings=settings)
             listener = listen("127.0.0.1", 0)
             port = listener.getsockname()[1]
-            async with running(wrap(app) if wrap else app, settings.limits, listener) as server:
+            async with running(
+                wrap(app) if wrap else app, settings.limits, listener, tls=settings.tls
+            ) as server:
                 clock = asyncio.ensure_future(server.main_loop())
-                ready["service"] = Service(port, asyncio.get_running_loop(), engine, server)
+                ready["service"] = Service(port, asyncio.get_running_loop(), engine, server, stop)
                 started.set()
                 await stop.wait()
-                server.should_exit = True
+                server.stop()
                 await clock
     except BaseException as error:
         ready["error"] = error

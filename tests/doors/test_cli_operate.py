@@ -41,6 +41,10 @@ def test_help_is_quick_and_complete(tmp_path: Path) -> None:
         "catalog",
         "config",
         "sweep",
+        "audit",
+        "tenant",
+        "key",
+        "token",
     ]:
         assert re.search(rf"\b{name}\b", shown), name
         assert "Usage: holdfast " + name in place.run(name, "--help").out

@@ -7,6 +7,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -334,3 +335,78 @@ def test_the_asynchronous_client_has_the_same_verbs(server: Server, tmp_path: Pa
 
     asyncio.run(story(str(tmp_path / "data"), None))
     asyncio.run(story(server.url, server.token))
+
+
+def test_a_content_is_found_by_its_id_and_said_otherwise(client: holdfast.Client, bucket: str) -> None:
+    made = client.put(bucket, "a/key", b"content", metadata={"a": "1"}, tags={"t": "1", "u": "2"})
+    assert client.file(made.id).ref.key == "a/key"
+    assert client.file(made.id).ref.bucket == bucket
+    with pytest.raises(NotFoundError):
+        client.file("no-such-id")
+    changed = client.update(bucket, "a/key", metadata={"b": "2"}, tags={"u": None})
+    assert (changed.id, changed.metadata, changed.tags) == (made.id, {"a": "1", "b": "2"}, {"t": "1"})
+    replaced = client.update(bucket, "a/key", tags={"only": "x"}, content_type="text/csv", merge=False)
+    assert (replaced.metadata, replaced.tags) == ({"a": "1", "b": "2"}, {"only": "x"})
+    assert (client.head(bucket, "a/key").content_type, client.get(bucket, "a/key")) == (
+        "text/csv",
+        b"content",
+    )
+    with pytest.raises(InvalidRequestError):
+        client.update(bucket, "a/key", metadata={"big": "x" * 10_000})
+    with pytest.raises(NotFoundError):
+        client.update(bucket, "none", tags={"a": "b"})
+
+
+def test_search_yields_all_pages(client: holdfast.Client, bucket: str) -> None:
+    for number in range(30):
+        client.put(
+            bucket, f"k{number:02}", b"x" * number, tags={"odd": str(number % 2)}, metadata={"n": "ü&="}
+        )
+    assert len(list(client.search(bucket, tags={"odd": "1"}))) == 15
+    assert [item.ref.key for item in client.search(bucket, tags={"odd": "0"}, min_size=20, max_size=24)] == [
+        "k20",
+        "k22",
+        "k24",
+    ]
+    assert len(list(client.search(bucket, metadata={"n": "ü&="}, prefix="k1"))) == 10
+    middle = client.head(bucket, "k15").created
+    since = datetime.fromtimestamp(middle // 1_000_000 - 3600, UTC)
+    assert len(list(client.search(bucket, since=since))) == 30
+    assert list(client.search(bucket, until=since.replace(tzinfo=None))) == []
+    assert any(item.ref.bucket == bucket for item in client.search(tags={"odd": "1"}))
+    with pytest.raises(NotFoundError):
+        list(client.search("no-such-bucket"))
+
+
+def test_an_old_version_becomes_current_again(client: holdfast.Client, bucket: str) -> None:
+    kept = bucket[:-1] + "-v"
+    client.create_bucket(kept, versioning=True)
+    first = client.put(kept, "k", b"first", tags={"a": "1"})
+    client.put(kept, "k", b"second")
+    back = client.restore(kept, "k", first.id)
+    assert (client.get(kept, "k"), back.tags, back.current) == (b"first", {"a": "1"}, True)
+    assert client.restore(kept, "k", back.id).id == back.id
+    assert len(list(client.versions(kept))) == 3
+
+
+def test_many_at_once(client: holdfast.Client, bucket: str) -> None:
+    keys = [f"many/{number:03}" for number in range(250)]
+    for key in keys:
+        client.put(bucket, key, b"x")
+    tagged = client.tag_many(bucket, [*keys, "many/none"], tags={"t": "1"})
+    assert (tagged.done, [(failure.key, failure.code) for failure in tagged.failures]) == (
+        250,
+        [("many/none", "not_found")],
+    )
+    assert not tagged
+    assert len(list(client.search(bucket, tags={"t": "1"}))) == 250
+    copied = client.copy_many(
+        [((bucket, keys[0]), (bucket, "copy/0")), ((bucket, "none"), (bucket, "copy/1"))]
+    )
+    assert (copied.done, copied.failures[0].key) == (1, "none")
+    nothing = client.tag_many(bucket, ["no/1", "no/2"], tags={"t": "1"})
+    assert (nothing.done, len(nothing.failures)) == (0, 2)
+    gone = client.delete_many(bucket, [*keys, "never"])
+    assert (gone.done, bool(gone)) == (251, True)
+    assert [item.ref.key for item in client.list(bucket)] == ["copy/0"]
+    assert client.delete_many(bucket, []).done == 0

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
 from holdfast.core.errors import UnavailableError
+from holdfast.core.types import BlobInfo
 from tests.doors.rest_service import Service, encode_form
 from tests.helpers import noise
 
@@ -189,6 +191,8 @@ def test_deleting_a_file_says_so(rest_service: Service) -> None:
         "message": "File deleted successfully",
         "bucket": "plain",
         "key": "doomed/x",
+        "deleted": True,
+        "object_name": "doomed/x",
     }
     assert rest_service.get("doomed/x").status == 404
 
@@ -266,10 +270,11 @@ def test_health_tells_of_the_default_store(rest_service: Service, monkeypatch: p
     assert well.json["buckets_available"] >= 2
     assert well.json["timestamp"].endswith("Z")
 
-    async def down(name: str) -> None:
+    async def down(prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         raise UnavailableError("down")
+        yield
 
-    monkeypatch.setattr(rest_service.engine.stores["local"].backend, "head", down)
+    monkeypatch.setattr(rest_service.engine.stores["local"].backend, "list", down)
     for _ in range(40):
         ill = rest_service.ask("GET", "/health")
         if ill.status == 503:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -137,3 +138,28 @@ def test_a_writer_faster_than_the_store_is_held_back(server: tuple[int, int]) ->
         connection.sock.sendall(ask * 50)
         time.sleep(1)
     assert watch.stop() < 48
+
+
+@pytest.mark.parametrize("format", ["zip", "tar"])
+def test_an_archive_of_a_gibibyte_costs_no_memory(server: tuple[int, int], format: str) -> None:
+    pid, port = server
+    names = [f"archived/{number}" for number in range(8)]
+    with http_to(port) as connection:
+        connection.request("PUT", "/api/v1/objects/plain/one", pieces(128, 3), encode_chunked=True)
+        assert connection.getresponse().read()
+        for name in names:
+            headers = {"x-holdfast-copy-source": "plain/one"}
+            connection.request("PUT", f"/api/v1/objects/plain/{name}", headers=headers)
+            assert connection.getresponse().read()
+        watch = Watch(pid)
+        wish = json.dumps({"bucket": "plain", "prefix": "archived/", "format": format})
+        connection.request("POST", "/api/v1/batch/download", wish)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        size = 0
+        while chunk := answer.read(MIB):
+            size += len(chunk)
+    grown = watch.stop()
+    print(f"{size} bytes; grew by {grown:.0f} MiB")
+    assert 1 << 30 < size < (1 << 30) + 100_000
+    assert grown < 48

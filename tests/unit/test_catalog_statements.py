@@ -32,7 +32,15 @@ def everything() -> Iterator[tuple[str, Statement]]:
 
 STATEMENTS = dict(everything())
 #: These look at all of a small table or take its first rows, or count a bucket for an audit.
-SCANS = {"tenancy.TENANTS", "access.KEYS", "tenancy.RECOUNT", "sweeping.DELTAS_TAKE"}
+SCANS = {
+    "auditing.HEADS",
+    "dating.MARKED",
+    "figures.QUOTAS",
+    "tenancy.TENANTS",
+    "access.KEYS",
+    "tenancy.RECOUNT",
+    "sweeping.DELTAS_TAKE",
+}
 
 
 def test_there_are_statements() -> None:

@@ -6,16 +6,44 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from holdfast.api import openapi, routes
+from holdfast.api import documents, openapi, routes
+from holdfast.api.access_log import AccessLog, audit_metrics
+from holdfast.api.addresses import ClientAddress
+from holdfast.api.authentication import (
+    Authenticate,
+    BearerToken,
+    CredentialReader,
+    Development,
+    Nobody,
+    TokenReader,
+    run_route,
+)
+from holdfast.api.batches import BatchDoor
+from holdfast.api.cleanup import Cleanup
+from holdfast.api.compat import Compat
+from holdfast.api.cors import Cors
 from holdfast.api.exchange import Exchange, Receive, Scope, Send
+from holdfast.api.files import FileDoor
 from holdfast.api.health import HealthCheck
-from holdfast.api.metrics import door_metrics, show_metrics
-from holdfast.api.middleware import Authenticate, Authorise, Bound, Observe, RequestIds, SameSite, ShapeErrors
+from holdfast.api.metrics import door_metrics
+from holdfast.api.middleware import Bound, Observe, RequestIds, SameSite, ShapeErrors
+from holdfast.api.pages.docs import DocsPage
+from holdfast.api.pages.session import BrowserSessions
+from holdfast.api.rating import RateAddress, RatePrincipal, Rating
 from holdfast.api.routing import Router
+from holdfast.api.scrape import Scrape
 from holdfast.api.server.cycle import ClientGone
-from holdfast.config.settings import Settings
+from holdfast.api.sharing import Sharing
+from holdfast.api.signed import SignedUrls
+from holdfast.api.stats import StatsPage
+from holdfast.api.training import Jobs
+from holdfast.api.tus import Tus
+from holdfast.api.wanted import Wanted
+from holdfast.config.settings import RateLimits, Settings
 from holdfast.core.clock import Environment
 from holdfast.engine.engine import Engine
+from holdfast.engine.limiter import Limiter
+from holdfast.engine.signing import Verifier
 
 Layer = Callable[..., Awaitable[None]]
 
@@ -23,8 +51,9 @@ Layer = Callable[..., Awaitable[None]]
 class Door:
     """The REST door as an ASGI application. Made by `create_app`."""
 
-    def __init__(self, layers: list[Layer], router: Router, environment: Environment) -> None:
+    def __init__(self, layers: list[Layer], router: Router, environment: Environment, scrape: Scrape) -> None:
         self.router = router
+        self.scrape = scrape
         self._ids = RequestIds(environment)
         run: Callable[[Exchange], Awaitable[None]] = _unreachable
         for layer in reversed(layers):
@@ -47,7 +76,7 @@ class Door:
 def create_app(
     engine: Engine,
     *,
-    authenticate: Authenticate,
+    authenticate: TokenReader,
     settings: Settings,
     environment: Environment | None = None,
 ) -> Door:
@@ -59,32 +88,84 @@ def create_app(
         settings: limits, what is public, what is logged.
     """
     environment = environment or engine.context.environment
-    health = HealthCheck(engine, settings.tenant, environment)
+    health = HealthCheck(engine, settings, environment)
+    scrape = Scrape(engine, settings, environment)
+    known = documents.BUCKETS if settings.compat else ()
+    stats = StatsPage(engine, settings, environment, known)
+    wanted = Wanted(settings.default_bucket, known)
+    compat = Compat(wanted, environment)
     describe = openapi.Page()
+    record = AccessLog(engine.audit.recorder, environment.clock, reads=settings.audit_reads)
+    audit_metrics().recorder = engine.audit.recorder
+    docs = DocsPage(lambda: openapi.document(router.routes))
+    sessions = BrowserSessions(
+        engine.context,
+        engine.directory,
+        authenticate,
+        lifetime=settings.session_lifetime,
+        public_url=settings.public_url,
+    )
+    files = FileDoor(engine, wanted)
     router = Router(
         (
             *routes.OBJECTS,
             *routes.BUCKETS,
             *routes.UPLOADS,
-            *routes.service(
-                health.show,
-                show_metrics,
-                describe.show,
-                metrics_open=settings.dev or settings.metrics_public,
+            *routes.file_routes(files),
+            *routes.batch_routes(
+                files, BatchDoor(engine, environment.clock, audit_reads=settings.audit_reads)
             ),
+            *routes.ACCESS,
+            *routes.AUDIT,
+            *routes.tus(Tus(settings.limits.max_object_size)),
+            *routes.service(health, scrape, describe, metrics_open=settings.dev or settings.metrics_public),
+            *routes.stats(stats, scrape, Cleanup(engine)),
+            *routes.sharing(Sharing(settings.public_url)),
+            *(routes.pages(docs, sessions) if settings.docs else ()),
+            *(routes.compat(compat, Jobs(compat, wanted, environment)) if settings.compat else ()),
         )
     )
     describe.routes = router.routes
+    readers: list[CredentialReader] = [
+        SignedUrls(Verifier(engine.context, engine.directory)),
+        BearerToken(authenticate),
+        *([sessions] if settings.docs else []),
+        Development(authenticate) if settings.dev else Nobody(engine.directory, settings.tenant),
+    ]
+    authentication = Authenticate(router, engine, readers)
+    health.identify = authentication.identify
+    rate_addresses, rate_principals = _rates(engine, settings, environment)
     layers: list[Layer] = [
+        ClientAddress(settings.trusted_proxies, settings.forwarded_header),  # everything after goes by it
         Observe(
-            environment.clock, door_metrics(), every=settings.access_log
+            environment.clock, door_metrics(), record, every=settings.access_log
         ),  # sees what was answered in the end
         ShapeErrors(),  # all below may raise; nothing but an answer leaves
+        *([Cors(settings.cors)] if settings.cors.origins else []),  # a browser's question carries no token
         Bound(settings.limits.max_requests),  # before any work is done for the request
         *([SameSite()] if settings.dev else []),  # before a principal is given away
-        Authorise(router, engine, authenticate, dev=settings.dev),  # last: the route runs as somebody
+        *rate_addresses,  # before anybody knows who asks
+        authentication,  # after that, the route is known and runs as somebody
+        *rate_principals,
+        run_route,
     ]
-    return Door(layers, router, environment)
+    return Door(layers, router, environment, scrape)
+
+
+def _rates(engine: Engine, settings: Settings, environment: Environment) -> tuple[list[Layer], list[Layer]]:
+    """Return the layers that keep rate limits: of addresses, and of principals and tenants.
+
+    On PostgreSQL all processes keep them together; on SQLite its processes split each limit evenly.
+    """
+    shared = not settings.catalog_url.startswith("sqlite")
+    limiter = Limiter(
+        environment.clock, lease=engine.catalog.lease_rate if shared else None, share=settings.workers
+    )
+    rate = settings.rate
+    rating = Rating(limiter, rate, environment.clock)
+    limited = rate.address != RateLimits() or rate.failures is not None
+    addresses: list[Layer] = [RateAddress(rating, rate.address, rate.failures)] if limited else []
+    return addresses, [RatePrincipal(rating, rate)]
 
 
 async def _unreachable(exchange: Exchange, **_: Any) -> None:

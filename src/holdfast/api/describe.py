@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
+from base64 import b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -12,9 +11,9 @@ from typing import Final
 from urllib.parse import quote, quote_from_bytes
 
 from holdfast.api.conditions import http_date
+from holdfast.api.digests import digests_of
 from holdfast.api.exchange import Exchange, decode_once, parse_query, text_of
-from holdfast.core.errors import InvalidRequestError
-from holdfast.core.types import NO_DIGESTS, ChecksumType, Digests, Version
+from holdfast.core.types import ChecksumType, Version
 from holdfast.engine.write import ObjectInput
 
 META: Final = b"x-holdfast-meta-"
@@ -48,8 +47,6 @@ SAFE: Final = (
     (b"cache-control", b"private, no-cache"),
     (b"accept-ranges", b"bytes"),
 )
-_SIZES: Final = {"sha256": 32, "md5": 16, "crc64nvme": 8}
-_DIGEST: Final = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*")
 _VALUE: Final = " !#$&'()*+,-./:;<=>?@[]^_`{|}~\""  # everything printable but the percent sign
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9!#$&'()+,.;=@^_`{}~ -]*")
 
@@ -79,50 +76,6 @@ def content_type_of(exchange: Exchange) -> str | None:
     return exchange.header(b"content-type") or None
 
 
-def digests_of(exchange: Exchange) -> Digests:
-    """Return the digests that the client announced in any of the headers for that."""
-    headers = exchange.headers
-    found: dict[str, bytes] = {}
-    for header, name in _CHECKSUMS:
-        if header in headers:
-            _announce(found, name, text_of(headers[header], "a checksum"))
-    for header in (b"repr-digest", b"content-digest"):
-        if header in headers:
-            for name, value in _digest_list(text_of(headers[header], "a digest")):
-                _announce(found, name, value)
-    return Digests(**found) if found else NO_DIGESTS
-
-
-_CHECKSUMS: Final = (
-    (b"content-md5", "md5"),
-    (b"x-amz-checksum-sha256", "sha256"),
-    (b"x-amz-checksum-crc64nvme", "crc64nvme"),
-)
-
-
-def _digest_list(text: str) -> list[tuple[str, str]]:
-    """Return the members of an RFC 9530 dictionary that are known here; others may be ignored."""
-    found = []
-    for member in text.split(","):
-        match = _DIGEST.fullmatch(member)
-        if match is None:
-            raise InvalidRequestError("a digest looks like sha-256=:BASE64:")
-        if match[1] in ("sha-256", "md5"):
-            found.append((match[1].replace("-", ""), match[2]))
-    return found
-
-
-def _announce(found: dict[str, bytes], name: str, text: str) -> None:
-    try:
-        raw = b64decode(text, validate=True)
-    except (Base64Error, ValueError):
-        raw = b""
-    if len(raw) != _SIZES[name]:
-        raise InvalidRequestError(f"the announced {name} is not {_SIZES[name]} bytes in Base64")
-    if found.setdefault(name, raw) != raw:
-        raise InvalidRequestError(f"two different values are announced for {name}")
-
-
 def _travelled(raw: bytes) -> str:
     text = decode_once(raw, "a metadata header")
     return text_of(text.encode(), "a metadata header")
@@ -147,15 +100,20 @@ def version_headers(version: Version) -> list[tuple[bytes, bytes]]:
 
 def content_headers(version: Version, *, inline: bool) -> list[tuple[bytes, bytes]]:
     """Return what an answer with the content says; `inline` is granted only to types that browsers show safely."""
-    kind = version.content_type
-    shown = inline and kind.partition(";")[0].strip().lower() in _INLINE
-    way = "inline" if shown else "attachment"
+    kind, way = shown_as(version, inline=inline)
     return [
         (b"content-type", kind.encode("ascii", "replace")),
-        (b"content-disposition", disposition(way, version.ref.key)),
+        (b"content-disposition", way.encode()),
         *version_headers(version),
         *SAFE,
     ]
+
+
+def shown_as(version: Version, *, inline: bool) -> tuple[str, str]:
+    """Return content type and disposition of a version; `inline` is granted only to types that browsers show safely."""
+    kind = version.content_type
+    shown = inline and kind.partition(";")[0].strip().lower() in _INLINE
+    return kind, disposition("inline" if shown else "attachment", version.ref.key).decode()
 
 
 @lru_cache(4096)

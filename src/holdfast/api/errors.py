@@ -41,8 +41,11 @@ HTTP_CODES: Final[dict[int, str]] = {
     411: "length_required",
     415: "unsupported_media_type",
     416: "invalid_range",
+    423: "locked",
+    460: "digest_mismatch",
 }
 
+_TITLES: Final = {460: "Checksum Mismatch"}  #: of tus, unknown to HTTP
 _HIDDEN: Final = "something went wrong here; the request id leads to the log"
 _RETRY: Final[dict[int, int]] = {429: 1, 503: 1}
 
@@ -84,19 +87,27 @@ def status_of(error: BaseException) -> int:
     return 500
 
 
+def code_of(error: BaseException) -> str:
+    """Return the code that `error` travels with."""
+    if isinstance(error, HttpRefusalError):
+        return HTTP_CODES.get(error.status, "invalid_request")
+    return error.code if isinstance(error, HoldfastError) else "internal"
+
+
 def describe(error: BaseException, *, request_id: str, instance: str) -> Problem:
     """Return `error` as it travels. Defects and wrong configuration are not described to clients."""
     status = status_of(error)
+    code = code_of(error)
     if isinstance(error, HttpRefusalError):
-        code, detail = HTTP_CODES.get(status, "invalid_request"), error.detail
+        detail = error.detail
     elif isinstance(error, HoldfastError):
-        code, detail = error.code, error.message if status != 500 else _HIDDEN
+        detail = error.message if status != 500 else _HIDDEN
     else:
-        code, detail = "internal", _HIDDEN
+        detail = _HIDDEN
     detail = detail.encode("utf-8", "replace").decode()
     return Problem(
         type=f"urn:holdfast:error:{code}",
-        title=HTTPStatus(status).phrase,
+        title=_TITLES[status] if status in _TITLES else HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         code=code,

@@ -25,23 +25,37 @@ class Exchange:
     Attributes:
         request_id: in every answer, log line and audit row.
         route: what was asked for, without names: the label of metrics.
-        address: of the client, "" when it is not known.
-        status: of the answer, 0 before it started; `sent` counts the bytes of its body.
+        address: of the client, "" when it is not known; `scheme` is what the client used, http or https.
+        claimed: whose credential it is, also when it is refused for where it comes from. For the audit only.
+        pieces: of the path, as the route names them; None before a route was found.
+        status: of the answer, 0 before it started; `sent` counts the bytes of its body, `received` those of the request's.
+        error: the code of what went wrong.
+        added: headers that the answer gets beside its own, whatever it will be.
+        pace: awaited with the number of bytes before they are sent, where they must not be sent too fast.
     """
 
     __slots__ = (
         "_cycle",
         "_headers",
         "_query",
+        "_receive",
         "_send",
+        "added",
         "address",
+        "claimed",
+        "error",
+        "handler",
         "method",
         "more",
+        "pace",
+        "pieces",
         "principal",
         "raw_path",
         "receive",
+        "received",
         "request_id",
         "route",
+        "scheme",
         "scope",
         "sent",
         "session",
@@ -50,10 +64,12 @@ class Exchange:
 
     session: Session
     principal: Principal
+    handler: Callable[..., Awaitable[None]]
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str = "") -> None:
         self.scope = scope
-        self.receive = receive
+        self._receive = receive
+        self.receive: Receive = self._counted
         self._send = send
         self._cycle = scope.get("extensions", {}).get("holdfast")
         self._headers: dict[bytes, bytes] | None = None
@@ -64,8 +80,15 @@ class Exchange:
         self.route = "other"
         client = scope.get("client")
         self.address: str = client[0] if client else ""
+        self.scheme: str = scope.get("scheme", "http")
         self.status = 0
         self.sent = 0
+        self.received = 0
+        self.error = ""
+        self.claimed: Principal | None = None
+        self.added: list[tuple[bytes, bytes]] = []
+        self.pace: Callable[[int], Awaitable[None]] | None = None
+        self.pieces: Sequence[str] | None = None
         self.more: dict[str, Any] | None = None  # members that an error's body gets beside its own
 
     # -- the request ----------------------------------------------------------------------------------------------
@@ -114,12 +137,20 @@ class Exchange:
         """The path as it came, for problems and logs: printable ASCII, cut to a sane length."""
         return self.raw_path[:2048].decode("ascii", "replace")
 
+    async def _counted(self) -> Message:
+        """ASGI's `receive`, its bytes counted."""
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
     # -- the answer -----------------------------------------------------------------------------------------------
     async def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """Send a whole answer. `headers` hold `content-length`, unless the status has no body."""
         self.status = status
         self.sent = len(body)
-        full = (*headers, (b"x-request-id", self.request_id.encode()))
+        full = (*headers, *self.added, (b"x-request-id", self.request_id.encode()))
+        if self.pace is not None and body and self.method != "HEAD":
+            await self.pace(len(body))
         if self._cycle is not None:
             await self._cycle.answer(status, full, body)
             return
@@ -139,12 +170,21 @@ class Exchange:
     @property
     def sends_files(self) -> bool:
         """Whether `answer_file` is offered: the server is ours and the connection is a plain socket."""
-        return self._cycle is not None
+        return self._cycle is not None and self._cycle.sends_files and self.pace is None
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server was told to stop and only finishes what it began."""
+        return self._cycle is not None and self._cycle.draining
 
     async def answer_file(self, status: int, headers: Headers, file: FileSlice) -> None:
-        """Send a whole answer whose body is part of an open file."""
+        """Send a whole answer whose body is part of an open file.
+
+        Raises:
+            SourceError: the file cannot be read, or ended early.
+        """
         self.status = status
-        full = (*headers, (b"x-request-id", self.request_id.encode()))
+        full = (*headers, *self.added, (b"x-request-id", self.request_id.encode()))
         await self._cycle.send_file(status, full, file.fd, file.offset, file.length)
         self.sent = file.length
 
@@ -152,10 +192,14 @@ class Exchange:
         """ASGI's `send`, with the request id added."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+            told = (b"x-request-id", self.request_id.encode())
+            headers = [*message.get("headers", ()), *self.added, told]
             message = {**message, "headers": headers}
         else:
-            self.sent += len(message.get("body", b""))
+            count = len(message.get("body", b""))
+            self.sent += count
+            if self.pace is not None and count:
+                await self.pace(count)
         await self._send(message)
 
 

@@ -24,6 +24,10 @@ _MAX_HEADER: Final = 8 << 10
 _MAX_HEADER_LINES: Final = 16
 
 
+class FormError(InvalidRequestError):
+    """The form itself is broken, so that nothing more can be read of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class FormPart:
     """One part of a form. Read its `chunks` before asking for the next part."""
@@ -51,8 +55,8 @@ def is_form(exchange: Exchange) -> bool:
     return kind.partition(b";")[0].strip().lower() == b"multipart/form-data"
 
 
-async def parts_of(exchange: Exchange) -> AsyncIterator[FormPart]:
-    """Yield the parts of the request's form, in order; what the caller leaves unread of a part is skipped.
+async def parts_of(exchange: Exchange, *, most: int = MAX_PARTS) -> AsyncIterator[FormPart]:
+    """Yield the parts of the request's form, at most `most`; what the caller leaves unread of a part is skipped.
 
     Raises:
         HttpRefusalError: 415, the body is not a form.
@@ -65,12 +69,10 @@ async def parts_of(exchange: Exchange) -> AsyncIterator[FormPart]:
     count = 0
     while (headers := await events.next_part()) is not None:
         count += 1
-        if count > MAX_PARTS:
-            raise InvalidRequestError(f"the form has more than {MAX_PARTS} parts")
+        if count > most:
+            raise FormError(f"the form has more than {most} parts")
         part = _part(headers, events.data())
         yield part
-        async for _ in part.chunks:
-            pass
 
 
 def _boundary(exchange: Exchange) -> bytes:
@@ -114,6 +116,7 @@ class _Events:
         self._value = bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._ended = False
+        self._inside = False  # in a part whose data have not all been read
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._begin,
             "on_header_field": self._header_name,
@@ -130,6 +133,8 @@ class _Events:
 
     async def next_part(self) -> dict[bytes, bytes] | None:
         """Return the headers of the next part, None at the end of the form."""
+        while self._inside:
+            await self._next_piece()
         while not self._found:
             if self._ended:
                 async for _ in self._source:  # what follows the last boundary means nothing
@@ -138,28 +143,34 @@ class _Events:
             await self._more()
         headers = self._found.popleft()
         if not isinstance(headers, dict):
-            raise InvalidRequestError("the form is malformed")
+            raise FormError("the form is malformed")
+        self._inside = True
         return headers
 
     async def data(self) -> AsyncIterator[bytes]:
         """Yield the data of the part whose headers were returned last."""
-        while True:
-            while not self._found:
-                await self._more()
-            found = self._found.popleft()
-            if found is None:
-                return
-            if isinstance(found, bytes):
-                yield found
+        while self._inside:
+            if piece := await self._next_piece():
+                yield piece
+
+    async def _next_piece(self) -> bytes:
+        """Return some data of the part, b"" at its end."""
+        while not self._found:
+            await self._more()
+        found = self._found.popleft()
+        if isinstance(found, bytes):
+            return found
+        self._inside = False
+        return b""
 
     async def _more(self) -> None:
         chunk = await anext(self._source, None)
         if chunk is None:
-            raise InvalidRequestError("the form ends before its last boundary")
+            raise FormError("the form ends before its last boundary")
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise InvalidRequestError(f"the form is malformed: {error}") from None
+            raise FormError(f"the form is malformed: {error}") from None
         self._flush()
 
     # -- the parser's callbacks -----------------------------------------------------------------------------------

@@ -1,80 +1,225 @@
-"""Whether the service can work: its catalog and its default store answer."""
+"""Whether the service lives, can take requests, and what is wrong if not."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
+
 from holdfast.api.describe import iso
+from holdfast.api.disks import Disk, Disks
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import Health, encode
-from holdfast.core.backend import Backend
+from holdfast.config.settings import Settings
 from holdfast.core.clock import Environment
-from holdfast.core.errors import HoldfastError, NotFoundError
+from holdfast.core.errors import HoldfastError
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
+from holdfast.engine.probe import PATIENCE, Probe, probe
 
-_PATIENCE: Final = 5.0  #: seconds that a part may take to answer
+Identify = Callable[[Exchange], Awaitable[Principal | None]]
+
 _FRESH: Final = 1.0  #: seconds that an answer is repeated, so that asking costs the parts nothing
-_PROBE: Final = "holdfast-health"
+_SLOW: Final = 1.0  #: seconds from which an answer of a part is not what it should be
+_TOO_SLOW: Final = 4.0
+_HEALTHY: Final = "healthy"
+_DEGRADED: Final = "degraded"
+_UNHEALTHY: Final = "unhealthy"
+
+
+class Alive(Struct, frozen=True):
+    """That the process answers."""
+
+    status: str = "alive"
+    service: str = "storage"
+
+
+class Ready(Struct, frozen=True):
+    """Whether requests should be sent here; `problems` says why not."""
+
+    status: str
+    problems: list[str]
+    service: str = "storage"
+
+
+class PartHealth(Struct, frozen=True):
+    """One store, or the catalog. `connected` and not `usable`: it answers, but does not let us work."""
+
+    connected: bool
+    usable: bool
+    response_ms: float
+    problem: str | None = None
+
+
+class DiskHealth(Struct, frozen=True):
+    """The disk under a local store or the catalog's file."""
+
+    free_bytes: int
+    total_bytes: int
+    status: str
+
+
+class DetailedHealth(Struct, frozen=True):
+    """Every check by name: `healthy`, `degraded` or `unhealthy`; `unknown` where there is nothing to look at."""
+
+    service: str
+    status: str
+    checks: dict[str, str]
+    stores: dict[str, PartHealth]
+    catalog: PartHealth
+    disks: dict[str, DiskHealth]
+    timestamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the parts answered."""
+
+    at: float
+    catalog: Probe
+    stores: Mapping[str, Probe]
 
 
 class HealthCheck:
-    """Asks the parts, at most once a second however many ask."""
+    """Asks the parts, at most once a second however many ask.
 
-    def __init__(self, engine: Engine, tenant: str, environment: Environment) -> None:
+    `identify` says whose token a request carries, for figures that not everybody should see.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, environment: Environment) -> None:
         self._engine = engine
-        self._clock = environment.clock
-        self._session = engine.session(Principal("health", tenant, "reader"))
+        self._environment = environment
+        self._tenant = settings.tenant
+        self._counts = settings.dev or settings.health_counts
+        self._disks = Disks(settings)
         self._lock = asyncio.Lock()
-        self._known: tuple[float, Health] | None = None
+        self._known: _Found | None = None
+        self.identify: Identify | None = None
 
+    # -- answers ------------------------------------------------------------------------------------------------
     async def show(self, exchange: Exchange) -> None:
-        """Answer 200 when healthy, 503 when degraded."""
-        health = await self.look()
-        await exchange.answer_json(200 if health.status == "healthy" else 503, encode(health))
-
-    async def look(self) -> Health:
-        """Return how the service is."""
-        async with self._lock:
-            if self._known is None or self._clock.monotonic() - self._known[0] > _FRESH:
-                health = await self._ask()
-                self._known = (self._clock.monotonic(), health)
-            return self._known[1]
-
-    async def _ask(self) -> Health:
-        counted, connected = await asyncio.gather(self._count(), self._default_store())
-        buckets, objects = counted or (0, 0)
-        return Health(
-            status="healthy" if connected and counted is not None else "degraded",
+        """Answer 200 when healthy, 503 when degraded. Counts are shown to whoever brings a valid token."""
+        found = await self._look()
+        store = found.stores[self._default]
+        well = store.usable and found.catalog.usable
+        counted = await self._count(exchange) if found.catalog.usable else None
+        buckets, objects = counted or (None, None)
+        health = Health(
+            status=_HEALTHY if well else _DEGRADED,
             service="storage",
-            minio_connected=connected,
-            catalog_connected=counted is not None,
+            minio_connected=store.usable,
+            catalog_connected=found.catalog.usable,
             buckets_available=buckets,
             total_objects=objects,
-            timestamp=iso(self._clock.now()),
+            timestamp=iso(self._environment.clock.now()),
         )
+        await exchange.answer_json(200 if well else 503, encode(health))
 
-    async def _count(self) -> tuple[int, int] | None:
-        """Return the number of buckets and objects, None when the catalog does not answer."""
+    async def show_live(self, exchange: Exchange) -> None:
+        """Answer that the process does; asks nothing else, so a restart is never the answer to a lost database."""
+        await exchange.answer_json(200, encode(Alive()))
+
+    async def show_ready(self, exchange: Exchange) -> None:
+        """Answer 200 while requests can be served here, 503 while a part is missing or the service is stopping."""
+        problems = ["the service is stopping"] if exchange.draining else []
+        found = await self._look()
+        for name, part in (("the catalog", found.catalog), (f"store {self._default}", self._store(found))):
+            if not part.usable:
+                problems.append(f"{name}: {part.problem}")
+        ready = Ready("ready" if not problems else "not ready", problems)
+        await exchange.answer_json(503 if problems else 200, encode(ready))
+
+    async def show_detailed(self, exchange: Exchange) -> None:
+        """Answer with every check: 200, or 503 when one is unhealthy."""
+        found = await self._look()
+        disks = await self._disks.look()
+        checks = self._checks(found, disks)
+        told = DetailedHealth(
+            service="storage",
+            status=_worst(checks),
+            checks=checks,
+            stores={name: _part(store) for name, store in found.stores.items()},
+            catalog=_part(found.catalog),
+            disks={name: DiskHealth(disk.free, disk.total, disk.status) for name, disk in disks.items()},
+            timestamp=iso(self._environment.clock.now()),
+        )
+        await exchange.answer_json(503 if told.status == _UNHEALTHY else 200, encode(told))
+
+    # -----------------------------------------------------------------------------------------------------------
+    @property
+    def _default(self) -> str:
+        return self._engine.context.placement.stores[0]
+
+    def _store(self, found: _Found) -> Probe:
+        return found.stores[self._default]
+
+    def _checks(self, found: _Found, disks: Mapping[str, Disk]) -> dict[str, str]:
+        store = self._store(found)
+        slowest = max(store.seconds, found.catalog.seconds)
+        return {
+            "minio_connection": _HEALTHY if store.connected else _UNHEALTHY,
+            "bucket_access": _HEALTHY if store.usable else _UNHEALTHY,
+            "disk_space": _worst({name: disk.status for name, disk in disks.items()}) if disks else "unknown",
+            "response_time": _HEALTHY
+            if slowest < _SLOW
+            else _DEGRADED
+            if slowest < _TOO_SLOW
+            else _UNHEALTHY,
+            "catalog": _HEALTHY if found.catalog.usable else _UNHEALTHY,
+            "other_stores": _HEALTHY
+            if all(part.usable for name, part in found.stores.items() if name != self._default)
+            else _DEGRADED,
+        }
+
+    async def _look(self) -> _Found:
+        async with self._lock:
+            now = self._environment.clock.monotonic()
+            if self._known is None or now - self._known.at > _FRESH:
+                names = list(self._engine.stores)
+                catalog, *stores = await asyncio.gather(
+                    self._ask_catalog(),
+                    *(probe(self._engine.stores[name].backend, self._environment) for name in names),
+                )
+                at = self._environment.clock.monotonic()
+                self._known = _Found(at, catalog, dict(zip(names, stores, strict=True)))
+            return self._known
+
+    async def _ask_catalog(self) -> Probe:
+        clock = self._environment.clock
+        began = clock.monotonic()
         try:
-            async with asyncio.timeout(_PATIENCE):
-                buckets = await self._session.buckets()
+            async with asyncio.timeout(PATIENCE):
+                await self._engine.catalog.ping()
+        except HoldfastError as error:
+            return Probe(False, False, clock.monotonic() - began, error.message)
+        except TimeoutError:
+            return Probe(False, False, clock.monotonic() - began, f"no answer within {PATIENCE:.0f} seconds")
+        return Probe(True, True, clock.monotonic() - began)
+
+    async def _count(self, exchange: Exchange) -> tuple[int, int] | None:
+        """Return the number of buckets and objects that the caller may know of; None for a stranger."""
+        principal = Principal("health", self._tenant, "reader") if self._counts else None
+        try:
+            if principal is None and self.identify is not None:
+                principal = await self.identify(exchange)
+            if principal is None:
+                return None
+            async with asyncio.timeout(PATIENCE):
+                buckets = await self._engine.session(principal).buckets()
         except (HoldfastError, TimeoutError):
             return None
         return len(buckets), sum(usage.objects for _, usage in buckets)
 
-    async def _default_store(self) -> bool:
-        name = self._engine.context.placement.stores[0]
-        return await _answers(self._engine.stores[name].backend)
+
+def _part(found: Probe) -> PartHealth:
+    return PartHealth(found.connected, found.usable, round(found.seconds * 1000, 3), found.problem or None)
 
 
-async def _answers(backend: Backend) -> bool:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            await backend.head(_PROBE)
-    except NotFoundError:
-        return True
-    except (HoldfastError, TimeoutError):
-        return False
-    return True
+def _worst(checks: Mapping[str, str]) -> str:
+    for status in (_UNHEALTHY, _DEGRADED):
+        if status in checks.values():
+            return status
+    return _HEALTHY

@@ -1,43 +1,17 @@
-"""Buckets, and pages of what is in them."""
+"""Pages of what is in a bucket."""
 
 from __future__ import annotations
 
-from holdfast.api.body import MAX_JSON, small_body
+from typing import Final
+
+from msgspec import UNSET
+
 from holdfast.api.exchange import Exchange
-from holdfast.api.models import (
-    Buckets,
-    Done,
-    Listing,
-    NewBucket,
-    Versions,
-    bucket_info,
-    decode,
-    encode,
-    listed,
-)
+from holdfast.api.models import Listing, Versions, encode, listed
 from holdfast.core.errors import InvalidRequestError
-from holdfast.core.types import Usage
 
 MAX_PAGE = 1000
-
-
-async def list_buckets(exchange: Exchange) -> None:
-    """Answer with all buckets and their counters."""
-    buckets = await exchange.session.buckets()
-    await exchange.answer_json(200, encode(Buckets([bucket_info(*pair) for pair in buckets])))
-
-
-async def create_bucket(exchange: Exchange) -> None:
-    """Make a bucket; answers 201."""
-    wish = decode(NewBucket, await small_body(exchange, MAX_JSON))
-    made = await exchange.session.create_bucket(wish.name, versioning=wish.versioning)
-    await exchange.answer_json(201, encode(bucket_info(made, Usage())))
-
-
-async def delete_bucket(exchange: Exchange, name: str) -> None:
-    """Remove an empty bucket; 409 while there is anything in it."""
-    await exchange.session.delete_bucket(name)
-    await exchange.answer_json(200, encode(Done(message="Bucket deleted successfully", bucket=name)))
+_BY_NAME: Final = "/api/v1/list/"  #: whose clients read `name` and `count`
 
 
 async def list_objects(exchange: Exchange, bucket: str) -> None:
@@ -51,14 +25,16 @@ async def list_objects(exchange: Exchange, bucket: str) -> None:
         marker=query.get("marker", ""),
         limit=number(exchange, "limit", MAX_PAGE, most=MAX_PAGE),
     )
+    named = exchange.route.startswith(_BY_NAME)
     listing = Listing(
         bucket=bucket,
         prefix=prefix,
         delimiter=delimiter,
-        objects=[listed(version) for version in page.items],
+        objects=[listed(version, named=named) for version in page.items],
         prefixes=list(page.prefixes),
         truncated=page.truncated,
         next_marker=page.next_marker if page.truncated else "",
+        count=len(page.items) if named else UNSET,
     )
     await exchange.answer_json(200, encode(listing))
 

@@ -12,18 +12,14 @@ from urllib.parse import urlsplit
 
 from holdfast.api import logs
 from holdfast.api.body import ClientLeftError
-from holdfast.api.errors import HttpRefusalError, render, status_of
+from holdfast.api.errors import code_of, render, status_of
 from holdfast.api.exchange import Exchange
 from holdfast.api.metrics import DoorMetrics
-from holdfast.api.routing import Router
 from holdfast.api.server.cycle import ClientGone
 from holdfast.core.clock import Clock, Environment
-from holdfast.core.errors import PermissionDeniedError, UnauthenticatedError, UnavailableError
-from holdfast.core.types import Principal
-from holdfast.engine.engine import Engine
+from holdfast.core.errors import PermissionDeniedError, UnavailableError
 
 Next = Callable[[Exchange], Awaitable[None]]
-Authenticate = Callable[[str], Awaitable[Principal]]
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _GONE: Final = 499  #: logged for a client that left; nobody is there to read it
 
@@ -43,11 +39,14 @@ class RequestIds:
 
 
 class Observe:
-    """Counts and logs each request when it is over: failed ones always, all of them when asked to."""
+    """Counts, records and logs each request when it is over; logged are failed ones always, all of them when asked to."""
 
-    def __init__(self, clock: Clock, metrics: DoorMetrics, *, every: bool) -> None:
+    def __init__(
+        self, clock: Clock, metrics: DoorMetrics, record: Callable[[Exchange], None], *, every: bool
+    ) -> None:
         self._clock = clock
         self._metrics = metrics
+        self._record = record
         self._every = every
 
     async def __call__(self, exchange: Exchange, next: Next) -> None:
@@ -63,6 +62,7 @@ class Observe:
             self._metrics.in_flight -= 1
             passed = self._clock.monotonic() - began
             self._metrics.count(exchange, passed)
+            self._record(exchange)
             if self._every or exchange.status >= 400 or exchange.status == 0:
                 logs.request(exchange, passed)
 
@@ -78,8 +78,10 @@ class ShapeErrors:
             raise
         except ClientLeftError as error:
             exchange.status = _GONE
+            exchange.error = error.code
             raise ClientGone(str(error)) from error
         except Exception as error:
+            exchange.error = code_of(error)
             if status_of(error) == 500:
                 logs.failure(exchange, error)
             if exchange.begun:  # the answer has begun: breaking it off is the only way to say so
@@ -94,7 +96,10 @@ class ShapeErrors:
 
 
 class Bound:
-    """Takes only so many requests at a time; `/health` is always answered."""
+    """Takes only so many requests at a time; `/health` is always answered.
+
+    Our server refuses earlier and cheaper; this is for requests sent ahead on a connection, and for other servers.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -102,7 +107,7 @@ class Bound:
 
     async def __call__(self, exchange: Exchange, next: Next) -> None:
         """Pass on, or refuse."""
-        if self._now >= self._most and exchange.raw_path != b"/health":
+        if self._now >= self._most and not exchange.raw_path.startswith(b"/health"):
             raise UnavailableError("this server has as many requests as it takes; try again", retry_after=1)
         self._now += 1
         try:
@@ -130,39 +135,3 @@ def _is_local(url: bytes) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-class Authorise:
-    """Finds the route, and who asks; without a valid token only open routes go on."""
-
-    def __init__(self, router: Router, engine: Engine, authenticate: Authenticate, *, dev: bool) -> None:
-        self._router = router
-        self._engine = engine
-        self._authenticate = authenticate
-        self._dev = dev
-
-    async def __call__(self, exchange: Exchange, next: Next) -> None:
-        """Authenticate, then run the route."""
-        try:
-            route, pieces = self._router.find(exchange)
-        except HttpRefusalError:
-            await self._who(exchange)  # a stranger does not learn what exists
-            raise
-        if not route.open:
-            principal = await self._who(exchange)
-            exchange.principal = principal
-            exchange.session = self._engine.session(
-                principal, request_id=exchange.request_id, address=exchange.address
-            )
-        await route.handler(exchange, *pieces)
-
-    async def _who(self, exchange: Exchange) -> Principal:
-        given = exchange.headers.get(b"authorization")
-        if given is None:
-            if self._dev:
-                return await self._authenticate("")
-            raise UnauthenticatedError("a token is needed: Authorization: Bearer ID.SECRET")
-        scheme, _, token = given.partition(b" ")
-        if scheme.lower() != b"bearer" or len(token) > 512:
-            raise UnauthenticatedError("the Authorization header is not of the kind Bearer ID.SECRET")
-        return await self._authenticate(token.strip().decode("utf-8", "replace"))

@@ -9,22 +9,14 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from holdfast.api.describe import iso
 from holdfast.core.errors import InvalidRequestError
-from holdfast.core.types import Bucket, Part, Upload, Usage, Version
+from holdfast.core.types import Part, Upload, Version
 
 T = TypeVar("T")
 Name = Annotated[str, Meta(max_length=1024)]
 encode = msgspec.json.Encoder().encode
-_UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 
 
 # -- in ---------------------------------------------------------------------------------------------------------------
-class NewBucket(Struct, frozen=True, forbid_unknown_fields=True):
-    """A bucket to be made."""
-
-    name: Name
-    versioning: bool = False
-
-
 class Place(Struct, frozen=True, forbid_unknown_fields=True):
     """An object, or one version of it."""
 
@@ -44,13 +36,19 @@ class Copy(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NewUpload(Struct, frozen=True, forbid_unknown_fields=True):
-    """A multipart upload to be opened."""
+    """A multipart upload to be opened.
+
+    `size` is the bytes of the whole: it is reserved, and what does not fit is refused at once. `expires_in` seconds
+    shorten the time in which it must be completed.
+    """
 
     bucket: Name
     key: Name
     content_type: str | None = None
     metadata: dict[str, str] = {}
     tags: dict[str, str] = {}
+    size: Annotated[int, Meta(ge=0, le=2**60)] | None = None
+    expires_in: Annotated[float, Meta(gt=0, le=10**9)] | None = None
 
 
 class PartName(Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,12 +71,14 @@ class Stored(Struct, frozen=True, kw_only=True):
     success: bool | UnsetType = UNSET
     message: str | UnsetType = UNSET
     bucket: str | UnsetType = UNSET
+    name: str | UnsetType = UNSET  # the key once more, for clients that look for it here
     key: str
     size: int
     last_modified: str
     etag: str
     content_type: str
     version_id: str
+    file_id: str | UnsetType = UNSET
     sha256: str | UnsetType = UNSET
     metadata: dict[str, str] | UnsetType = UNSET
     tags: dict[str, str] | UnsetType = UNSET
@@ -105,6 +105,8 @@ class Done(Struct, frozen=True):
     bucket: str
     key: str | UnsetType = UNSET
     success: bool = True
+    deleted: bool | UnsetType = UNSET  # whether there was anything to delete
+    object_name: str | UnsetType = UNSET  # the key once more, for clients that look for it here
 
 
 class Listing(Struct, frozen=True):
@@ -117,6 +119,7 @@ class Listing(Struct, frozen=True):
     prefixes: list[str]
     truncated: bool
     next_marker: str
+    count: int | UnsetType = UNSET
 
 
 class Versions(Struct, frozen=True):
@@ -132,25 +135,6 @@ class Versions(Struct, frozen=True):
     next_version_marker: str
 
 
-class BucketInfo(Struct, frozen=True):
-    """A bucket with its counters. `size` is `bytes` for people."""
-
-    name: str
-    creation_date: str
-    objects: int
-    size: str
-    bytes: int
-    versions: int
-    upload_bytes: int
-    versioning: bool
-
-
-class Buckets(Struct, frozen=True):
-    """All buckets by name."""
-
-    buckets: list[BucketInfo]
-
-
 class UploadInfo(Struct, frozen=True):
     """A multipart upload that is open."""
 
@@ -163,6 +147,9 @@ class UploadInfo(Struct, frozen=True):
     content_type: str
     metadata: dict[str, str]
     tags: dict[str, str]
+    kind: str = "multipart"  # or `tus`, `tus-partial`: those grow at their end
+    size: int | None = None  # of the whole, when it was announced
+    received: int = 0  # bytes of its parts
 
 
 class Uploads(Struct, frozen=True):
@@ -192,14 +179,17 @@ class Parts(Struct, frozen=True):
 
 
 class Health(Struct, frozen=True):
-    """Whether the service can work. `minio_connected` says that the default store answers, whatever kind it is."""
+    """Whether the service can work. `minio_connected` says that the default store answers, whatever kind it is.
+
+    The counts are null for who brings no token, unless `health_counts` is set.
+    """
 
     status: str
     service: str
     minio_connected: bool
     catalog_connected: bool
-    buckets_available: int
-    total_objects: int
+    buckets_available: int | None
+    total_objects: int | None
     timestamp: str
 
 
@@ -220,11 +210,12 @@ def stored(version: Version, message: str = "File uploaded successfully") -> Sto
     )
 
 
-def listed(version: Version, *, full: bool = False) -> Stored:
+def listed(version: Version, *, full: bool = False, named: bool = False) -> Stored:
     """Return a version as listings show it; `full` adds what only versions and uploads tell."""
     sha256 = version.digests.sha256
     told = full or version.parts > 0  # else a digest of parts would be taken for one of the content
     return Stored(
+        name=version.ref.key if named else UNSET,
         key=version.ref.key,
         size=version.size,
         last_modified=iso(version.created),
@@ -242,20 +233,6 @@ def listed(version: Version, *, full: bool = False) -> Stored:
     )
 
 
-def bucket_info(bucket: Bucket, usage: Usage) -> BucketInfo:
-    """Return a bucket as answers show it."""
-    return BucketInfo(
-        name=bucket.name,
-        creation_date=iso(bucket.created),
-        objects=usage.objects,
-        size=readable(usage.bytes),
-        bytes=usage.bytes,
-        versions=usage.versions,
-        upload_bytes=usage.upload_bytes,
-        versioning=bucket.versioning,
-    )
-
-
 def upload_info(upload: Upload) -> UploadInfo:
     """Return an upload as answers show it."""
     return UploadInfo(
@@ -268,6 +245,9 @@ def upload_info(upload: Upload) -> UploadInfo:
         content_type=upload.content_type,
         metadata=dict(upload.metadata),
         tags=dict(upload.tags),
+        kind=upload.kind,
+        size=upload.length,
+        received=upload.received,
     )
 
 
@@ -275,11 +255,3 @@ def part_info(part: Part) -> PartInfo:
     """Return a part as answers show it."""
     sha256 = part.digests.sha256
     return PartInfo(part.number, part.size, part.etag, iso(part.created), sha256.hex() if sha256 else None)
-
-
-def readable(size: int) -> str:
-    """Return a size as people read it: `2.3 GB`, in steps of 1,024."""
-    value, unit = float(size), 0
-    while value >= 1024 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{size} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"

@@ -11,13 +11,20 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.api import routes
+from holdfast.api.batches import BatchDoor
+from holdfast.api.cleanup import Cleanup
+from holdfast.api.compat import Compat
 from holdfast.api.errors import Problem
 from holdfast.api.exchange import Exchange
+from holdfast.api.files import FileDoor
 from holdfast.api.health import HealthCheck
-from holdfast.api.metrics import show_metrics
 from holdfast.api.models import encode
 from holdfast.api.routes import BINARY, FORM
 from holdfast.api.routing import Route
+from holdfast.api.scrape import Scrape
+from holdfast.api.stats import StatsPage
+from holdfast.api.training import Jobs
+from holdfast.api.tus import Tus
 
 _REF: Final = "#/components/schemas/{name}"
 _BYTES: Final[dict[str, Any]] = {
@@ -28,7 +35,15 @@ _PIECES: Final = {
     "name": "a bucket: 3 to 63 of a-z, 0-9, '.', '-', '_'",
     "key": "an object's key: 1 to 1,024 bytes of UTF-8, percent-encoded; it may hold slashes",
     "upload_id": "an upload, as it was answered",
+    "key_id": "the id of an API key",
+    "job_id": "a training job, as it was named when it was stored",
+    "model_id": "a model, as it was answered: the id of the file",
+    "filename": "a key of the default bucket, or `s3://bucket/key`; percent-encoded",
+    "tenant": "a tenant: 1 to 63 of a-z, 0-9, '.', '-', '_'",
     "number": "a part's number, 1 to 10,000",
+    "file_id": "a file, as an upload, a listing or a search told its `file_id` or `version_id`",
+    "version_id": "a version of the same key",
+    "batch_id": "a batch: 1 to 64 of A-Z a-z 0-9 . _ -",
 }
 _FORM: Final[dict[str, Any]] = {
     "multipart/form-data": {
@@ -88,7 +103,11 @@ def document(table: Sequence[Route]) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "a token, ID.SECRET"}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "an API key, ID.SECRET, or a signed token (JWT)",
+                }
             },
             "responses": {
                 "Problem": {
@@ -109,7 +128,16 @@ def reference() -> str:
         *routes.OBJECTS,
         *routes.BUCKETS,
         *routes.UPLOADS,
-        *routes.service(HealthCheck.show, show_metrics, Page.show, metrics_open=False),
+        *routes.file_routes(FileDoor),
+        *routes.batch_routes(FileDoor, BatchDoor),
+        *routes.ACCESS,
+        *routes.AUDIT,
+        *routes.tus(Tus),
+        *routes.service(HealthCheck, Scrape, Page, metrics_open=False),
+        *routes.stats(StatsPage, Scrape, Cleanup),
+        *routes.compat(Compat, Jobs),
+        *routes.sharing(),
+        *routes.pages(),
     )
     return msgspec.json.format(encode(document(every)), indent=2).decode() + "\n"
 
@@ -142,6 +170,8 @@ def _operation(route: Route) -> dict[str, Any]:
     operation["responses"]["default"] = {"$ref": "#/components/responses/Problem"}
     if route.open:
         operation["security"] = []
+    if route.public:
+        operation["security"] = [{"token": []}, {}]
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(route.body)}
     if route.path.endswith("/upload/stream"):
@@ -151,7 +181,8 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _operation_id(route: Route) -> str:
     words = re.findall(r"\w+", route.path.replace("/api/v1", ""))
-    return "_".join([route.method.lower(), *words])
+    age = ["legacy"] if route.path.startswith(("/upload", "/download")) else []
+    return "_".join([route.method.lower(), *age, *words])
 
 
 def _path_params(route: Route) -> list[dict[str, Any]]:
@@ -194,8 +225,12 @@ def _content(kind: Any) -> dict[str, Any]:
         return {"*/*": {"schema": {"type": "string", "format": "binary"}}}
     if kind == FORM:
         return _FORM
+    if kind == "events":
+        return {"text/event-stream": {"schema": {"type": "string"}}}
     if kind == "text":
         return {"text/plain": {"schema": {"type": "string"}}}
+    if kind == "html":
+        return {"text/html": {"schema": {"type": "string"}}}
     if kind is dict:
         return {"application/json": {"schema": {"type": "object"}}}
     members = [{"$ref": _REF.format(name=one.__name__)} for one in getattr(kind, "__args__", (kind,))]

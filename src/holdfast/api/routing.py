@@ -40,6 +40,7 @@ class Route:
     body: Any = None
     answers: Mapping[int, Any] = field(default_factory=dict)
     open: bool = False  #: needs no token
+    public: bool = False  #: needs no token for objects of public buckets
 
 
 class Router:
@@ -68,17 +69,16 @@ class Router:
             if raw.startswith(prefix):
                 bucket, slash, key = raw[len(prefix) :].partition(b"/")
                 if slash:
-                    return _of(methods, exchange), [
-                        decode_once(bucket, "the path"),
-                        decode_once(key, "the key"),
-                    ]
+                    return _found(
+                        methods, exchange, [decode_once(bucket, "the path"), decode_once(key, "the key")]
+                    )
                 break
         exact = self._exact.get(raw)
         if exact is not None:
-            return _of(exact, exchange), []
+            return _found(exact, exchange, [])
         for pattern, methods in self._patterns:
             if match := pattern.fullmatch(raw):
-                return _of(methods, exchange), [decode_once(piece, "the path") for piece in match.groups()]
+                return _found(methods, exchange, [decode_once(piece, "the path") for piece in match.groups()])
         raise HttpRefusalError(404, "there is nothing at this path; /openapi.json lists what there is")
 
     def _add(self, path: str, methods: dict[str, Route]) -> None:
@@ -94,7 +94,7 @@ class Router:
 _TAIL: Final = "{bucket}/{key...}"
 
 
-def _of(methods: Mapping[str, Route], exchange: Exchange) -> Route:
+def _found(methods: Mapping[str, Route], exchange: Exchange, pieces: list[str]) -> tuple[Route, list[str]]:
     route = methods.get(exchange.method)
     if route is None and exchange.method == "HEAD":
         route = methods.get("GET")
@@ -102,4 +102,5 @@ def _of(methods: Mapping[str, Route], exchange: Exchange) -> Route:
         allowed = ", ".join(methods).encode()
         raise HttpRefusalError(405, f"{exchange.method} is not offered here", headers=[(b"allow", allowed)])
     exchange.route = route.path
-    return route
+    exchange.pieces = pieces
+    return route, pieces

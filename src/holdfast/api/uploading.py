@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
@@ -12,20 +13,22 @@ import msgspec
 from holdfast.api.body import body_of
 from holdfast.api.conditions import conditions_of
 from holdfast.api.describe import about_of, version_headers
+from holdfast.api.digests import digests_of
 from holdfast.api.exchange import Exchange, parse_query
 from holdfast.api.forms import FormPart, is_form, parts_of
 from holdfast.api.models import Stored, StoredFiles, decode, encode, stored
 from holdfast.core.body import Body
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.types import EMPTY, NO_DIGESTS, Digests, Version
+from holdfast.engine.checksums import SIZES
 from holdfast.engine.write import ObjectInput
 
-_FILES: Final = ("file", "files", "file[]", "files[]")
+FILES: Final = ("file", "files", "file[]", "files[]")
 _ORDER: Final = "send the fields (bucket, key) before the file, or name them in the query: ?bucket=…&key=…"
 
 
 @dataclass(slots=True)
-class _Fields:
+class Fields:
     """What the fields said so far. `key` serves one file; one that ends with `/` goes before every file's name."""
 
     bucket: str = ""
@@ -40,7 +43,7 @@ class _Fields:
         text = await part.text()
         if part.name == "bucket":
             self.bucket = text
-        elif part.name == "key":
+        elif part.name in ("key", "path"):
             self.key = text
         elif part.name == "content_type":
             self.content_type = text or None
@@ -49,9 +52,19 @@ class _Fields:
         elif part.name == "tags":
             self.tags = parse_query(text.encode())
         elif part.name == "sha256":
-            self.digests = Digests(sha256=_hex(text))
+            self.digests = replace(self.digests, sha256=_hex("sha256", text))
+        elif part.name == "md5":
+            self.digests = replace(self.digests, md5=_hex("md5", text))
 
     stored: int = 0  # files so far
+    before: Callable[[str], Awaitable[None]] | None = None  #: called with the bucket before a file goes there
+
+    def key_of(self, part: FormPart) -> str:
+        """Return the key that a file would get; "" when nothing names it."""
+        name = re.split(r"[/\\]", part.filename or "")[-1]
+        if self.key.endswith("/"):
+            return self.key + name if name else ""
+        return self.key or name
 
 
 async def upload(exchange: Exchange) -> None:
@@ -59,13 +72,15 @@ async def upload(exchange: Exchange) -> None:
 
     The first file that fails ends the request; the error's `files` says which were stored before it.
     """
-    fields = _Fields(exchange.query.get("bucket", ""), exchange.query.get("key", ""))
+    if digests_of(exchange) != NO_DIGESTS:
+        raise InvalidRequestError("a form's digests are its fields sha256 and md5, each before its file")
+    fields = Fields(exchange.query.get("bucket", ""), exchange.query.get("key", ""))
     made: list[Version] = []
     async for part in parts_of(exchange):
-        if part.filename is None and part.name not in _FILES:
+        if part.filename is None and part.name not in FILES:
             await fields.take(part)
             continue
-        made.append(await _store(exchange, fields, part, first=not made))
+        made.append(await store_file(exchange, fields, part, first=not made))
         exchange.more = {"files": [msgspec.to_builtins(stored(version)) for version in made]}
     if not made:
         raise InvalidRequestError("the form holds no file; send it as a part called 'file' with a filename")
@@ -96,10 +111,13 @@ async def upload_stream(exchange: Exchange) -> None:
     await exchange.answer_json(201, encode(stored(version)), version_headers(version))
 
 
-async def _store(exchange: Exchange, fields: _Fields, part: FormPart, *, first: bool) -> Version:
+async def store_file(exchange: Exchange, fields: Fields, part: FormPart, *, first: bool) -> Version:
+    """Store one file of a form as the fields before it say."""
     key = _key(fields, part, first=first)
     if not fields.bucket or not key:
         raise InvalidRequestError(_ORDER)
+    if fields.before is not None:
+        await fields.before(fields.bucket)
     kind = fields.content_type or _kind(part)
     about = ObjectInput(kind, fields.metadata or EMPTY, fields.tags or EMPTY, fields.digests)
     fields.digests = NO_DIGESTS
@@ -121,17 +139,14 @@ def _of_file(idempotency_key: str, place: int, key: str) -> str:
     return f"form:{hashlib.sha256(told).hexdigest()}"
 
 
-def _key(fields: _Fields, part: FormPart, *, first: bool) -> str:
+def _key(fields: Fields, part: FormPart, *, first: bool) -> str:
     """Return the key of a file: the field's, the field's as a prefix, or the file's own name."""
-    name = re.split(r"[/\\]", part.filename or "")[-1]
-    if fields.key.endswith("/"):
-        return fields.key + name if name else ""
-    if fields.key:
-        key, fields.key = fields.key, ""
-        return key
-    if not first and not name:
+    key = fields.key_of(part)
+    if not fields.key and not key and not first:
         raise InvalidRequestError("a further file needs a key of its own before it, or a filename")
-    return name
+    if not fields.key.endswith("/"):
+        fields.key = ""
+    return key
 
 
 def _kind(part: FormPart) -> str | None:
@@ -139,11 +154,11 @@ def _kind(part: FormPart) -> str | None:
     return None if part.content_type in (None, "", "application/octet-stream") else part.content_type
 
 
-def _hex(text: str) -> bytes:
+def _hex(name: str, text: str) -> bytes:
     try:
         raw = bytes.fromhex(text.strip())
     except ValueError:
         raw = b""
-    if len(raw) != 32:
-        raise InvalidRequestError("sha256 is 64 hexadecimal digits")
+    if len(raw) != SIZES[name]:
+        raise InvalidRequestError(f"{name} is {2 * SIZES[name]} hexadecimal digits")
     return raw

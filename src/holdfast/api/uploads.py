@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from holdfast.api.body import MAX_JSON, body_of, small_body
 from holdfast.api.conditions import conditions_of
-from holdfast.api.describe import digests_of, version_headers
+from holdfast.api.describe import version_headers
+from holdfast.api.digests import digests_of
 from holdfast.api.exchange import Exchange
 from holdfast.api.listing import MAX_PAGE, number
 from holdfast.api.models import (
@@ -18,15 +19,18 @@ from holdfast.api.models import (
     stored,
     upload_info,
 )
+from holdfast.api.signed import place_signed
 from holdfast.core.errors import InvalidRequestError
 from holdfast.engine.write import ObjectInput
 
 
 async def create_upload(exchange: Exchange) -> None:
-    """Open an upload; answers 201 with its id."""
+    """Open an upload; answers 201 with its id, or refuses a `size` for which there is no room."""
     wish = decode(NewUpload, await small_body(exchange, MAX_JSON))
     about = ObjectInput(wish.content_type, wish.metadata, wish.tags)
-    upload = await exchange.session.create_upload(wish.bucket, wish.key, about)
+    upload = await exchange.session.create_upload(
+        wish.bucket, wish.key, about, size=wish.size, expires_in=wish.expires_in
+    )
     await exchange.answer_json(201, encode(upload_info(upload)))
 
 
@@ -68,7 +72,7 @@ async def list_parts(exchange: Exchange, upload_id: str) -> None:
 
 
 async def complete_upload(exchange: Exchange, upload_id: str) -> None:
-    """Make the object of its parts; answers 201. Asked again, it answers with the version that it made."""
+    """Make the object of its parts; answers 201. Asked again for the same parts, it answers with what it made."""
     bucket, key = _place(exchange)
     wish = decode(Completion, await small_body(exchange, MAX_JSON))
     version = await exchange.session.complete_upload(
@@ -89,6 +93,9 @@ async def abort_upload(exchange: Exchange, upload_id: str) -> None:
 
 
 def _place(exchange: Exchange) -> tuple[str, str]:
+    signed = place_signed(exchange)
+    if signed is not None and not exchange.query.keys() & {"bucket", "key"}:
+        return signed
     return _required(exchange, "bucket"), _required(exchange, "key")
 
 

@@ -9,9 +9,8 @@ from holdfast.api.conditions import conditions_of
 from holdfast.api.describe import about_of, version_headers
 from holdfast.api.exchange import Exchange, decode_once
 from holdfast.api.models import Copy, Done, decode, encode, stored
-from holdfast.core.errors import InvalidRequestError, NotFoundError
-from holdfast.core.names import check_key
-from holdfast.core.types import Version
+from holdfast.core.errors import InvalidRequestError
+from holdfast.core.types import NO_DIGESTS, Version
 from holdfast.engine.write import ObjectInput
 
 COPY_SOURCE: Final = b"x-holdfast-copy-source"
@@ -24,7 +23,7 @@ async def put_object(exchange: Exchange, bucket: str, key: str) -> None:
     else:
         about, conditions = about_of(exchange), conditions_of(exchange)
         if b"expect" in exchange.headers:
-            await _refuse_early(exchange, bucket, key)
+            await exchange.session.expect_put(bucket, key, size=exchange.length, conditions=conditions)
         version = await exchange.session.put(
             bucket,
             key,
@@ -43,9 +42,11 @@ async def delete_object(exchange: Exchange, bucket: str, key: str) -> None:
 
 
 async def delete_file(exchange: Exchange, bucket: str, key: str) -> None:
-    """Remove an object and say so in JSON."""
+    """Remove an object and say so in JSON; `deleted` is false when there was none."""
     headers = await _delete(exchange, bucket, key)
-    said = Done(message="File deleted successfully", bucket=bucket, key=key)
+    there = bool(headers)
+    message = "File deleted successfully" if there else "There was no such file"
+    said = Done(message=message, bucket=bucket, key=key, deleted=there, object_name=key)
     await exchange.answer_json(200, encode(said), headers)
 
 
@@ -61,6 +62,7 @@ async def copy_object(exchange: Exchange) -> None:
         source_version_id=wish.source.version_id,
         about=about,
         conditions=conditions_of(exchange),
+        idempotency_key=exchange.header(b"idempotency-key"),
     )
     answer = encode(stored(version, "File copied successfully"))
     await exchange.answer_json(201, answer, version_headers(version))
@@ -78,27 +80,11 @@ async def _delete(exchange: Exchange, bucket: str, key: str) -> list[tuple[bytes
     return headers
 
 
-async def _refuse_early(exchange: Exchange, bucket: str, key: str) -> None:
-    """Find out, before the client sends its body, that it cannot be taken: no bucket, or conditions that fail now.
-
-    The conditions are checked again at the commit; this only spares the bytes.
-    """
-    check_key(key)
-    session = exchange.session
-    await session.bucket(bucket)
-    conditions = conditions_of(exchange)
-    if conditions:
-        try:
-            current, _ = await session.head(bucket, key)
-        except NotFoundError:
-            conditions.check_write(None)
-        else:
-            conditions.check_write(current)
-
-
 async def _copy_by_header(exchange: Exchange, bucket: str, key: str) -> Version:
     source, version_id = copy_source(exchange.headers[COPY_SOURCE])
     about = about_of(exchange)
+    if about.digests != NO_DIGESTS:
+        raise InvalidRequestError("a copy has no body, so it takes no digests of one")
     given = about.content_type or about.metadata or about.tags
     return await exchange.session.copy(
         source,
@@ -106,6 +92,7 @@ async def _copy_by_header(exchange: Exchange, bucket: str, key: str) -> Version:
         source_version_id=version_id,
         about=ObjectInput(about.content_type, about.metadata, about.tags) if given else None,
         conditions=conditions_of(exchange),
+        idempotency_key=exchange.header(b"idempotency-key"),
     )
 
 

@@ -13,23 +13,30 @@ import asyncio
 from pathlib import Path
 
 from holdfast.catalog.catalog import SqlCatalog
+from holdfast.catalog.measuring import Measured, Measures
 from holdfast.catalog.sqlite import SqliteRunner
 from holdfast.catalog.upgrading import check_sqlite, upgrade_sqlite
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 
-__all__ = ["SqlCatalog", "open_catalog", "upgrade"]
+__all__ = ["Measures", "SqlCatalog", "open_catalog", "upgrade"]
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
 
 
 async def open_catalog(
-    url: str, *, environment: Environment | None = None, upgrade: bool = False, connections: int = 16
+    url: str,
+    *,
+    environment: Environment | None = None,
+    upgrade: bool = False,
+    connections: int = 16,
+    measures: Measures | None = None,
 ) -> SqlCatalog:
     """Return the catalog at `url`, ready: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://…`.
 
-    `upgrade` first brings its schema up to date (and makes the file); `connections` bounds those to PostgreSQL.
+    `upgrade` first brings its schema up to date (and makes the file); `connections` bounds those to PostgreSQL;
+    `measures` is told of every transaction.
 
     Raises:
         ConfigError: the URL is wrong, the schema is behind or newer, or the server refuses us.
@@ -41,11 +48,13 @@ async def open_catalog(
         if upgrade:
             await asyncio.to_thread(upgrade_sqlite, path)
         await asyncio.to_thread(check_sqlite, path)
-        return SqlCatalog(await asyncio.to_thread(SqliteRunner, path, world.clock))
+        runner = await asyncio.to_thread(SqliteRunner, path, world.clock)
+        return SqlCatalog(runner if measures is None else Measured(runner, measures, world.clock))
     if url.startswith(_POSTGRES):
         from holdfast.catalog.postgres import open_postgres
 
-        return SqlCatalog(await open_postgres(url, world, upgrade=upgrade, connections=connections))
+        server = await open_postgres(url, world, upgrade=upgrade, connections=connections)
+        return SqlCatalog(server if measures is None else Measured(server, measures, world.clock))
     raise _unknown(url)
 
 

@@ -2,37 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from holdfast.catalog import (
     access,
+    auditing,
+    batches,
+    dating,
     deleting,
+    figures,
+    keeping,
     listing,
     listing_versions,
+    metering,
+    rates,
     reading,
+    resumable,
+    searching,
     sweeping,
     tenancy,
+    tenants,
+    updating,
     uploads,
     writing,
 )
+from holdfast.catalog.chain import AuditHead, Chain, Line, Packed, Pruned, Sealed
 from holdfast.catalog.common import ClashError
-from holdfast.catalog.contract import Actor, DoomedReplica, Idempotency, NewVersion
-from holdfast.catalog.transaction import Lock, Transaction, bucket_lock, key_locks, request_lock, upload_lock
+from holdfast.catalog.contract import (
+    Actor,
+    Backlog,
+    Batch,
+    DoomedReplica,
+    Due,
+    FileFacts,
+    Idempotency,
+    NewVersion,
+    Reserve,
+    Said,
+)
+from holdfast.catalog.rates import RateAsk, RateGrant
+from holdfast.catalog.transaction import (
+    Lock,
+    Transaction,
+    audit_lock,
+    bucket_lock,
+    key_locks,
+    request_lock,
+    upload_lock,
+)
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import ConflictError, NotFoundError, PreconditionFailedError
 from holdfast.core.names import check_prefix
+from holdfast.core.search import Search
 from holdfast.core.types import (
     ApiKey,
     AuditEntry,
     Bucket,
+    BucketSettings,
     Deleted,
     ListPage,
     Located,
     ObjectRef,
     Part,
+    Quota,
+    QuotaUse,
     Replica,
     Tenant,
+    TenantSettings,
+    TenantState,
     Upload,
     Usage,
     Version,
@@ -41,6 +81,8 @@ from holdfast.core.types import (
 
 T = TypeVar("T")
 NOBODY = Actor()
+NO_SETTINGS = TenantSettings()
+PLAIN = BucketSettings()
 MAX_PAGE = 1000
 
 #: What a commit may meet when it is asked for again, after it was made and others went on from there.
@@ -96,26 +138,72 @@ class SqlCatalog:
         await self._runner.read(sweeping.clock(self._runner.stamp()))
 
     # -- tenants and buckets ------------------------------------------------------------------------------------
-    async def create_tenant(self, name: str) -> Tenant:
-        return await self._runner.write(
-            tenancy.create_tenant(name, await self.now()), (bucket_lock(name, ""),)
-        )
+    async def create_tenant(
+        self, name: str, *, settings: TenantSettings = NO_SETTINGS, actor: Actor = NOBODY
+    ) -> Tenant:
+        made = tenants.create_tenant(name, await self.now(), settings=settings, actor=actor)
+        return await self._runner.write(made, (request_lock(name, "tenant"),))
 
     async def tenants(self) -> Sequence[Tenant]:
-        return await self._runner.read(tenancy.all_tenants())
+        return await self._runner.read(tenants.all_tenants())
+
+    async def tenant(self, name: str) -> Tenant:
+        return await self._runner.read(tenants.tenant(name))
+
+    async def update_tenant(
+        self,
+        name: str,
+        *,
+        state: TenantState | None = None,
+        change: Callable[[TenantSettings], TenantSettings] | None = None,
+        actor: Actor = NOBODY,
+    ) -> Tenant:
+        made = tenants.update_tenant(name, state=state, change=change, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(made, (request_lock(name, "tenant"),))
+
+    async def rotate_signing(self, name: str, *, actor: Actor = NOBODY) -> Tenant:
+        made = tenants.rotate_signing(name, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(made, (request_lock(name, "tenant"),))
 
     async def create_bucket(
-        self, tenant: str, name: str, *, versioning: bool = False, actor: Actor = NOBODY
+        self,
+        tenant: str,
+        name: str,
+        *,
+        versioning: bool = False,
+        settings: BucketSettings = PLAIN,
+        actor: Actor = NOBODY,
     ) -> Bucket:
+        metering.check(settings.quota)
+        if settings.quota != metering.NO_QUOTA:
+            await self._meter(tenant)
         made = tenancy.create_bucket(
-            tenant, name, versioning=versioning, created=await self.now(), actor=actor
+            tenant, name, versioning=versioning, settings=settings, created=await self.now(), actor=actor
         )
-        return await self._runner.write(made, (bucket_lock(tenant, name, shared=False),))
+        return await self._runner.write(
+            made, (bucket_lock(tenant, ""), bucket_lock(tenant, name, shared=False))
+        )
 
-    async def set_versioning(self, tenant: str, name: str, *, enabled: bool) -> None:
-        """Keep old versions from now on, or no longer; those that are there stay."""
-        change = tenancy.set_versioning(tenant, name, enabled=enabled)
-        await self._runner.write(change, (bucket_lock(tenant, name, shared=False),))
+    async def update_bucket(
+        self,
+        tenant: str,
+        name: str,
+        *,
+        versioning: bool | None = None,
+        change: Callable[[BucketSettings], BucketSettings] | None = None,
+        actor: Actor = NOBODY,
+    ) -> Bucket:
+        before = (await self.bucket(tenant, name)).settings
+        if change is not None and change(before).quota != before.quota:
+            metering.check(change(before).quota)
+            await self._meter(tenant)
+        made = tenancy.update_bucket(
+            tenant, name, versioning=versioning, change=change, actor=actor, now=self._runner.stamp()
+        )
+        bucket = await self._runner.write(made, (bucket_lock(tenant, name, shared=False),))
+        if bucket.settings.retention_days != before.retention_days:
+            await self.date_versions(tenant, name)
+        return bucket
 
     async def bucket(self, tenant: str, name: str) -> Bucket:
         return await self._runner.read(tenancy.bucket(tenant, name))
@@ -127,11 +215,69 @@ class SqlCatalog:
         removal = tenancy.delete_bucket(tenant, name, actor=actor, now=self._runner.stamp())
         await self._runner.write(removal, (bucket_lock(tenant, name, shared=False),))
 
+    async def bucket_and_usage(self, tenant: str, name: str) -> tuple[Bucket, Usage]:
+        return await self._runner.read(tenancy.bucket_and_usage(tenant, name))
+
     async def usage(self, tenant: str, bucket: str | None = None) -> Usage:
         return await self._runner.read(tenancy.counters(tenant, bucket))
 
     async def recount(self, tenant: str, bucket: str) -> Usage:
         return await self._runner.scan(tenancy.recount(tenant, bucket))
+
+    # -- quotas -------------------------------------------------------------------------------------------------
+    async def set_quota(
+        self, tenant: str, bucket: str | None, quota: Quota, *, actor: Actor = NOBODY
+    ) -> QuotaUse:
+        metering.check(quota)
+        if quota != metering.NO_QUOTA:
+            await self._meter(tenant)
+        if bucket is not None:
+            await self.update_bucket(tenant, bucket, change=partial(replace, quota=quota), actor=actor)
+        else:
+            locks = (bucket_lock(tenant, "", shared=False), request_lock(tenant, "tenant"))
+            made = metering.set_tenant_quota(tenant, quota, actor=actor, now=self._runner.stamp())
+            await self._runner.write(made, locks)
+        return await self.quota(tenant, bucket)
+
+    async def _meter(self, tenant: str) -> None:
+        """Meter the tenant and its buckets, as far as that was not done before."""
+        if not await self._runner.read(metering.unmetered(tenant)):
+            return
+        left = await self._runner.write(metering.start(tenant), (bucket_lock(tenant, "", shared=False),))
+        for name in left:
+            await self._runner.write(metering.meter(tenant, name), (bucket_lock(tenant, name, shared=False),))
+
+    async def quota(self, tenant: str, bucket: str | None = None) -> QuotaUse:
+        metered = await self._runner.read(metering.quota(tenant, bucket))
+        if metered is not None:
+            return metered
+        used = await self.usage(tenant, bucket)
+        return QuotaUse(metering.NO_QUOTA, used.bytes + used.upload_bytes, used.versions)
+
+    async def room(self, ref: ObjectRef) -> int | None:
+        return await self._runner.read(metering.room(ref))
+
+    async def ledger(self, tenant: str, bucket: str) -> tuple[QuotaUse | None, QuotaUse]:
+        """Return the row of a bucket, and what it must be by its counters and reservations: equal when all is well."""
+        return await self._runner.scan(metering.ledger(tenant, bucket))
+
+    # -- retention ----------------------------------------------------------------------------------------------
+    async def date_versions(self, tenant: str, bucket: str, *, page: int = 1000) -> None:
+        text = await self._runner.read(dating.settings_now(tenant, bucket))
+        if text is None:
+            return
+        after: str | None = ""
+        while after is not None:
+            dated = dating.page(tenant, bucket, after, page)
+            after = await self._runner.write(dated, (bucket_lock(tenant, bucket),))
+        await self._runner.write(
+            dating.settled(tenant, bucket, text), (bucket_lock(tenant, bucket, shared=False),)
+        )
+
+    async def due(self, *, after: tuple[int, str] = (-1, ""), limit: int = 1000) -> Sequence[Due]:
+        for tenant, bucket in await self._runner.read(dating.marked(limit)):
+            await self.date_versions(tenant, bucket)
+        return await self._runner.scan(dating.due(await self.now(), after, limit))
 
     # -- writing ------------------------------------------------------------------------------------------------
     async def begin(
@@ -141,14 +287,21 @@ class SqlCatalog:
         *,
         lease_until: int,
         idempotency: Idempotency | None = None,
+        reserve: Reserve | None = None,
     ) -> Version | None:
         intent = writing.begin(
-            ref, replicas, lease_until=lease_until, request=idempotency, now=self._runner.stamp()
+            ref,
+            replicas,
+            lease_until=lease_until,
+            request=idempotency,
+            reserve=reserve,
+            now=self._runner.stamp(),
         )
         try:
-            if idempotency is None:
+            if idempotency is None and reserve is None:
                 return await self._runner.write_alone(intent)
-            return await self._runner.write(intent)
+            locks = () if reserve is None else (bucket_lock(ref.tenant, ref.bucket),)
+            return await self._runner.write(intent, locks)
         except ClashError:
             if await self._runner.read(writing.begun(replicas)):
                 return None
@@ -193,7 +346,7 @@ class SqlCatalog:
         return made
 
     async def abandon(self, replica_ids: Sequence[str]) -> None:
-        await self._runner.write_alone(writing.abandon(replica_ids, self._runner.stamp()))
+        await self._runner.write(writing.abandon(replica_ids, self._runner.stamp()))
 
     # -- reading ------------------------------------------------------------------------------------------------
     async def resolve(self, ref: ObjectRef, *, version_id: str | None = None) -> Located:
@@ -246,6 +399,44 @@ class SqlCatalog:
         )
         return await self._runner.scan(page)
 
+    # -- searching and describing -------------------------------------------------------------------------------
+    async def search(
+        self, tenant: str, bucket: str, wish: Search, *, after: tuple[str, str], limit: int, budget: int
+    ) -> searching.Stretch:
+        for text in (wish.prefix, *after):
+            check_prefix(text)
+        return await self._runner.scan(
+            searching.search(tenant, bucket, wish, after=after, limit=limit, budget=budget)
+        )
+
+    async def update_version(self, version: Version, said: Said, *, actor: Actor = NOBODY) -> Version:
+        change = updating.update_version(version, said, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(change, key_locks(version.ref))
+
+    async def file_facts(self, tenant: str, version_id: str) -> FileFacts:
+        return await self._runner.read(updating.file_facts(tenant, version_id))
+
+    # -- batches ------------------------------------------------------------------------------------------------
+    async def create_batch(self, batch: Batch, *, lease: int) -> Batch:
+        made = batches.create(batch, lease=lease, now=self._runner.stamp())
+        return await self._runner.write(made, (request_lock(batch.tenant, f"batch {batch.id}"),))
+
+    async def batch(self, tenant: str, batch_id: str) -> Batch:
+        return await self._runner.read(batches.one(tenant, batch_id, self._runner.stamp()))
+
+    async def batches(self, tenant: str, *, before: int, limit: int = 100) -> Sequence[Batch]:
+        page = batches.page(tenant, before=before, limit=limit, now=self._runner.stamp())
+        return await self._runner.scan(page)
+
+    async def progress_batch(self, batch: Batch, *, lease: int) -> bool:
+        return await self._runner.write_alone(batches.progress(batch, lease=lease, now=self._runner.stamp()))
+
+    async def finish_batch(self, batch: Batch) -> None:
+        await self._runner.write_alone(batches.finish(batch, self._runner.stamp()))
+
+    async def cancel_batch(self, tenant: str, batch_id: str) -> None:
+        await self._runner.write_alone(batches.cancel(tenant, batch_id, self._runner.stamp()))
+
     # -- deleting -----------------------------------------------------------------------------------------------
     async def delete_object(
         self,
@@ -256,6 +447,7 @@ class SqlCatalog:
         conditions: Preconditions = NO_CONDITIONS,
         grace: int,
         actor: Actor = NOBODY,
+        if_due: bool = False,
     ) -> Deleted:
         removal = deleting.delete_object(
             ref,
@@ -264,6 +456,7 @@ class SqlCatalog:
             conditions=conditions,
             grace=grace,
             actor=actor,
+            if_due=if_due,
             now=self._runner.stamp(),
         )
         return await self._runner.write(removal, key_locks(ref))
@@ -299,9 +492,9 @@ class SqlCatalog:
         )
         return await self._runner.scan(page)
 
-    async def commit_part(self, upload_id: str, part: Part, replica_ids: Sequence[str]) -> Part:
-        commit = uploads.commit_part(upload_id, part, replica_ids, now=self._runner.stamp())
-        return await self._runner.write(commit, (upload_lock(upload_id),))
+    async def commit_part(self, upload: Upload, part: Part, replica_ids: Sequence[str]) -> Part:
+        commit = uploads.commit_part(upload.id, part, replica_ids, now=self._runner.stamp())
+        return await self._runner.write(commit, _part_locks(upload))
 
     async def list_parts(self, upload_id: str, *, after: int = 0, limit: int = 1000) -> Sequence[Part]:
         return await self._runner.scan(uploads.list_parts(upload_id, after=after, limit=limit))
@@ -312,20 +505,95 @@ class SqlCatalog:
         version: NewVersion,
         *,
         conditions: Preconditions = NO_CONDITIONS,
+        idempotency: Idempotency | None = None,
         grace: int,
         actor: Actor = NOBODY,
     ) -> Version:
         complete = uploads.complete_upload(
-            upload_id, version, conditions=conditions, grace=grace, actor=actor, now=self._runner.stamp()
+            upload_id,
+            version,
+            conditions=conditions,
+            request=idempotency,
+            grace=grace,
+            actor=actor,
+            now=self._runner.stamp(),
         )
+        locks = key_locks(version.ref)
+        if idempotency is not None:
+            locks = (*locks, request_lock(version.ref.tenant, idempotency.key))
         try:
-            return await self._runner.write(complete, (*key_locks(version.ref), upload_lock(upload_id)))
+            return await self._runner.write(complete, (*locks, upload_lock(upload_id)))
         except _PERHAPS_MADE as error:
             return await self._made_before(version, error)
 
     async def abort_upload(self, ref: ObjectRef, upload_id: str, *, actor: Actor = NOBODY) -> None:
         abort = uploads.abort_upload(ref, upload_id, actor=actor, now=self._runner.stamp())
         await self._runner.write(abort, (bucket_lock(ref.tenant, ref.bucket), upload_lock(upload_id)))
+
+    # -- uploads that grow at their end -------------------------------------------------------------------------
+    async def upload_by_id(self, tenant: str, upload_id: str) -> Upload:
+        return await self._runner.read(resumable.upload_by_id(tenant, upload_id, self._runner.stamp()))
+
+    async def last_part(self, upload_id: str) -> Part | None:
+        return await self._runner.read(resumable.last_part(upload_id))
+
+    async def part_copies(self, upload: Upload, segment_id: str) -> Sequence[Replica]:
+        return await self._runner.read(resumable.part_copies(upload, segment_id))
+
+    async def append_part(
+        self,
+        upload: Upload,
+        part: Part,
+        replica_ids: Sequence[str],
+        *,
+        offset: int,
+        instead_of: str | None = None,
+        most: int,
+    ) -> Part:
+        append = resumable.append_part(
+            upload.id,
+            part,
+            replica_ids,
+            offset=offset,
+            instead_of=instead_of,
+            most=most,
+            now=self._runner.stamp(),
+        )
+        return await self._runner.write(append, _part_locks(upload))
+
+    async def set_upload_length(self, upload: Upload, length: int) -> None:
+        change = resumable.set_length(upload.id, length, self._runner.stamp())
+        await self._runner.write(change, _part_locks(upload))
+
+    async def answered(self, tenant: str, idempotency: Idempotency) -> Version | None:
+        return await self._runner.read(resumable.earlier_answer(tenant, idempotency, self._runner.stamp()))
+
+    async def concatenate(
+        self,
+        version: NewVersion,
+        partials: Sequence[Upload],
+        *,
+        conditions: Preconditions = NO_CONDITIONS,
+        idempotency: Idempotency,
+        grace: int,
+        actor: Actor = NOBODY,
+    ) -> Version:
+        ref = version.ref
+        joint = resumable.concatenate(
+            version,
+            partials,
+            conditions=conditions,
+            request=idempotency,
+            grace=grace,
+            actor=actor,
+            now=self._runner.stamp(),
+        )
+        each = [upload_lock(name) for name in sorted(partial.id for partial in partials)]
+        locks = (*key_locks(ref), *each, request_lock(ref.tenant, idempotency.key))
+        try:
+            return await self._runner.write(joint, locks)
+        except _PERHAPS_MADE as error:
+            return await self._made_before(version, error)
 
     # -- replicas and sweeping ----------------------------------------------------------------------------------
     async def suspect(self, replica_id: str) -> None:
@@ -334,12 +602,14 @@ class SqlCatalog:
     async def expire(self, *, limit: int = 1000) -> int:
         at = await self._runner.now()
         count = 0
-        for upload_id in await self._runner.read(sweeping.expired_uploads(limit, at)):
-            count += await self._runner.write(
-                sweeping.expire_upload(upload_id, at), (upload_lock(upload_id),)
-            )
-        count += await self._runner.write_alone(sweeping.expire_leases(limit, at))
+        for upload_id, tenant, bucket in await self._runner.read(sweeping.expired_uploads(limit, at)):
+            locks = (bucket_lock(tenant, bucket), upload_lock(upload_id))
+            count += await self._runner.write(sweeping.expire_upload(upload_id, at), locks)
+        count += await self._runner.write(sweeping.expire_leases(limit, at))
         count += await self._runner.write_alone(sweeping.expire_requests(limit, at))
+        await self._runner.write_alone(batches.expire(at))
+        await self.forget_tokens()
+        await self.forget_rates()
         await self.fold_usage()
         return count
 
@@ -361,9 +631,32 @@ class SqlCatalog:
     ) -> Sequence[Replica]:
         return await self._runner.scan(sweeping.page_of_replicas(store, after, limit))
 
-    # -- keys and audit -----------------------------------------------------------------------------------------
-    async def create_key(self, key: ApiKey) -> None:
-        await self._runner.write(access.create_key(key), (request_lock(key.tenant, key.id),))
+    # -- rates --------------------------------------------------------------------------------------------------
+    async def lease_rate(self, key: str, ask: RateAsk) -> RateGrant:
+        return await self._runner.write_alone(rates.lease(key, ask, self._runner.stamp()))
+
+    async def forget_rates(self, *, limit: int = 10_000) -> int:
+        before = await self.now() - 60_000_000
+        return await self._runner.write_alone(rates.forget(limit, before))
+
+    # -- figures ------------------------------------------------------------------------------------------------
+    async def usages(self) -> Sequence[tuple[str, str, Usage]]:
+        return await self._runner.scan(figures.usages())
+
+    async def quota_uses(self) -> Sequence[tuple[str, str, QuotaUse]]:
+        return await self._runner.scan(figures.quota_uses())
+
+    async def backlog(self) -> Backlog:
+        return await self._runner.scan(figures.backlog(self._runner.stamp()))
+
+    # -- secrets ------------------------------------------------------------------------------------------------
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        kept = keeping.secret(name, fresh, await self.now())
+        return await self._runner.write(kept, (request_lock("", f"secret {name}"),))
+
+    # -- keys ---------------------------------------------------------------------------------------------------
+    async def create_key(self, key: ApiKey, *, actor: Actor = NOBODY) -> None:
+        await self._runner.write(access.create_key(key, actor=actor), (request_lock("key", key.id),))
 
     async def api_key(self, key_id: str) -> ApiKey | None:
         return await self._runner.read(access.api_key(key_id))
@@ -371,8 +664,62 @@ class SqlCatalog:
     async def api_keys(self, tenant: str | None = None) -> Sequence[ApiKey]:
         return await self._runner.read(access.all_keys(tenant))
 
-    async def revoke_key(self, key_id: str) -> None:
-        await self._runner.write_alone(access.revoke_key(key_id, self._runner.stamp()))
+    async def revoke_key(self, key_id: str, *, tenant: str | None = None, actor: Actor = NOBODY) -> ApiKey:
+        revoked = access.revoke_key(key_id, tenant, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(revoked, (request_lock("key", key_id),))
 
-    async def audit(self, tenant: str, *, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]:
-        return await self._runner.scan(access.audit_page(tenant, after, limit))
+    async def revoke_token(self, token_id: str, *, tenant: str, expires: int, actor: Actor = NOBODY) -> None:
+        revoked = access.revoke_token(token_id, tenant, expires, actor=actor, now=self._runner.stamp())
+        await self._runner.write(revoked, (request_lock("token", token_id),))
+
+    async def note(
+        self, tenant: str, action: str, detail: Mapping[str, str], *, actor: Actor = NOBODY
+    ) -> None:
+        noted = access.note(tenant, action, detail, actor=actor, now=self._runner.stamp())
+        await self._runner.write(noted)
+
+    async def token_revoked(self, token_id: str) -> bool:
+        return await self._runner.read(access.token_revoked(token_id))
+
+    async def forget_tokens(self) -> None:
+        await self._runner.write_alone(access.forget_tokens(self._runner.stamp()))
+
+    # -- audit --------------------------------------------------------------------------------------------------
+    async def audit(
+        self, tenant: str, *, after: int = 0, limit: int = 1000, since: int = 0, until: int = 1 << 62
+    ) -> Sequence[AuditEntry]:
+        return await self._runner.scan(auditing.page(tenant, after, limit, since, until))
+
+    async def audit_open_tenants(self) -> Sequence[str]:
+        return await self._runner.read(auditing.open_tenants())
+
+    async def audit_open(self, tenant: str, *, limit: int) -> tuple[Sequence[int], Sequence[Line]]:
+        return await self._runner.scan(auditing.open_lines(tenant, limit))
+
+    async def audit_tenants(self) -> Sequence[str]:
+        return await self._runner.scan(auditing.heads())
+
+    async def audit_head(self, tenant: str) -> AuditHead | None:
+        return await self._runner.read(auditing.head(tenant))
+
+    async def audit_segments(self, tenant: str, *, after: int, limit: int) -> Sequence[Sealed]:
+        return await self._runner.scan(auditing.segments(tenant, after, limit))
+
+    async def seal_audit(
+        self, tenant: str, chain: Chain, packed: Sequence[Packed], *, taken: Sequence[int] = ()
+    ) -> AuditHead:
+        sealing = auditing.append(tenant, chain, packed, taken, self._runner.stamp())
+        return await self._runner.write(sealing, (audit_lock(tenant),))
+
+    async def prune_audit(self, tenant: str, chain: Chain, *, before: int, actor: Actor = NOBODY) -> Pruned:
+        pruning = auditing.prune(tenant, chain, before, actor, self._runner.stamp())
+        return await self._runner.write(pruning, (audit_lock(tenant),))
+
+    async def restart_audit(self, tenant: str, chain: Chain, *, actor: Actor = NOBODY) -> Pruned:
+        restart = auditing.restart(tenant, chain, actor, self._runner.stamp())
+        return await self._runner.write(restart, (audit_lock(tenant),))
+
+
+def _part_locks(upload: Upload) -> tuple[Lock, ...]:
+    """The locks of a change to the parts of one upload."""
+    return (bucket_lock(upload.ref.tenant, upload.ref.bucket), upload_lock(upload.id))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import and_, func, insert, or_, select, update
 
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.rows import text_of
 from holdfast.catalog.schema import audit, buckets, objects, replicas, segments, usage, usage_deltas, versions
+from holdfast.catalog.settings import bucket_settings
 from holdfast.catalog.statements import (
     Call,
     Statement,
@@ -20,9 +21,12 @@ from holdfast.catalog.statements import (
     text_param,
     upsert_into,
 )
+from holdfast.catalog.terms import TERMS_REMOVE
 from holdfast.catalog.transaction import Steps
 from holdfast.core.errors import ConflictError, NotFoundError
 from holdfast.core.types import EMPTY, ObjectRef
+
+DAY: Final = 86_400_000_000  #: microseconds
 
 
 class ClashError(ConflictError):
@@ -34,6 +38,8 @@ class Head(NamedTuple):
 
     bucket_id: int
     versioning: bool
+    metered: bool
+    settings: str
     now: int
     seq: int | None
     version_id: str | None
@@ -42,11 +48,23 @@ class Head(NamedTuple):
     created: int
     delete_marker: bool
     pieces: int
+    labelled: bool  # has tags or metadata
 
     @property
     def current(self) -> Head | None:
         """What a reader of the key finds: itself (it has `etag` and `created`), or None."""
         return None if self.seq is None or self.delete_marker else self
+
+    @property
+    def expires(self) -> int | None:
+        """When a version that is made now is to be removed by itself, as the bucket is set."""
+        days = bucket_settings(self.settings).retention_days
+        return None if days is None else self.now + days * DAY
+
+    @property
+    def freed(self) -> int:
+        """The bytes that a new version takes the place of: those of the current one, unless it is kept."""
+        return self.size if self.current and not self.versioning else 0
 
 
 def in_bucket() -> Any:
@@ -58,6 +76,9 @@ def is_readable(table: Any) -> Any:
     """The condition that a copy may be read."""
     return or_(table.c.state == constant("live"), table.c.state == constant("suspect"))
 
+
+#: Whether a version has tags or metadata, and so terms.
+IS_LABELLED = or_(versions.c.metadata != constant(""), versions.c.tags != constant(""))
 
 _older = versions.alias("older")
 NEWEST_SEQ = (
@@ -71,6 +92,8 @@ HEAD = Statement(
     select(
         buckets.c.id,
         buckets.c.versioning,
+        buckets.c.metered,
+        buckets.c.settings,
         catalog_now().label("now"),
         versions.c.seq,
         versions.c.id,
@@ -79,6 +102,7 @@ HEAD = Statement(
         versions.c.created,
         versions.c.delete_marker,
         versions.c.pieces,
+        IS_LABELLED.label("labelled"),
     )
     .select_from(
         buckets.outerjoin(
@@ -94,9 +118,14 @@ HEAD = Statement(
 )
 
 BUCKET = Statement(
-    select(buckets.c.id, buckets.c.versioning, buckets.c.created, catalog_now().label("now")).where(
-        in_bucket()
-    )
+    select(
+        buckets.c.id,
+        buckets.c.versioning,
+        buckets.c.created,
+        catalog_now().label("now"),
+        buckets.c.settings,
+        buckets.c.metered,
+    ).where(in_bucket())
 )
 
 #: The clock alone.
@@ -198,6 +227,7 @@ def audited(
     detail: Mapping[str, str] = EMPTY,
 ) -> Call:
     """Return the call that writes one line of the audit; `size` is of the object, in bytes."""
+    actor.trace.written = True
     return Call(
         AUDIT,
         {
@@ -233,14 +263,24 @@ def counted(
 
 
 def removed(
-    bucket_id: int, key: str, *, seq: int, version_id: str, pieces: int, delete_marker: bool, delete_from: int
+    bucket_id: int,
+    key: str,
+    *,
+    seq: int,
+    version_id: str,
+    pieces: int,
+    delete_marker: bool,
+    delete_from: int,
+    labelled: bool = True,
 ) -> list[Call]:
-    """Return the calls that remove one version and doom its bytes."""
+    """Return the calls that remove one version and doom its bytes; `labelled` says that it may have terms."""
     calls = [Call(VERSION_REMOVE, {"in_bucket": bucket_id, "of_key": key, "of_seq": seq})]
     if not delete_marker:
         calls.append(Call(REPLICAS_DOOM, {"of_version": version_id, "delete_from": delete_from}))
     if pieces:
         calls.append(Call(SEGMENTS_REMOVE, {"of_version": version_id}))
+    if labelled:
+        calls.append(TERMS_REMOVE(of_version=version_id))
     return calls
 
 

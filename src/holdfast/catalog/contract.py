@@ -10,16 +10,20 @@ nothing returns from it to life.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
+from holdfast.catalog.rates import RateAsk, RateGrant
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
+from holdfast.core.search import Search
 from holdfast.core.types import (
     EMPTY,
     ApiKey,
     AuditEntry,
     Bucket,
+    BucketSettings,
     ChecksumType,
     Deleted,
     Digests,
@@ -27,14 +31,31 @@ from holdfast.core.types import (
     Located,
     ObjectRef,
     Part,
+    Quota,
+    QuotaUse,
     Replica,
     Segment,
     Tenant,
+    TenantSettings,
+    TenantState,
     Upload,
     Usage,
     Version,
     VersionPage,
 )
+
+if TYPE_CHECKING:
+    from holdfast.catalog.chain import AuditHead, Chain, Line, Packed, Pruned, Sealed
+    from holdfast.catalog.searching import Stretch
+
+
+class Trace:
+    """What is left behind by whoever acts: `written` once a transaction has put a row of theirs into the audit."""
+
+    __slots__ = ("written",)
+
+    def __init__(self) -> None:
+        self.written = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +65,7 @@ class Actor:
     principal: str = ""
     request_id: str = ""
     address: str = ""
+    trace: Trace = field(default_factory=Trace, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +102,83 @@ class Reserve:
 
     bytes: int
     objects: int = 1
+    replaces: bool = True  #: what it takes the place of need not be reserved again; False for a part
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What is said about a content, and can be changed without a new one."""
+
+    content_type: str
+    metadata: Mapping[str, str]
+    tags: Mapping[str, str]
+
+    @classmethod
+    def of(cls, version: Version) -> Said:
+        """Return what is said about `version`."""
+        return cls(version.content_type, version.metadata, version.tags)
+
+    def about(self, version: Version) -> Version:
+        """Return `version` with this said about it."""
+        return replace(
+            version, content_type=self.content_type, metadata=dict(self.metadata), tags=dict(self.tags)
+        )
+
+    def differs(self, version: Version) -> list[str]:
+        """Return the names of what `version` tells otherwise."""
+        return [
+            name
+            for name in ("content_type", "metadata", "tags")
+            if getattr(self, name) != getattr(version, name)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a version beside itself."""
+
+    versions: int  #: contents kept under its key, counted up to 10,000
+    replicas: int  #: whole copies that can be read
+    expires: int | None  #: when it is to be removed by itself
+
+
+class BatchState(StrEnum):
+    """The life of a batch: it runs, and ends in one of the other ways."""
+
+    RUNNING = "running"
+    DONE = "done"  #: every item was tried
+    CANCELLED = "cancelled"  #: somebody stopped it; what was done stays done
+    INTERRUPTED = "interrupted"  #: its process died; the same request again does the rest
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFailure:
+    """One item of a batch that failed, and why."""
+
+    bucket: str
+    key: str
+    version_id: str = ""
+    code: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A request over many objects, and how far it is. `failures` are the first ones; `failed` counts all."""
+
+    id: str  #: unique within the tenant
+    tenant: str
+    kind: str  #: upload, download, delete, copy or tag
+    principal: str
+    total: int
+    created: int
+    updated: int
+    expires: int  #: then it is forgotten
+    state: BatchState = BatchState.RUNNING
+    done: int = 0  #: items that went well
+    failed: int = 0
+    bytes: int = 0  #: of the items that went well
+    failures: Sequence[BatchFailure] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +189,30 @@ class DoomedReplica:
     store: str
     blob: str
     committed: bool = True  #: it was live once; else its put may have left more than the blob
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be done, in all tenants; each count stops at 100,000."""
+
+    doomed: int = 0  #: copies whose bytes are to be deleted
+    doomed_bytes: int = 0  #: of those that were counted
+    overdue: float = 0.0  #: seconds for which the one due first has been due
+    pending: int = 0  #: copies being written
+    uploads: int = 0  #: open ones
+    expired: int = 0  #: versions whose time is over and that are still there
+    unfolded: int = 0  #: changes not yet added to the counters
+    unsealed: int = 0  #: audit records of changes not yet sealed
+    reservations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A version whose time is over."""
+
+    ref: ObjectRef
+    version_id: str
+    expires: int
 
 
 class Catalog(Protocol):
@@ -106,18 +229,59 @@ class Catalog(Protocol):
         ...
 
     # -- tenants and buckets ------------------------------------------------------------------------------------
-    async def create_tenant(self, name: str) -> Tenant:
+    async def create_tenant(self, name: str, *, settings: TenantSettings = ..., actor: Actor = ...) -> Tenant:
         """Make a tenant; `AlreadyExistsError` when there is one."""
         ...
 
     async def tenants(self) -> Sequence[Tenant]: ...
+    async def tenant(self, name: str) -> Tenant:
+        """Return a tenant or raise `NotFoundError`."""
+        ...
+
+    async def update_tenant(
+        self,
+        name: str,
+        *,
+        state: TenantState | None = None,
+        change: Callable[[TenantSettings], TenantSettings] | None = None,
+        actor: Actor = ...,
+    ) -> Tenant:
+        """Change what is given; `change` turns the settings that are held into those that shall be."""
+        ...
+
+    async def rotate_signing(self, name: str, *, actor: Actor = ...) -> Tenant:
+        """Begin the next signing generation of a tenant, so that URLs signed earlier hold no longer."""
+        ...
+
     async def create_bucket(
-        self, tenant: str, name: str, *, versioning: bool = False, actor: Actor = ...
+        self,
+        tenant: str,
+        name: str,
+        *,
+        versioning: bool = False,
+        settings: BucketSettings = ...,
+        actor: Actor = ...,
     ) -> Bucket:
         """Make a bucket; `AlreadyExistsError` when there is one, `NotFoundError` for an unknown tenant."""
         ...
 
+    async def update_bucket(
+        self,
+        tenant: str,
+        name: str,
+        *,
+        versioning: bool | None = None,
+        change: Callable[[BucketSettings], BucketSettings] | None = None,
+        actor: Actor = ...,
+    ) -> Bucket:
+        """Change a bucket in one transaction: `change` is given its settings as they are in there.
+
+        Another quota holds at once. Another retention is given to the versions that are there before this returns.
+        """
+        ...
+
     async def bucket(self, tenant: str, name: str) -> Bucket: ...
+    async def bucket_and_usage(self, tenant: str, name: str) -> tuple[Bucket, Usage]: ...
     async def buckets(self, tenant: str) -> Sequence[tuple[Bucket, Usage]]:
         """Return all buckets of the tenant by name, with their counters (no scan)."""
         ...
@@ -131,6 +295,36 @@ class Catalog(Protocol):
         """Return the counters as a full scan finds them: the audit of `usage`."""
         ...
 
+    # -- quotas -------------------------------------------------------------------------------------------------
+    async def set_quota(
+        self, tenant: str, bucket: str | None, quota: Quota, *, actor: Actor = ...
+    ) -> QuotaUse:
+        """Set the limits of a bucket, or of a tenant (None), also in its settings; return how much is taken.
+
+        What is there may pass a new limit; then nothing more is taken until it does not.
+        """
+        ...
+
+    async def quota(self, tenant: str, bucket: str | None = None) -> QuotaUse:
+        """Return the limits and how much of them is taken, also where none is set."""
+        ...
+
+    async def room(self, ref: ObjectRef) -> int | None:
+        """Return how large a new version of the key may be by the quotas as they are now; None: no limit."""
+        ...
+
+    # -- retention ----------------------------------------------------------------------------------------------
+    async def date_versions(self, tenant: str, bucket: str) -> None:
+        """Date all versions of a bucket by its retention, page by page; safe to repeat and to break off."""
+        ...
+
+    async def due(self, *, after: tuple[int, str] = ..., limit: int = 1000) -> Sequence[Due]:
+        """Return versions whose time is over, oldest date first, after a (date, id).
+
+        Remove them by `delete_object(…, if_due=True)`, those of one key one after the other.
+        """
+        ...
+
     # -- writing ------------------------------------------------------------------------------------------------
     async def begin(
         self,
@@ -139,9 +333,12 @@ class Catalog(Protocol):
         *,
         lease_until: int,
         idempotency: Idempotency | None = None,
+        reserve: Reserve | None = None,
     ) -> Version | None:
         """T1: record `replicas` (state pending) before any byte moves.
 
+        `reserve` is taken from the quotas if the bucket is metered, under the id of the first replica:
+        `QuotaExceededError` when it does not fit, and nothing was recorded.
         Returns the version of an earlier request with the same idempotency key and fingerprint, in which case
         nothing was recorded; else None. `NotFoundError` for an unknown bucket; `ConflictError` when the
         idempotency key was used with another fingerprint.
@@ -223,6 +420,51 @@ class Catalog(Protocol):
         """Return all versions as S3's ListObjectVersions does: by key in byte order, newest first, markers included."""
         ...
 
+    # -- searching and describing -------------------------------------------------------------------------------
+    async def search(
+        self, tenant: str, bucket: str, wish: Search, *, after: tuple[str, str], limit: int, budget: int
+    ) -> Stretch:
+        """Return up to `limit` current objects that match, by key, after `after` (key and version id, "" at first).
+
+        Looks at no more than about `budget` rows: a stretch may be short and still name a place to go on from.
+        Tags and metadata are found by an index.
+        """
+        ...
+
+    async def update_version(self, version: Version, said: Said, *, actor: Actor = ...) -> Version:
+        """Replace what is said about `version`, in one transaction with its audit row.
+
+        `ConflictError` when that is no longer what `version` tells; `NotFoundError` when it is gone.
+        """
+        ...
+
+    async def file_facts(self, tenant: str, version_id: str) -> FileFacts: ...
+
+    # -- batches ------------------------------------------------------------------------------------------------
+    async def create_batch(self, batch: Batch, *, lease: int) -> Batch:
+        """Record a batch that begins; `AlreadyExistsError` for an id that the tenant has used."""
+        ...
+
+    async def batch(self, tenant: str, batch_id: str) -> Batch:
+        """Return a batch; one that was not heard of for its `lease` (microseconds) is `interrupted`."""
+        ...
+
+    async def batches(self, tenant: str, *, before: int, limit: int = 100) -> Sequence[Batch]:
+        """Return batches that began before a time, the newest first."""
+        ...
+
+    async def progress_batch(self, batch: Batch, *, lease: int) -> bool:
+        """Record how far a batch is and renew its lease; False when it was cancelled (stop then)."""
+        ...
+
+    async def finish_batch(self, batch: Batch) -> None:
+        """Record how a batch ended."""
+        ...
+
+    async def cancel_batch(self, tenant: str, batch_id: str) -> None:
+        """Tell a running batch to stop; others are left as they are."""
+        ...
+
     # -- deleting -----------------------------------------------------------------------------------------------
     async def delete_object(
         self,
@@ -233,8 +475,9 @@ class Catalog(Protocol):
         conditions: Preconditions = NO_CONDITIONS,
         grace: int,
         actor: Actor = ...,
+        if_due: bool = False,
     ) -> Deleted:
-        """Remove the object.
+        """Remove the object. With `if_due`, only a version whose time is over, and a marker that hides nothing.
 
         Without `version_id`: in a versioned bucket a delete marker `marker_id` becomes current (also when the key
         never existed); in an unversioned one the current version goes, and a marker is left only if older versions
@@ -262,7 +505,7 @@ class Catalog(Protocol):
         """Return open uploads by key then id, and whether there are more."""
         ...
 
-    async def commit_part(self, upload_id: str, part: Part, replica_ids: Sequence[str]) -> Part:
+    async def commit_part(self, upload: Upload, part: Part, replica_ids: Sequence[str]) -> Part:
         """Acknowledge a part whose bytes are durable: leases its replicas until the upload expires.
 
         A part with the same number is replaced and its replicas doomed. `NotFoundError` when the upload is gone
@@ -277,6 +520,7 @@ class Catalog(Protocol):
         version: NewVersion,
         *,
         conditions: Preconditions = NO_CONDITIONS,
+        idempotency: Idempotency | None = None,
         grace: int,
         actor: Actor = ...,
     ) -> Version:
@@ -289,6 +533,61 @@ class Catalog(Protocol):
 
     async def abort_upload(self, ref: ObjectRef, upload_id: str, *, actor: Actor = ...) -> None:
         """Close the upload and doom its parts; `NotFoundError` when it is not open."""
+        ...
+
+    # -- uploads that grow at their end -------------------------------------------------------------------------
+    async def upload_by_id(self, tenant: str, upload_id: str) -> Upload:
+        """Return an open upload of the tenant by its id alone, or raise `NotFoundError`."""
+        ...
+
+    async def last_part(self, upload_id: str) -> Part | None:
+        """Return the part with the highest number, None when there is none."""
+        ...
+
+    async def part_copies(self, upload: Upload, segment_id: str) -> Sequence[Replica]:
+        """Return the acknowledged copies of one part, to read it before the upload is completed."""
+        ...
+
+    async def append_part(
+        self,
+        upload: Upload,
+        part: Part,
+        replica_ids: Sequence[str],
+        *,
+        offset: int,
+        instead_of: str | None = None,
+        most: int,
+    ) -> Part:
+        """Acknowledge a part at the end of an upload that has exactly `offset` bytes; its number is given here.
+
+        With `instead_of`, the segment of the last part, it takes that one's place. Otherwise `ConflictError`, and
+        nothing changed: so of two writers at one offset only one goes on. `TooLargeError` past the announced
+        length; `InvalidRequestError` past `most` parts. Asked again with the same segment it returns the same part.
+        """
+        ...
+
+    async def set_upload_length(self, upload: Upload, length: int) -> None:
+        """Announce the length of an upload that was begun without one, and reserve what is still missing."""
+        ...
+
+    async def answered(self, tenant: str, idempotency: Idempotency) -> Version | None:
+        """Return what an earlier request with that key was answered, None when there was none."""
+        ...
+
+    async def concatenate(
+        self,
+        version: NewVersion,
+        partials: Sequence[Upload],
+        *,
+        conditions: Preconditions = NO_CONDITIONS,
+        idempotency: Idempotency,
+        grace: int,
+        actor: Actor = ...,
+    ) -> Version:
+        """Turn all parts of the partial uploads, in order, into the current version; no byte is copied.
+
+        `ConflictError` when they are not exactly `version.segments`; asked again it returns what was made.
+        """
         ...
 
     # -- replicas and sweeping ----------------------------------------------------------------------------------
@@ -318,11 +617,102 @@ class Catalog(Protocol):
         """Page through all replica rows by id: for proofs and later jobs."""
         ...
 
-    # -- keys and audit -----------------------------------------------------------------------------------------
-    async def create_key(self, key: ApiKey) -> None: ...
+    # -- rates --------------------------------------------------------------------------------------------------
+    async def lease_rate(self, key: str, ask: RateAsk) -> RateGrant:
+        """Take units of the limit `key`, which all processes over this catalog share; one statement, whoever else asks."""
+        ...
+
+    async def forget_rates(self, *, limit: int = 10_000) -> int:
+        """Drop limits that nobody has used for a minute and that hold nobody up; return how many."""
+        ...
+
+    # -- figures ------------------------------------------------------------------------------------------------
+    async def usages(self) -> Sequence[tuple[str, str, Usage]]:
+        """Return (tenant, bucket, counters) of every bucket, from kept sums."""
+        ...
+
+    async def quota_uses(self) -> Sequence[tuple[str, str, QuotaUse]]:
+        """Return (tenant, bucket, use) of all that is metered; bucket "" is the whole tenant."""
+        ...
+
+    async def backlog(self) -> Backlog:
+        """Return what waits to be done."""
+        ...
+
+    # -- secrets ------------------------------------------------------------------------------------------------
+    async def secret(self, name: str, fresh: bytes) -> bytes:
+        """Return the random bytes kept under `name`: `fresh`, unless there were some before."""
+        ...
+
+    # -- keys ---------------------------------------------------------------------------------------------------
+    async def create_key(self, key: ApiKey, *, actor: Actor = ...) -> None: ...
     async def api_key(self, key_id: str) -> ApiKey | None: ...
     async def api_keys(self, tenant: str | None = None) -> Sequence[ApiKey]: ...
-    async def revoke_key(self, key_id: str) -> None: ...
-    async def audit(self, tenant: str, *, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]:
-        """Return audit entries in the order of their commits, after the given row number."""
+    async def revoke_key(self, key_id: str, *, tenant: str | None = None, actor: Actor = ...) -> ApiKey:
+        """End a key (of `tenant`, if that is given); `NotFoundError` when there is none. A second time changes nothing."""
+        ...
+
+    async def revoke_token(self, token_id: str, *, tenant: str, expires: int, actor: Actor = ...) -> None:
+        """End a signed token before its time; `token_id` is `ISSUER:JTI`."""
+        ...
+
+    async def note(self, tenant: str, action: str, detail: Mapping[str, str], *, actor: Actor = ...) -> None:
+        """Write a line of the audit for what changed nothing in the catalog."""
+        ...
+
+    async def token_revoked(self, token_id: str) -> bool: ...
+    async def forget_tokens(self) -> None:
+        """Drop what was remembered of revoked tokens that have expired."""
+        ...
+
+    # -- audit --------------------------------------------------------------------------------------------------
+    async def audit(
+        self, tenant: str, *, after: int = 0, limit: int = 1000, since: int = 0, until: int = 1 << 62
+    ) -> Sequence[AuditEntry]:
+        """Return records of the tenant ("" for those of none) with a number above `after`, in order.
+
+        Only those of a time from `since` to just before `until`. The number of a record that is not sealed yet is
+        provisional.
+        """
+        ...
+
+    async def audit_open_tenants(self) -> Sequence[str]:
+        """Return the tenants with rows that are not sealed."""
+        ...
+
+    async def audit_open(self, tenant: str, *, limit: int) -> tuple[Sequence[int], Sequence[Line]]:
+        """Return the oldest rows that are not sealed: ids, ascending, and what they say."""
+        ...
+
+    async def audit_tenants(self) -> Sequence[str]:
+        """Return the tenants of which something was sealed."""
+        ...
+
+    async def audit_head(self, tenant: str) -> AuditHead | None:
+        """Return where the chain stands; None when nothing was sealed."""
+        ...
+
+    async def audit_segments(self, tenant: str, *, after: int, limit: int) -> Sequence[Sealed]:
+        """Return sealed segments with a number above `after`, in order, as they are stored."""
+        ...
+
+    async def seal_audit(
+        self, tenant: str, chain: Chain, packed: Sequence[Packed], *, taken: Sequence[int] = ()
+    ) -> AuditHead:
+        """Append segments; the open rows `taken` (all ids from the first to the last), which they hold, go.
+
+        `ConflictError` when these rows are not as they were; `CorruptedError` when the chain is not as we left it.
+        Both leave everything as it was.
+        """
+        ...
+
+    async def prune_audit(self, tenant: str, chain: Chain, *, before: int, actor: Actor = ...) -> Pruned:
+        """Remove the oldest segments, as long as all their records are of a time before `before`; audited.
+
+        `CorruptedError` as for `seal_audit`.
+        """
+        ...
+
+    async def restart_audit(self, tenant: str, chain: Chain, *, actor: Actor = ...) -> Pruned:
+        """Give up all that is sealed, whatever its state; audited. Numbers go on."""
         ...

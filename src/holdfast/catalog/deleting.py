@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
+from holdfast.catalog import quotas
 from holdfast.catalog.common import (
     OBJECT_REMOVE,
     VERSION_ADD,
@@ -19,8 +20,17 @@ from holdfast.catalog.common import (
 )
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.rows import VERSION, marker_params, version_of
-from holdfast.catalog.schema import versions
-from holdfast.catalog.statements import Batch, Call, Row, Statement, constant, int_param, text_param
+from holdfast.catalog.schema import buckets, versions
+from holdfast.catalog.statements import (
+    Batch,
+    Call,
+    Row,
+    Statement,
+    catalog_now,
+    constant,
+    int_param,
+    text_param,
+)
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.catalog.writing import removed_head
 from holdfast.core.conditions import Preconditions
@@ -36,6 +46,30 @@ NEXT_OLDER = Statement(
     .limit(constant(1))
 )
 
+#: One row if the version is due: its time is over, its bucket's dates are settled, and it hides nothing.
+_older = versions.alias("older")
+DUE = Statement(
+    select(versions.c.seq)
+    .select_from(versions.join(buckets, buckets.c.id == versions.c.bucket_id))
+    .where(
+        *_OF_KEY,
+        versions.c.id == text_param("of_version"),
+        versions.c.expires <= catalog_now(),
+        buckets.c.dating.is_(False),
+        or_(
+            versions.c.delete_marker.is_(False),
+            ~select(_older.c.seq)
+            .where(
+                _older.c.bucket_id == versions.c.bucket_id,
+                _older.c.key == versions.c.key,
+                _older.c.seq < versions.c.seq,
+            )
+            .correlate(versions)
+            .exists(),
+        ),
+    )
+)
+
 NOTHING = Deleted(None)
 
 
@@ -47,12 +81,17 @@ def delete_object(
     conditions: Preconditions,
     grace: int,
     actor: Actor,
+    if_due: bool = False,
     now: int | None,
 ) -> Transaction[Deleted]:
     """The object, or one version of it, removed; see the contract."""
 
     def steps(attempt: Attempt) -> Steps[Deleted]:
         head = yield from read_head(ref, now)
+        if if_due and not (
+            yield DUE(in_bucket=head.bucket_id, of_key=ref.key, of_version=version_id, now=now)
+        ):
+            return NOTHING
         if version_id is not None:
             return (yield from _one_version(ref, head, version_id, conditions, grace, actor, attempt))
         if attempt.again:
@@ -88,9 +127,10 @@ def _newest(
             *gone,
             Call(OBJECT_REMOVE, {"in_bucket": head.bucket_id, "of_key": ref.key}),
             counted(head.bucket_id, objects=-1, versions=-1, bytes=-head.size),
-            _told(ref, head.now, actor, head.version_id),
+            _told(ref, head.now, actor, head.version_id, size=head.size),
         ]
     )
+    yield from _uncharge(ref, head, head.size)
     return Deleted(head.version_id)
 
 
@@ -99,6 +139,7 @@ def _leave_marker(
 ) -> Steps[None]:
     """Put a delete marker on top of the key, in place of what `gone` removes (if anything)."""
     row = marker_params(head.bucket_id, ref.key, seq=(head.seq or 0) + 1, id=marker_id, created=head.now)
+    row["expires"] = head.expires
     calls = [Call(VERSION_ADD, row), *gone, _told(ref, head.now, actor, marker_id, "delete-marker")]
     if head.current:
         calls.append(Call(OBJECT_REMOVE, {"in_bucket": head.bucket_id, "of_key": ref.key}))
@@ -106,6 +147,8 @@ def _leave_marker(
             counted(head.bucket_id, objects=-1, versions=-1 if gone else 0, bytes=-head.size if gone else 0)
         )
     yield Batch(calls)
+    if gone and head.current:
+        yield from _uncharge(ref, head, head.size)
 
 
 def _one_version(
@@ -133,10 +176,18 @@ def _one_version(
     calls.append(
         counted(head.bucket_id, objects=objects, versions=0 if target.delete_marker else -1, bytes=-size)
     )
-    calls.append(_told(ref, head.now, actor, version_id, "delete-version"))
+    calls.append(_told(ref, head.now, actor, version_id, "delete-version", size=target.size))
     attempt.seen["deleted"] = Deleted(version_id, target.delete_marker)
     yield Batch(calls)
+    if not target.delete_marker:
+        yield from _uncharge(ref, head, target.size)
     return Deleted(version_id, target.delete_marker)
+
+
+def _uncharge(ref: ObjectRef, head: Head, size: int) -> Steps[None]:
+    """Give back to the quotas what one version took."""
+    if head.metered:
+        yield from quotas.charge(ref.tenant, head.bucket_id, bytes=-size, objects=-1)
 
 
 def _gone(head: Head, row: Row, delete_from: int) -> list[Call]:
@@ -146,6 +197,7 @@ def _gone(head: Head, row: Row, delete_from: int) -> list[Call]:
         seq=row[1],
         version_id=row[2],
         pieces=row[14],
+        labelled=bool(row[7] or row[8]),
         delete_marker=bool(row[15]),
         delete_from=delete_from,
     )
@@ -162,5 +214,9 @@ def _new_head(ref: ObjectRef, head: Head, older: Sequence[Any]) -> tuple[list[Ca
     return [Call(OBJECT_REMOVE, {"in_bucket": head.bucket_id, "of_key": ref.key})], -1
 
 
-def _told(ref: ObjectRef, at: int, actor: Actor, version_id: str, action: str = "delete") -> Call:
-    return audited(at, ref.tenant, action, actor, bucket=ref.bucket, key=ref.key, version_id=version_id)
+def _told(
+    ref: ObjectRef, at: int, actor: Actor, version_id: str, action: str = "delete", *, size: int = 0
+) -> Call:
+    return audited(
+        at, ref.tenant, action, actor, bucket=ref.bucket, key=ref.key, version_id=version_id, size=size
+    )

@@ -19,10 +19,11 @@ from holdfast.catalog.rows import (
     version_of,
 )
 from holdfast.catalog.schema import buckets, objects, replicas, segments, versions
+from holdfast.catalog.settings import bucket_settings
 from holdfast.catalog.statements import Row, Statement, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.errors import NotFoundError, UnavailableError
-from holdfast.core.types import Located, ObjectRef, Segment, Version
+from holdfast.core.types import BucketSettings, Located, ObjectRef, Segment, Version
 
 _PIECES = VERSION_WIDTH - 2
 _MARKER = VERSION_WIDTH - 1
@@ -42,7 +43,7 @@ _OWN_REPLICAS = and_(
 _LOCATED: tuple[Any, ...] = (*VERSION, versions.c.chunk_size, versions.c.chunk_crcs, *REPLICA)
 
 CURRENT = Statement(
-    select(*_LOCATED, objects.c.seq)
+    select(*_LOCATED, buckets.c.settings, objects.c.seq)
     .select_from(
         buckets.join(objects, and_(objects.c.bucket_id == buckets.c.id, objects.c.key == text_param("key")))
         .join(
@@ -59,7 +60,7 @@ CURRENT = Statement(
 )
 
 NAMED = Statement(
-    select(*_LOCATED, _NEWEST.label("newest"))
+    select(*_LOCATED, buckets.c.settings, _NEWEST.label("newest"))
     .select_from(
         buckets.join(versions, versions.c.bucket_id == buckets.c.id).outerjoin(replicas, _OWN_REPLICAS)
     )
@@ -92,9 +93,10 @@ def resolve(ref: ObjectRef, version_id: str | None) -> Transaction[Located]:
             if first[_MARKER]:
                 raise NotFoundError("that version is a delete marker", name=str(ref))
             version = version_of(first, ref.tenant, ref.bucket, current=first[-1] == first[1])
+            settings = bucket_settings(first[-2])
             if not first[_PIECES]:
-                return _in_one_piece(version, first, rows)
-            located = yield from _in_pieces(version, first[_PIECES])
+                return _in_one_piece(version, first, rows, settings)
+            located = yield from _in_pieces(version, first[_PIECES], settings)
             if located is not None:
                 return located
         raise UnavailableError("the object keeps changing; try again", name=str(ref))
@@ -102,21 +104,21 @@ def resolve(ref: ObjectRef, version_id: str | None) -> Transaction[Located]:
     return steps
 
 
-def _in_one_piece(version: Version, first: Row, rows: Sequence[Row]) -> Located:
+def _in_one_piece(version: Version, first: Row, rows: Sequence[Row], settings: BucketSettings) -> Located:
     digests = digests_of(first[9], first[10], first[11])
     segment = Segment(version.id, version.size, digests, first[VERSION_WIDTH], first[VERSION_WIDTH + 1])
     start = VERSION_WIDTH + 2
-    copies = [replica_of(row[start:-1]) for row in rows if row[start] is not None]
-    return Located(version, (segment,), copies)
+    copies = [replica_of(row[start:-2]) for row in rows if row[start] is not None]
+    return Located(version, (segment,), copies, settings)
 
 
-def _in_pieces(version: Version, pieces: int) -> Steps[Located | None]:
+def _in_pieces(version: Version, pieces: int, settings: BucketSettings) -> Steps[Located | None]:
     """Return the version with its segments, or None when it was removed between two looks."""
     parts = yield SEGMENTS(of_version=version.id)
     if len(parts) != pieces:
         return None
     copies = yield REPLICAS(of_version=version.id)
-    return Located(version, [segment_of(row) for row in parts], [replica_of(row) for row in copies])
+    return Located(version, [segment_of(row) for row in parts], [replica_of(row) for row in copies], settings)
 
 
 def _why_not(ref: ObjectRef) -> Steps[NotFoundError]:

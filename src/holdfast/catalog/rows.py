@@ -98,6 +98,7 @@ UPLOAD = tuple(
         "kind",
         "length",
         "options",
+        "received",
     )
 )
 
@@ -288,7 +289,7 @@ def part_params(upload_id: str, part: Part) -> dict[str, Any]:
 
 def upload_of(row: Row, tenant: str, bucket: str) -> Upload:
     """Return the upload of `row` (see `UPLOAD`)."""
-    key, id_, version_id, created, expires, content_type, metadata, tags, kind, length, options = row
+    key, id_, version_id, created, expires, content_type, metadata, tags, kind, length, options, got = row
     return Upload(
         id_,
         ObjectRef(tenant, bucket, key),
@@ -301,6 +302,7 @@ def upload_of(row: Row, tenant: str, bucket: str) -> Upload:
         kind,
         length,
         mapping_of(options),
+        got,
     )
 
 
@@ -319,4 +321,5 @@ def upload_params(upload: Upload, bucket_id: int) -> dict[str, Any]:
         "kind": upload.kind,
         "length": upload.length,
         "options": text_of(upload.options),
+        "received": upload.received,
     }

@@ -61,6 +61,9 @@ buckets = Table(
         "settings", Text, nullable=False, server_default=""
     ),  # BucketSettings as JSON, "" for all defaults
     Column("metered", Boolean, nullable=False, server_default=text("false")),  # has rows in `quotas`
+    Column(
+        "dating", Boolean, nullable=False, server_default=text("false")
+    ),  # `versions.expires` is being redone
     UniqueConstraint("tenant", "name"),
     sqlite_autoincrement=True,
 )
@@ -179,6 +182,7 @@ uploads = Table(
     Column("kind", Text, nullable=False, server_default="multipart"),  # or tus, tus-partial
     Column("length", BigInteger),  # of the whole, when it was announced
     Column("options", Text, nullable=False, server_default=""),  # what its door wants to remember, JSON
+    Column("received", BigInteger, nullable=False, server_default="0"),  # bytes of its parts
     UniqueConstraint("id"),
     Index(None, "expires"),
 )
@@ -251,7 +255,7 @@ reservations = Table(
     sqlite_with_rowid=False,
 )
 
-#: Tags and metadata of versions, to find them by: `t\0name\0value` or `m\0name\0value`.
+#: Tags and metadata of versions, to find them by; `terms.py` says how a term is spelled.
 terms = Table(
     "terms",
     metadata,
@@ -295,7 +299,7 @@ audit_segments = Table(
     Column("to_at", BigInteger, nullable=False),
     Column("mac", LargeBinary, nullable=False),
     Column("records", LargeBinary, nullable=False),  # JSON lines, zlib
-    sqlite_with_rowid=False,
+    Index(None, "tenant", "first"),
 )
 
 #: Where the chain of each tenant stands, and where it begins since it was pruned.
@@ -368,6 +372,7 @@ rate_limits = Table(
     metadata,
     Column("key", Bytewise, primary_key=True),
     Column("arrival", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),  # what the last call was granted
     Index(None, "arrival"),
 )
 
@@ -375,8 +380,8 @@ rate_limits = Table(
 batches = Table(
     "batches",
     metadata,
+    Column("tenant", Bytewise, primary_key=True),
     Column("id", Bytewise, primary_key=True),
-    Column("tenant", Bytewise, nullable=False),
     Column("kind", Text, nullable=False),
     Column("principal", Text, nullable=False),
     Column("state", Text, nullable=False),

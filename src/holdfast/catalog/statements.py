@@ -213,3 +213,24 @@ def _position_sqlite(element: position, compiler: SQLCompiler, **kw: Any) -> str
 @compiles(position, "postgresql")
 def _position_postgres(element: position, compiler: SQLCompiler, **kw: Any) -> str:
     return f"strpos({compiler.process(element.clauses, **kw)})"
+
+
+class list_param(ColumnElement[Any]):
+    """The list parameter `name` itself, for a function that makes rows of it."""
+
+    inherit_cache = False
+
+    def __init__(self, name: str) -> None:
+        self.param: Any = bindparam(name, type_=Text())
+        self.array: Any = bindparam(name, type_=postgresql.ARRAY(Text()))
+
+
+@compiles(list_param, "sqlite")
+def _list_sqlite(element: list_param, compiler: SQLCompiler, **kw: Any) -> str:
+    compiler.__dict__.setdefault(_LISTS, []).append(element.param.key)
+    return compiler.process(element.param, **kw)
+
+
+@compiles(list_param, "postgresql")
+def _list_postgres(element: list_param, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.array, **kw)

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 
 from sqlalchemy import func, literal_column, null, or_, select, update
 
+from holdfast.catalog import quotas
 from holdfast.catalog.common import NOW, is_readable
 from holdfast.catalog.contract import DoomedReplica
 from holdfast.catalog.rows import REPLICA, replica_of
-from holdfast.catalog.schema import idempotency, replicas, segments, uploads, usage, usage_deltas, versions
+from holdfast.catalog.schema import (
+    buckets,
+    idempotency,
+    replicas,
+    segments,
+    uploads,
+    usage,
+    usage_deltas,
+    versions,
+)
 from holdfast.catalog.statements import Statement, catalog_now, constant, int_param, one_of, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.catalog.uploads import close_upload
@@ -22,7 +32,8 @@ SUSPECT = Statement(
 )
 
 EXPIRED_UPLOADS = Statement(
-    select(uploads.c.id)
+    select(uploads.c.id, buckets.c.tenant, buckets.c.name)
+    .select_from(uploads.join(buckets, buckets.c.id == uploads.c.bucket_id))
     .where(uploads.c.expires <= int_param("at"))
     .order_by(uploads.c.expires)
     .limit(int_param("rows"))
@@ -163,11 +174,11 @@ def suspect(replica_id: str) -> Transaction[None]:
     return steps
 
 
-def expired_uploads(limit: int, at: int) -> Transaction[Sequence[str]]:
-    """Uploads whose time is over."""
+def expired_uploads(limit: int, at: int) -> Transaction[Sequence[tuple[str, str, str]]]:
+    """Uploads whose time is over: id, tenant and bucket of each."""
 
-    def steps(attempt: Attempt) -> Steps[Sequence[str]]:
-        return [row[0] for row in (yield EXPIRED_UPLOADS(at=at, rows=limit))]
+    def steps(attempt: Attempt) -> Steps[Sequence[tuple[str, str, str]]]:
+        return [(row[0], row[1], row[2]) for row in (yield EXPIRED_UPLOADS(at=at, rows=limit))]
 
     return steps
 
@@ -186,10 +197,12 @@ def expire_upload(upload_id: str, at: int) -> Transaction[int]:
 
 
 def expire_leases(limit: int, at: int) -> Transaction[int]:
-    """Pending copies whose lease ended, doomed."""
+    """Pending copies whose lease ended, doomed, and what they reserved given up."""
 
     def steps(attempt: Attempt) -> Steps[int]:
-        return len((yield EXPIRED_LEASES(at=at, rows=limit)))
+        ended = yield EXPIRED_LEASES(at=at, rows=limit)
+        yield from quotas.release([row[0] for row in ended])
+        return len(ended)
 
     return steps
 

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, case, func, literal_column, select, update
 
+from holdfast.catalog import metering, quotas
 from holdfast.catalog.common import BUCKET, audited, in_bucket, no_bucket
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.schema import buckets, objects, parts, tenants, uploads, usage, usage_deltas, versions
+from holdfast.catalog.settings import bucket_settings, settings_text
 from holdfast.catalog.statements import Row, Statement, insert_into, int_param, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.errors import AlreadyExistsError, ConflictError, NotFoundError
-from holdfast.core.types import Bucket, Tenant, Usage
+from holdfast.core.types import Bucket, BucketSettings, Usage
 
-TENANT_ADD = insert_into(tenants, "name", "created", unless_there=True)
 TENANT = Statement(select(tenants.c.created).where(tenants.c.name == text_param("tenant")))
-TENANTS = Statement(select(tenants.c.name, tenants.c.created).order_by(tenants.c.name))
 
-BUCKET_ADD = insert_into(buckets, "tenant", "name", "created", "versioning", unless_there=True)
+BUCKET_ADD = insert_into(
+    buckets, "tenant", "name", "created", "versioning", "settings", "metered", unless_there=True
+)
 BUCKET_REMOVE = Statement(buckets.delete().where(buckets.c.id == int_param("in_bucket")))
-BUCKET_VERSIONING = Statement(
+
+
+def _flag(name: str) -> Any:
+    return case(
+        (int_param(name) == literal_column("1"), literal_column("true")), else_=literal_column("false")
+    )
+
+
+BUCKET_CHANGE = Statement(
     update(buckets)
     .where(in_bucket())
-    .values(
-        versioning=case(
-            (int_param("enabled") == literal_column("1"), literal_column("true")),
-            else_=literal_column("false"),
-        )
-    )
+    .values(versioning=_flag("is_versioned"), settings=text_param("as_text"), dating=_flag("is_dating"))
 )
+DATING = Statement(select(buckets.c.dating).where(buckets.c.id == int_param("in_bucket")))
 USAGE_ADD = insert_into(usage, "bucket_id", "objects", "versions", "bytes", "upload_bytes")
 USAGE_REMOVE = Statement(usage.delete().where(usage.c.bucket_id == int_param("in_bucket")))
 DELTAS_REMOVE = Statement(usage_deltas.delete().where(usage_deltas.c.bucket_id == int_param("in_bucket")))
@@ -42,6 +49,9 @@ OCCUPIED = Statement(
         select(uploads.c.id).where(uploads.c.bucket_id == int_param("in_bucket")).exists(),
     )
 )
+
+#: Says how settings change; given what they are, inside the transaction.
+Change = Callable[[BucketSettings], BucketSettings]
 
 _COUNTERS = ("objects", "versions", "bytes", "upload_bytes")
 
@@ -62,6 +72,8 @@ _COUNTED = (
         buckets.c.created,
         buckets.c.versioning,
         buckets.c.id,
+        buckets.c.settings,
+        buckets.c.metered,
         *[_total(name) for name in _COUNTERS],
     )
     .select_from(buckets.join(usage, usage.c.bucket_id == buckets.c.id))
@@ -90,31 +102,8 @@ RECOUNT = Statement(
 )
 
 
-def create_tenant(name: str, created: int) -> Transaction[Tenant]:
-    """A new tenant."""
-
-    def steps(attempt: Attempt) -> Steps[Tenant]:
-        before = yield TENANT(tenant=name)
-        if before and not (attempt.again and before[0][0] == created):
-            raise AlreadyExistsError("there is a tenant of that name", name=name)
-        yield TENANT_ADD(name=name, created=created)
-        return Tenant(name, created)
-
-    return steps
-
-
-def all_tenants() -> Transaction[Sequence[Tenant]]:
-    """Every tenant, by name."""
-
-    def steps(attempt: Attempt) -> Steps[Sequence[Tenant]]:
-        rows = yield TENANTS()
-        return [Tenant(name, created) for name, created in rows]
-
-    return steps
-
-
 def create_bucket(
-    tenant: str, name: str, *, versioning: bool, created: int, actor: Actor
+    tenant: str, name: str, *, versioning: bool, settings: BucketSettings, created: int, actor: Actor
 ) -> Transaction[Bucket]:
     """A new bucket with its counters at zero."""
 
@@ -123,14 +112,26 @@ def create_bucket(
             raise NotFoundError("there is no such tenant", name=tenant)
         before = yield BUCKET(tenant=tenant, bucket=name, now=0)
         if before and attempt.again and before[0][2] == created:
-            return Bucket(tenant, name, created, bool(before[0][1]), before[0][0])
+            return bucket_of(before[0], tenant, name)
         if before:
             raise AlreadyExistsError("there is a bucket of that name", name=name)
-        yield BUCKET_ADD(tenant=tenant, name=name, created=created, versioning=versioning)
+        metered = yield from metering.is_metered(tenant)
+        yield BUCKET_ADD(
+            tenant=tenant,
+            name=name,
+            created=created,
+            versioning=versioning,
+            settings=settings_text(settings),
+            metered=metered,
+        )
         bucket_id = (yield BUCKET(tenant=tenant, bucket=name, now=0))[0][0]
         yield USAGE_ADD(bucket_id=bucket_id, objects=0, versions=0, bytes=0, upload_bytes=0)
-        yield audited(created, tenant, "create-bucket", actor, bucket=name)
-        return Bucket(tenant, name, created, versioning, bucket_id)
+        if metered:
+            yield metering.row_of(tenant, bucket_id, settings.quota)
+        yield audited(
+            created, tenant, "create-bucket", actor, bucket=name, detail=_told(versioning, settings)
+        )
+        return Bucket(tenant, name, created, versioning, bucket_id, settings, metered)
 
     return steps
 
@@ -142,10 +143,17 @@ def bucket(tenant: str, name: str) -> Transaction[Bucket]:
         rows = yield BUCKET(tenant=tenant, bucket=name, now=0)
         if not rows:
             raise no_bucket(name)
-        bucket_id, versioning, created, _ = rows[0]
-        return Bucket(tenant, name, created, bool(versioning), bucket_id)
+        return bucket_of(rows[0], tenant, name)
 
     return steps
+
+
+def bucket_of(row: Row, tenant: str, name: str) -> Bucket:
+    """Return the bucket of a row of `BUCKET`."""
+    bucket_id, versioning, created, _, settings, metered = row
+    return Bucket(
+        tenant, name, created, bool(versioning), bucket_id, bucket_settings(settings), bool(metered)
+    )
 
 
 def all_buckets(tenant: str) -> Transaction[Sequence[tuple[Bucket, Usage]]]:
@@ -153,20 +161,72 @@ def all_buckets(tenant: str) -> Transaction[Sequence[tuple[Bucket, Usage]]]:
 
     def steps(attempt: Attempt) -> Steps[Sequence[tuple[Bucket, Usage]]]:
         rows = yield BUCKETS(tenant=tenant)
-        return [(Bucket(tenant, row[0], row[1], bool(row[2]), row[3]), usage_of(row[4:])) for row in rows]
+        return [(_counted(row, tenant), usage_of(row[6:])) for row in rows]
 
     return steps
 
 
-def set_versioning(tenant: str, name: str, *, enabled: bool) -> Transaction[None]:
-    """Versioning on or off from now on; what is there stays as it is."""
+def bucket_and_usage(tenant: str, name: str) -> Transaction[tuple[Bucket, Usage]]:
+    """One bucket with its counters."""
 
-    def steps(attempt: Attempt) -> Steps[None]:
-        if not (yield BUCKET(tenant=tenant, bucket=name, now=0)):
+    def steps(attempt: Attempt) -> Steps[tuple[Bucket, Usage]]:
+        rows = yield COUNTED(tenant=tenant, bucket=name)
+        if not rows:
             raise no_bucket(name)
-        yield BUCKET_VERSIONING(tenant=tenant, bucket=name, enabled=int(enabled))
+        return _counted(rows[0], tenant), usage_of(rows[0][6:])
 
     return steps
+
+
+def _counted(row: Row, tenant: str) -> Bucket:
+    name, created, versioning, bucket_id, settings, metered = row[:6]
+    return Bucket(
+        tenant, name, created, bool(versioning), bucket_id, bucket_settings(settings), bool(metered)
+    )
+
+
+def update_bucket(
+    tenant: str, name: str, *, versioning: bool | None, change: Change | None, actor: Actor, now: int | None
+) -> Transaction[Bucket]:
+    """A bucket changed; what is in it stays as it is. Under the bucket's lock, alone.
+
+    With another retention, `dating` is set: versions keep their dates until `dating.page` has gone over them.
+    """
+
+    def steps(attempt: Attempt) -> Steps[Bucket]:
+        rows = yield BUCKET(tenant=tenant, bucket=name, now=now)
+        if not rows:
+            raise no_bucket(name)
+        held = bucket_of(rows[0], tenant, name)
+        settings = held.settings if change is None else change(held.settings)
+        made = replace(
+            held, versioning=held.versioning if versioning is None else versioning, settings=settings
+        )
+        if made == held:
+            return held
+        dating = yield DATING(in_bucket=held.id)
+        anew = settings.retention_days != held.settings.retention_days
+        yield BUCKET_CHANGE(
+            tenant=tenant,
+            bucket=name,
+            is_versioned=int(made.versioning),
+            as_text=settings_text(settings),
+            is_dating=int(anew or bool(dating[0][0])),
+        )
+        yield audited(
+            rows[0][3], tenant, "update-bucket", actor, bucket=name, detail=_told(made.versioning, settings)
+        )
+        if settings.quota != held.settings.quota:
+            yield metering.limit(tenant, held.id, settings.quota)
+        return made
+
+    return steps
+
+
+def _told(versioning: bool, settings: BucketSettings) -> dict[str, str]:
+    """Return a bucket's settings as the audit shows them."""
+    text = settings_text(settings)
+    return ({"versioning": "true"} if versioning else {}) | ({"settings": text} if text else {})
 
 
 def delete_bucket(tenant: str, name: str, *, actor: Actor, now: int | None) -> Transaction[None]:
@@ -182,14 +242,30 @@ def delete_bucket(tenant: str, name: str, *, actor: Actor, now: int | None) -> T
         bucket_id, at = rows[0][0], rows[0][3]
         has_versions, has_uploads = (yield OCCUPIED(in_bucket=bucket_id))[0]
         if has_versions or has_uploads:
-            what = "objects, older versions or delete markers" if has_versions else "open uploads"
-            raise ConflictError(f"the bucket is not empty: it holds {what}", name=name)
+            raise ConflictError((yield from _not_empty(tenant, name, has_versions, has_uploads)), name=name)
         yield USAGE_REMOVE(in_bucket=bucket_id)
         yield DELTAS_REMOVE(in_bucket=bucket_id)
         yield BUCKET_REMOVE(in_bucket=bucket_id)
         yield audited(at, tenant, "delete-bucket", actor, bucket=name)
+        yield from quotas.release_bucket(bucket_id)
+        yield metering.ROW_REMOVE(of_tenant=tenant, in_bucket=bucket_id)
 
     return steps
+
+
+def _not_empty(tenant: str, name: str, has_versions: bool, has_uploads: bool) -> Steps[str]:
+    """Return what is still in a bucket, in words."""
+    used = usage_of((yield COUNTED(tenant=tenant, bucket=name))[0][6:])
+    held = []
+    if used.objects:
+        held.append(f"{used.objects} objects")
+    if used.versions > used.objects:
+        held.append(f"{used.versions - used.objects} older versions")
+    if has_versions and not used.versions:
+        held.append("delete markers")
+    if has_uploads:
+        held.append("open uploads")
+    return f"the bucket is not empty: it holds {' and '.join(held)}; remove them, or remove it with force"
 
 
 def usage_of(row: Row) -> Usage:
@@ -204,7 +280,7 @@ def counters(tenant: str, name: str | None) -> Transaction[Usage]:
         rows = yield (BUCKETS(tenant=tenant) if name is None else COUNTED(tenant=tenant, bucket=name))
         if name is not None and not rows:
             raise no_bucket(name)
-        each = [usage_of(row[4:]) for row in rows]
+        each = [usage_of(row[6:]) for row in rows]
         return Usage(
             sum(one.objects for one in each),
             sum(one.versions for one in each),

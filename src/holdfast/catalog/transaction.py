@@ -58,6 +58,11 @@ def request_lock(tenant: str, key: str) -> Lock:
     return Lock(_number("request", tenant, key))
 
 
+def audit_lock(tenant: str) -> Lock:
+    """Held by whatever changes what is sealed of the tenant's audit; writers of rows do not need it."""
+    return Lock(_number("audit", tenant))
+
+
 def upload_lock(upload_id: str) -> Lock:
     """Held by whatever changes the parts of an upload."""
     return Lock(_number("upload", upload_id))

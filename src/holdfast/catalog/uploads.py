@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import and_, func, literal_column, null, or_, select, update
+from sqlalchemy import and_, null, or_, select, update
 
+from holdfast.catalog import quotas
 from holdfast.catalog.common import BUCKET, audited, counted, in_bucket, no_bucket, read_head
-from holdfast.catalog.contract import Actor, NewVersion
+from holdfast.catalog.contract import Actor, Idempotency, NewVersion
 from holdfast.catalog.folding import BEYOND, successor
 from holdfast.catalog.rows import PART, UPLOAD, made_of, part_of, part_params, upload_of, upload_params
 from holdfast.catalog.schema import buckets, parts, replicas, uploads
 from holdfast.catalog.statements import (
     Batch,
     Call,
+    Row,
     Statement,
     among,
     catalog_now,
@@ -26,7 +28,14 @@ from holdfast.catalog.statements import (
     upsert_into,
 )
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
-from holdfast.catalog.writing import become_current, check_covered, keep_segments
+from holdfast.catalog.writing import (
+    answer_of,
+    answered,
+    become_current,
+    charge_put,
+    check_covered,
+    keep_segments,
+)
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import ConflictError, NotFoundError
 from holdfast.core.types import ObjectRef, Part, Upload, Version
@@ -41,10 +50,28 @@ OF_KEY = Statement(
     .select_from(uploads.join(buckets, buckets.c.id == uploads.c.bucket_id))
     .where(in_bucket(), uploads.c.key == text_param("of_key"), _OPEN)
 )
-OPEN = Statement(
-    select(uploads.c.bucket_id, uploads.c.version_id, uploads.c.expires, catalog_now().label("now")).where(
-        _OPEN
+_STATE = (
+    select(
+        uploads.c.bucket_id,
+        uploads.c.version_id,
+        uploads.c.kind,
+        uploads.c.length,
+        uploads.c.received,
+        uploads.c.expires,
+        catalog_now().label("now"),
+        buckets.c.tenant,
+        buckets.c.metered,
     )
+    .select_from(uploads.join(buckets, buckets.c.id == uploads.c.bucket_id))
+    .where(uploads.c.id == text_param("of_upload"))
+)
+OPEN = Statement(_STATE.where(uploads.c.expires > catalog_now()))
+ANY = Statement(_STATE)
+METERED = Statement(select(buckets.c.metered).where(buckets.c.id == int_param("in_bucket")))
+ARRIVED = Statement(
+    update(uploads)
+    .where(uploads.c.id == text_param("of_upload"))
+    .values(received=uploads.c.received + int_param("more"))
 )
 PAGE = Statement(
     select(*UPLOAD)
@@ -73,11 +100,6 @@ PARTS = Statement(
 )
 PART_SIZES = Statement(
     select(parts.c.segment_id, parts.c.size).where(parts.c.upload_id == text_param("of_upload"))
-)
-UPLOAD_BYTES = Statement(
-    select(func.coalesce(func.sum(parts.c.size), literal_column("0"))).where(
-        parts.c.upload_id == text_param("of_upload")
-    )
 )
 
 #: An acknowledged part: durable, still pending, protected by the upload.
@@ -114,7 +136,29 @@ COMPLETE = Statement(
 )
 
 
-def _no_upload(upload_id: str) -> NotFoundError:
+class Open(NamedTuple):
+    """An upload as a transaction finds it."""
+
+    bucket_id: int
+    version_id: str
+    kind: str
+    length: int | None
+    received: int
+    expires: int
+    now: int
+    tenant: str
+    metered: bool
+
+
+def read_open(upload_id: str, now: int | None) -> Steps[Open]:
+    """Return the state of an open upload, or raise `NotFoundError`."""
+    rows = yield OPEN(of_upload=upload_id, now=now)
+    if not rows:
+        raise no_upload(upload_id)
+    return Open._make(rows[0])
+
+
+def no_upload(upload_id: str) -> NotFoundError:
     return NotFoundError(
         "there is no such open upload: it was completed, aborted or has expired", name=upload_id
     )
@@ -128,7 +172,11 @@ def create_upload(upload: Upload, *, actor: Actor, now: int | None) -> Transacti
         rows = yield BUCKET(tenant=ref.tenant, bucket=ref.bucket, now=now)
         if not rows:
             raise no_bucket(ref.bucket)
-        yield Call(UPLOAD_ADD, upload_params(upload, rows[0][0]))
+        bucket_id = rows[0][0]
+        before = yield OPEN(of_upload=upload.id, now=now)
+        if before:
+            return upload
+        yield Call(UPLOAD_ADD, upload_params(upload, bucket_id))
         yield audited(
             rows[0][3],
             ref.tenant,
@@ -139,9 +187,22 @@ def create_upload(upload: Upload, *, actor: Actor, now: int | None) -> Transacti
             version_id=upload.version_id,
             detail={"upload": upload.id},
         )
+        if (yield METERED(in_bucket=bucket_id))[0][0]:
+            yield from quotas.reserve(
+                upload.id,
+                ref.tenant,
+                bucket_id,
+                bytes=upload.length or 0,
+                objects=counted_objects(upload.kind),
+            )
         return upload
 
     return steps
+
+
+def counted_objects(kind: str) -> int:
+    """Return how many objects an upload will make: what it reserves of a quota."""
+    return 0 if kind == "tus-partial" else 1
 
 
 def _of_key(ref: ObjectRef, upload_id: str, now: int | None) -> Call:
@@ -154,7 +215,7 @@ def upload(ref: ObjectRef, upload_id: str, now: int | None) -> Transaction[Uploa
     def steps(attempt: Attempt) -> Steps[Upload]:
         rows = yield _of_key(ref, upload_id, now)
         if not rows:
-            raise _no_upload(upload_id)
+            raise no_upload(upload_id)
         return upload_of(rows[0][:-1], ref.tenant, ref.bucket)
 
     return steps
@@ -189,38 +250,48 @@ def commit_part(
     """A part acknowledged, in place of an earlier one of the same number."""
 
     def steps(attempt: Attempt) -> Steps[Part]:
-        rows = yield OPEN(of_upload=upload_id, now=now)
-        if not rows:
-            raise _no_upload(upload_id)
-        bucket_id, version_id, expires, at = rows[0]
+        found = yield from read_open(upload_id, now)
         before = yield PART_AT(of_upload=upload_id, at_number=part.number)
         if before and before[0][1] == part.segment_id:
             return part_of(before[0])
-        taken = yield ACKNOWLEDGE(
-            of_version=version_id,
-            ids=list(replica_ids),
-            of_segment=part.segment_id,
-            until=expires,
-            of_upload=upload_id,
-        )
-        if len(taken) != len(set(replica_ids)) or not taken:
-            raise ConflictError(
-                "a copy of the part is no longer pending; send the part again", name=upload_id
-            )
-        if before:
-            yield SEGMENT_DOOM(
-                of_version=version_id, of_upload=upload_id, of_segment=before[0][1], delete_from=at
-            )
-        old_size = before[0][2] if before else 0
-        yield Batch(
-            [
-                Call(PART_PUT, part_params(upload_id, part)),
-                counted(bucket_id, upload_bytes=part.size - old_size),
-            ]
-        )
+        yield from keep_part(found, upload_id, part, replica_ids, before=before)
         return part
 
     return steps
+
+
+def keep_part(
+    found: Open, upload_id: str, part: Part, replica_ids: Sequence[str], *, before: Sequence[Row]
+) -> Steps[None]:
+    """Acknowledge a part in place of the one in `before`, if there is one, and settle what follows from it."""
+    taken = yield ACKNOWLEDGE(
+        of_version=found.version_id,
+        ids=list(replica_ids),
+        of_segment=part.segment_id,
+        until=found.expires,
+        of_upload=upload_id,
+    )
+    if len(taken) != len(set(replica_ids)) or not taken:
+        raise ConflictError("a copy of the part is no longer pending; send the part again", name=upload_id)
+    if before:
+        yield SEGMENT_DOOM(
+            of_version=found.version_id,
+            of_upload=upload_id,
+            of_segment=before[0][1],
+            delete_from=found.now,
+        )
+    grown = part.size - (before[0][2] if before else 0)
+    yield Batch(
+        [
+            Call(PART_PUT, part_params(upload_id, part)),
+            ARRIVED(of_upload=upload_id, more=grown),
+            counted(found.bucket_id, upload_bytes=grown),
+        ]
+    )
+    if found.metered:
+        yield from quotas.charge(
+            found.tenant, found.bucket_id, bytes=grown, release=list(replica_ids), draw=upload_id
+        )
 
 
 def list_parts(upload_id: str, *, after: int, limit: int) -> Transaction[Sequence[Part]]:
@@ -238,6 +309,7 @@ def complete_upload(
     version: NewVersion,
     *,
     conditions: Preconditions,
+    request: Idempotency | None = None,
     grace: int,
     actor: Actor,
     now: int | None,
@@ -252,7 +324,9 @@ def complete_upload(
         head = yield from read_head(ref, now)
         rows = yield _of_key(ref, upload_id, now)
         if not rows or rows[0][2] != version.id:
-            raise _no_upload(upload_id)
+            raise no_upload(upload_id)
+        if request is not None:
+            yield from answer_of(ref.tenant, request, now)
         sizes: dict[str, int] = {row[0]: row[1] for row in (yield PART_SIZES(of_upload=upload_id))}
         segments = [segment.id for segment in version.segments]
         if not segments or not sizes.keys() >= set(segments):
@@ -273,6 +347,9 @@ def complete_upload(
         )
         yield Batch([*calls, UPLOAD_REMOVE(of_upload=upload_id), PARTS_REMOVE(of_upload=upload_id)])
         yield from keep_segments(version)
+        if request is not None:
+            yield answered(ref.tenant, request, made)
+        yield from charge_put(head, version, release=[upload_id], upload_bytes=sum(sizes.values()))
         return made
 
     return steps
@@ -286,10 +363,9 @@ def abort_upload(ref: ObjectRef, upload_id: str, *, actor: Actor, now: int | Non
         if not rows and attempt.again and "found" in attempt.seen:
             return
         if not rows:
-            raise _no_upload(upload_id)
+            raise no_upload(upload_id)
         attempt.seen["found"] = True
         at = (yield BUCKET(tenant=ref.tenant, bucket=ref.bucket, now=now))[0][3]
-        yield from close_upload(rows[0][-1], upload_id, rows[0][2], at)
         yield audited(
             at,
             ref.tenant,
@@ -299,18 +375,24 @@ def abort_upload(ref: ObjectRef, upload_id: str, *, actor: Actor, now: int | Non
             key=ref.key,
             detail={"upload": upload_id},
         )
+        yield from close_upload(rows[0][-1], upload_id, rows[0][2], at)
 
     return steps
 
 
 def close_upload(bucket_id: int, upload_id: str, version_id: str, at: int) -> Steps[None]:
     """Doom the parts of an upload and forget it."""
-    size = int((yield UPLOAD_BYTES(of_upload=upload_id))[0][0])
+    rows = yield ANY(of_upload=upload_id, now=at)
+    if not rows:
+        return
+    found = Open._make(rows[0])
     yield Batch(
         [
             REST_DOOM(of_version=version_id, of_upload=upload_id, delete_from=at),
             UPLOAD_REMOVE(of_upload=upload_id),
             PARTS_REMOVE(of_upload=upload_id),
-            counted(bucket_id, upload_bytes=-size),
+            counted(bucket_id, upload_bytes=-found.received),
         ]
     )
+    if found.metered:
+        yield from quotas.charge(found.tenant, bucket_id, bytes=-found.received, release=[upload_id])

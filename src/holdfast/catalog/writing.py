@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 from sqlalchemy import insert, literal_column, null, select, update
 
+from holdfast.catalog import quotas
 from holdfast.catalog.common import (
     SEGMENT_ADD,
     VERSION_ADD,
@@ -20,7 +22,7 @@ from holdfast.catalog.common import (
     read_head,
     removed,
 )
-from holdfast.catalog.contract import Actor, Idempotency, NewVersion
+from holdfast.catalog.contract import Actor, Idempotency, NewVersion, Reserve
 from holdfast.catalog.rows import (
     VERSION,
     is_own_segment,
@@ -43,6 +45,7 @@ from holdfast.catalog.statements import (
     text_param,
     upsert_into,
 )
+from holdfast.catalog.terms import found_by
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import ConflictError
@@ -125,9 +128,15 @@ class NotPendingError(ClashError):
 
 
 def begin(
-    ref: ObjectRef, rows: Sequence[Replica], *, lease_until: int, request: Idempotency | None, now: int | None
+    ref: ObjectRef,
+    rows: Sequence[Replica],
+    *,
+    lease_until: int,
+    request: Idempotency | None,
+    reserve: Reserve | None = None,
+    now: int | None,
 ) -> Transaction[Version | None]:
-    """T1: the intent, or the answer to an earlier request."""
+    """T1: the intent, or the answer to an earlier request. What it reserves goes by the id of the first copy."""
 
     def steps(attempt: Attempt) -> Steps[Version | None]:
         if request is not None:
@@ -137,9 +146,22 @@ def begin(
         inserted = yield Batch([_intent(ref, replica, lease_until) for replica in rows])
         if not inserted:
             raise no_bucket(ref.bucket)
+        if reserve is not None and rows:
+            yield from _reserve(ref, rows[0].id, reserve, now)
         return None
 
     return steps
+
+
+def _reserve(ref: ObjectRef, id: str, wish: Reserve, now: int | None) -> Steps[None]:
+    """Reserve what is asked for, less what it takes the place of, if the bucket is metered."""
+    head = yield from read_head(ref, now)
+    if not head.metered:
+        return
+    size, count = wish.bytes, wish.objects
+    if wish.replaces and head.current and not head.versioning:
+        size, count = max(size - head.size, 0), max(count - 1, 0)
+    yield from quotas.reserve(id, ref.tenant, head.bucket_id, bytes=size, objects=count)
 
 
 def _intent(ref: ObjectRef, replica: Replica, lease_until: int) -> Call:
@@ -174,12 +196,14 @@ def answer_of(tenant: str, request: Idempotency, now: int | None) -> Steps[Versi
     """Return what an earlier request with this key was answered.
 
     Raises:
-        ConflictError: the key was used for another request.
+        ConflictError: the key was used for another request, or may be used once.
     """
     rows = yield EARLIER(tenant=tenant, request=request.key, now=now)
     if not rows:
         return None
     fingerprint, answer = rows[0]
+    if request.once:
+        raise ConflictError("this may be done once, and was done already", name=request.key)
     if bytes(fingerprint) != request.fingerprint:
         raise ConflictError("the idempotency key was used for another request", name=request.key)
     return msgspec.json.decode(answer, type=Version)
@@ -196,10 +220,11 @@ def renew(ids: Sequence[str], *, lease_until: int) -> Transaction[bool]:
 
 
 def abandon(ids: Sequence[str], now: int | None) -> Transaction[None]:
-    """Pending copies doomed."""
+    """Pending copies doomed, and what they reserved given up."""
 
     def steps(attempt: Attempt) -> Steps[None]:
         yield ABANDON(ids=list(ids), now=now)
+        yield from quotas.release(ids)
 
     return steps
 
@@ -222,6 +247,7 @@ def commit_put(
             earlier = yield from answer_of(version.ref.tenant, request, now)
             if earlier is not None:
                 yield ABANDON(ids=list(replica_ids), now=now)
+                yield from quotas.release(replica_ids)
                 return earlier
         if head.version_id == version.id:
             raise NotPendingError("the version is there already", name=str(version.ref))
@@ -234,7 +260,8 @@ def commit_put(
         check_covered(version, [row[0] for row in flipped], len(set(replica_ids)))
         yield from keep_segments(version)
         if request is not None:
-            yield _answered(version.ref.tenant, request, made)
+            yield answered(version.ref.tenant, request, made)
+        yield from charge_put(head, version, release=replica_ids)
         return made
 
     return steps
@@ -254,6 +281,8 @@ def become_current(
     ref, key = version.ref, version.ref.key
     old = head.current
     replaced = head.seq is not None and not head.versioning
+    if version.expires is None and head.settings:
+        version = replace(version, expires=head.expires)
     calls = [
         Call(VERSION_ADD, version_params(version, head.bucket_id, seq=made.seq, created=made.created)),
         pointed(head.bucket_id, key, seq=made.seq, version_id=version.id),
@@ -275,9 +304,27 @@ def become_current(
             size=version.size,
         ),
     ]
+    calls += found_by(head.bucket_id, key, version.id, version.metadata, version.tags)
     if replaced:
         calls += removed_head(head, key, grace=grace)
     return calls
+
+
+def charge_put(
+    head: Head, version: NewVersion, *, release: Sequence[str], upload_bytes: int = 0
+) -> Steps[None]:
+    """Charge a metered bucket for `version` on top of `head`; last in its transaction.
+
+    `upload_bytes` are its parts, charged before; `release` the reservations that it takes the place of.
+    """
+    if head.metered:
+        yield from quotas.charge(
+            version.ref.tenant,
+            head.bucket_id,
+            bytes=version.size - head.freed - upload_bytes,
+            objects=0 if head.current and not head.versioning else 1,
+            release=release,
+        )
 
 
 def removed_head(head: Head, key: str, *, grace: int) -> list[Call]:
@@ -290,6 +337,7 @@ def removed_head(head: Head, key: str, *, grace: int) -> list[Call]:
         seq=head.seq,
         version_id=head.version_id,
         pieces=head.pieces,
+        labelled=head.labelled,
         delete_marker=head.delete_marker,
         delete_from=head.now + grace,
     )
@@ -308,7 +356,8 @@ def check_covered(version: NewVersion, segment_ids: Sequence[str], wanted: int) 
         raise NotPendingError("a copy to be committed is no longer pending", name=str(version.ref))
 
 
-def _answered(tenant: str, request: Idempotency, made: Version) -> Call:
+def answered(tenant: str, request: Idempotency, made: Version) -> Call:
+    """Return the call that remembers what a request was answered."""
     return ANSWERED(
         tenant=tenant,
         key=request.key,

@@ -4,7 +4,30 @@ from __future__ import annotations
 
 import typer
 
-from holdfast.cli import bucket, catalog, config, cp, get, ls, put, rm, serve, stat, store, sweep, versions
+from holdfast.cli import (
+    audit,
+    bucket,
+    bucket_settings,
+    catalog,
+    config,
+    cp,
+    find,
+    get,
+    health,
+    key,
+    ls,
+    presign,
+    put,
+    rm,
+    serve,
+    stat,
+    store,
+    sweep,
+    tag,
+    tenant,
+    token,
+    versions,
+)
 
 OBJECTS = "Objects"
 OPERATE = "Run and look after it"
@@ -37,7 +60,7 @@ def _root(
     """Put, find and get objects, whatever holds their bytes. Objects are written BUCKET/KEY."""
 
 
-for room in (put, get, ls, stat, cp, rm, versions, bucket):
+for room in (put, get, ls, find, stat, tag, cp, rm, versions, presign, bucket, bucket_settings):
     room.register(app, OBJECTS)
-for room in (serve, store, catalog, sweep, config):
+for room in (serve, health, store, catalog, sweep, config, tenant, key, token, audit):
     room.register(app, OPERATE)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli import bucket_settings
 from holdfast.cli.address import Address, parse
 from holdfast.cli.batch import each
 from holdfast.cli.command import Cli, command
@@ -27,13 +28,35 @@ def register(app: typer.Typer, panel: str) -> None:
             bool, typer.Option("--versioning", help="keep what is overwritten or removed")
         ] = False,
         if_absent: Annotated[bool, typer.Option("--if-absent", help="one that is there is fine")] = False,
+        visibility: bucket_settings.Visibility = None,
+        allow_type: bucket_settings.Types = None,
+        max_object_size: bucket_settings.Largest = None,
+        max_bytes: bucket_settings.MaxBytes = None,
+        max_objects: bucket_settings.MaxObjects = None,
+        retention_days: bucket_settings.Retention = None,
+        encryption: bucket_settings.Encryption = None,
+        ip_allow: bucket_settings.IpAllow = None,
+        ip_deny: bucket_settings.IpDeny = None,
     ) -> int:
         """Make buckets. Without a server, the data directory is made with the first one."""
+        settings = bucket_settings.wanted(
+            visibility,
+            allow_type,
+            max_object_size,
+            max_bytes,
+            max_objects,
+            retention_days,
+            encryption,
+            ip_allow,
+            ip_deny,
+        )
         async with cli.target.client(create=True) as client:
 
             async def work(name: str) -> None:
                 try:
-                    bucket = await client.create_bucket(_bucket(name).bucket, versioning=versioning)
+                    bucket = await client.create_bucket(
+                        _bucket(name).bucket, versioning=versioning, settings=settings
+                    )
                 except AlreadyExistsError:
                     if not if_absent:
                         raise

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import typer
 
 from holdfast.cli.command import Cli, command
-
-if TYPE_CHECKING:
-    from holdfast.config import Settings
 
 MASK: Final = "***"
 _SECRET: Final = ("secret", "password", "token", "credential", "sse_key", "customer_key", "private_key")
@@ -26,14 +22,20 @@ def register(app: typer.Typer, panel: str) -> None:
     @command(group, "show")
     async def show(cli: Cli) -> None:
         """Show every setting with its source: flag, variable, file or default. Secrets are masked."""
+        from holdfast.config.legacy import warnings
+        from holdfast.config.settings import chosen_file, origins
+
         settings = cli.target.settings()
-        sources = _Sources(cli, settings)
+        flags = {"data": cli.target.data} if cli.target.data else {}
+        sources = origins(chosen_file(cli.target.config or os.environ.get("HOLDFAST_CONFIG")), flags)
         rows = []
         for name, value in flatten(settings.model_dump(mode="json")):
             shown = masked(name, value)
             source = sources.of(name)
             rows.append(({"setting": name, "value": shown, "source": source}, (name, _text(shown), source)))
         cli.out.table(("SETTING", "VALUE", "FROM"), rows)
+        for warning in warnings(os.environ):
+            cli.out.note(f"warning: {warning}")
 
 
 def flatten(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -81,27 +83,3 @@ def _text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(str(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-class _Sources:
-    """Where each setting came from; the order is that of `holdfast.config.load`."""
-
-    def __init__(self, cli: Cli, settings: Settings) -> None:
-        from holdfast.config.settings import DEFAULT_FILE, read_toml
-
-        self._flags = {"data"} if cli.target.data else set()
-        chosen = cli.target.config or os.environ.get("HOLDFAST_CONFIG")
-        self._file = Path(chosen) if chosen else Path(DEFAULT_FILE)
-        self._in_file = dict(flatten(read_toml(self._file))) if chosen or self._file.is_file() else {}
-        self._variables = {name.upper() for name, value in os.environ.items() if value}
-
-    def of(self, name: str) -> str:
-        """Return `flag`, the variable's name, the file's name or `default`."""
-        if name in self._flags:
-            return "flag"
-        variable = "HOLDFAST_" + name.upper().replace(".", "__")
-        if variable in self._variables:
-            return variable
-        if name in self._in_file:
-            return str(self._file)
-        return "default"

@@ -58,6 +58,11 @@ class Target:
 
         if self.server:
             raise ConfigError("this command works where the stores are; run it there, without --server")
+        if self.url:
+            raise ConfigError(
+                "this command works where the stores are, but HOLDFAST_SERVER names a server: unset it, or name the "
+                "place with --data or --config"
+            )
         config = self.config or _path_from("HOLDFAST_CONFIG")
         return load(config, data=self.data)
 

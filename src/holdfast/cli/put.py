@@ -28,6 +28,7 @@ class _About:
     metadata: Mapping[str, str]
     tags: Mapping[str, str]
     conditions: Preconditions
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class _Item:
     path: Path
     target: Address
     error: HoldfastError | None = None
+    linked: bool = False  #: a symbolic link below a directory: told, not followed
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -60,6 +62,10 @@ def register(app: typer.Typer, panel: str) -> None:
         ] = None,
         tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for rules; repeatable")] = None,
         if_absent: Annotated[bool, typer.Option("--if-absent", help="fail rather than replace")] = False,
+        resume: Annotated[
+            bool,
+            typer.Option("--resume", help="go on with large files that an earlier --resume left unfinished"),
+        ] = False,
         jobs: Annotated[int, typer.Option(min=1, max=64, help="files at a time")] = 4,
     ) -> int | None:
         """Store local files. Where the last argument ends in / or is only a bucket, files keep their names.
@@ -72,7 +78,9 @@ def register(app: typer.Typer, panel: str) -> None:
             )
         *sources, last = paths
         conditions = Preconditions(if_none_match=("*",)) if if_absent else NO_CONDITIONS
-        about = _About(content_type, pairs(meta or (), "--meta"), pairs(tag or (), "--tag"), conditions)
+        about = _About(
+            content_type, pairs(meta or (), "--meta"), pairs(tag or (), "--tag"), conditions, resume
+        )
         async with cli.target.client() as client:
             if sources == ["-"]:
                 return await _put_stdin(cli, client, last, about)
@@ -104,7 +112,17 @@ async def _put_all(cli: Cli, client: AsyncClient, items: list[_Item], about: _Ab
         async def work(item: _Item) -> None:
             if item.error is not None:
                 raise item.error
-            _tell(cli, str(item.path), await _put_one(client, item, about, progress))
+            if item.linked:
+                cli.out.note(
+                    f"{visible(str(item.path))} is a symbolic link inside the directory; it is left out"
+                )
+                return
+            try:
+                version = await _put_one(client, item, about, progress)
+            except HoldfastError as error:
+                error.name = error.name or str(item.path)
+                raise
+            _tell(cli, str(item.path), version)
 
         return await each(cli, items, work, jobs=jobs)
 
@@ -119,6 +137,7 @@ async def _put_one(client: AsyncClient, item: _Item, about: _About, progress: Pr
         tags=about.tags,
         conditions=about.conditions,
         progress=progress,
+        resume=about.resume,
     )
 
 
@@ -148,9 +167,10 @@ def _walk(root: Path, target: Address) -> Iterator[_Item]:
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
-            if path.is_symlink() or not path.is_file():
-                continue
-            yield _Item(path, target.under(path.relative_to(root).as_posix()))
+            if path.is_symlink():
+                yield _Item(path, target, linked=True)
+            elif path.is_file():
+                yield _Item(path, target.under(path.relative_to(root).as_posix()))
     for problem in problems:
         path = Path(problem.filename or root)
         try:

@@ -1,6 +1,7 @@
 """Typed settings.
 
-Comes in: defaults, `holdfast.toml`, `HOLDFAST_*` variables, flags; later ones win. Goes out: one frozen `Settings`.
+Comes in: defaults, `holdfast.toml`, variables of older storage services (`MINIO_*`, `PORT`…), `HOLDFAST_*` variables,
+flags; later ones win. Goes out: one frozen `Settings`.
 Promises: an unknown or wrong setting is a `ConfigError` that names it and says what to do; secrets never show.
 """
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from holdfast.config import legacy, secrets
+from holdfast.config.exposure import CorsSettings, TlsSettings, Words
+from holdfast.config.issuers import AuthSettings
+from holdfast.config.origins import Origins, check_variables, dotted, nearest
 from holdfast.config.units import Seconds, Size
 from holdfast.core.backend import StoreState
 from holdfast.core.errors import ConfigError
@@ -75,12 +81,66 @@ class LimitSettings(BaseModel):
         1024, ge=1, description="open connections per client address and process"
     )
     max_requests: int = Field(1024, ge=1, description="requests in flight per process; more are answered 503")
+    max_working: int = Field(
+        128,
+        ge=1,
+        description="requests that the process works on, not counting those that wait for their client; more are"
+        " answered 503",
+    )
     header_timeout: Seconds = Field(10.0, gt=0, description="time to send the request line and headers")
     idle_timeout: Seconds = Field(15.0, gt=0, description="time a connection may wait between requests")
     body_window: Seconds = Field(30.0, gt=0, description="over this time a body must keep `body_rate`")
-    body_rate: Size = Field(1024, ge=0, description="least bytes per second of a request body")
+    body_rate: Size = Field(
+        1024, ge=0, description="least bytes per second of a request body, and of an answer"
+    )
+    body_timeout: Seconds = Field(
+        3600.0,
+        gt=0,
+        description="time that a request body may take in all, once more for every 100 MiB of it",
+    )
     write_timeout: Seconds = Field(
-        60.0, gt=0, description="time a client may take without reading anything of an answer"
+        60.0, gt=0, description="over this time a client must keep reading an answer at `body_rate`"
+    )
+    shutdown_delay: Seconds = Field(
+        0.0,
+        ge=0,
+        description="time between being told to stop and taking no more connections; /health/ready says 503 from"
+        " the start of it, so that a load balancer can look elsewhere",
+    )
+    shutdown_timeout: Seconds = Field(
+        60.0, ge=0, description="time that requests in flight have to finish after a stop was asked for"
+    )
+
+
+class RateLimits(BaseModel):
+    """The most per second; whatever is not set is not limited and costs nothing."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    requests: float | None = Field(None, gt=0, description="requests per second")
+    bytes_in: Size | None = Field(None, ge=1024, description="bytes of request bodies per second")
+    bytes_out: Size | None = Field(None, ge=1024, description="bytes of answers per second")
+
+
+class RateSettings(BaseModel):
+    """Rate limits. Those of a key or tenant, where they are set, go before these."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    principal: RateLimits = Field(
+        default_factory=RateLimits, description="of each key, token or signed URL's signer"
+    )
+    tenant: RateLimits = Field(
+        default_factory=RateLimits, description="of each tenant, all its principals together"
+    )
+    address: RateLimits = Field(
+        default_factory=RateLimits, description="of each client address (IPv6: each /64)"
+    )
+    failures: float | None = Field(
+        None, gt=0, description="failed authentications per second and client address"
+    )
+    burst: Seconds = Field(
+        1.0, gt=0, le=3600, description="how much may come at once: so many seconds' worth of a limit"
     )
 
 
@@ -103,15 +163,66 @@ class Settings(BaseSettings):
     workers: int = Field(1, ge=1, le=64, description="server processes on the port")
     dev: bool = Field(False, description="no token needed; refuses to listen on anything but loopback")
     tenant: str = Field("default", description="the tenant of the first token and of embedded use")
+    secret: SecretStr = Field(
+        SecretStr(""),
+        description="what signed URLs, sessions and the audit are sealed with, 32 bytes or more, the same for all"
+        " processes; empty: one that the first start made and the catalog keeps",
+    )
+    audit_reads: bool = Field(
+        True, description="record every request in the audit; false: only changes and refusals"
+    )
     log_level: str = Field("info", description="debug, info, warning or error")
     access_log: bool = Field(False, description="log every request, not only failed ones")
     auto_upgrade: bool = Field(True, description="bring the catalog's schema up to date at start")
     metrics_public: bool = Field(False, description="serve /metrics without a token")
+    health_counts: bool = Field(
+        False, description="show in /health without a token how many buckets and objects there are"
+    )
+    compat: bool = Field(
+        True, description="serve the routes of older storage services: /upload, /download, models, jobs…"
+    )
+    default_bucket: str = Field(
+        legacy.DEFAULT_BUCKET,
+        description="bucket of uploads that name none; made at the start when it is set, else when first needed",
+    )
+    default_retention_days: int | None = Field(
+        None,
+        ge=1,
+        description="retention of buckets that are made without their own; none: nothing is removed by age",
+    )
+    shared: Path | None = Field(
+        None,
+        description="directory where the server processes of one machine share their figures; none: a temporary one",
+    )
     stores: dict[str, StoreSettings] = Field(
         default_factory=dict, description="named stores; without any, `local` under `data`"
     )
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
+    rate: RateSettings = Field(default_factory=RateSettings)
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$",
+        description="URL under which clients reach the service, for signed URLs; empty: as each request says",
+    )
+    redirect_signed: bool = Field(
+        True,
+        description="send readers with a signed URL on to the store, where it is labelled `external` and signs URLs",
+    )
+    docs: bool = Field(True, description="serve the page /docs, and browser sessions for it")
+    session_lifetime: Seconds = Field(
+        28800.0, ge=60, le=28800, description="how long a browser session lasts, at most 8 hours"
+    )
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    trusted_proxies: Words = Field(
+        (), description="networks (CIDR) of proxies whose word about the client's address is taken"
+    )
+    forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
+        "x-forwarded-for",
+        description="the header in which those proxies name the client; the other is ignored",
+    )
+    tls: TlsSettings = Field(default_factory=TlsSettings)
+    cors: CorsSettings = Field(default_factory=CorsSettings)
     md5_limit: Size = Field(16 << 20, ge=0, description="bodies up to this size get an MD5 ETag")
     hot: Size = Field(
         32 << 20, ge=0, description="memory for small contents that were read lately, per process"
@@ -126,6 +237,11 @@ class Settings(BaseSettings):
     )
     sweep_interval: Seconds = Field(
         60.0, ge=0, description="time between sweeps; 0 turns them off in this process"
+    )
+    expire_interval: Seconds = Field(
+        300.0,
+        ge=0,
+        description="time between removals of versions that are older than their bucket keeps them; 0: none here",
     )
 
     @property
@@ -161,20 +277,55 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags win over variables, variables over the file."""
-        return init_settings, env_settings, _TomlSource(settings_cls)
+        """Flags win over variables, those over the ones of older services, and all over the file."""
+        return (
+            init_settings,
+            _VariableSource(settings_cls, env_settings),
+            _LegacySource(settings_cls),
+            _TomlSource(settings_cls),
+        )
 
 
-class _TomlSource(PydanticBaseSettingsSource):
-    """The configuration file that `load` chose."""
+class _Source(PydanticBaseSettingsSource):
+    """A source that is taken whole."""
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
-        """Unused: the file is taken whole."""
+        """Unused: there is nothing to ask for one field."""
         return None, field_name, False
+
+
+class _VariableSource(_Source):
+    """`HOLDFAST_*` variables, with secrets read from the files that `…_FILE` names."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._variables = variables
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what the variables say."""
+        found = {**secrets.from_variables(os.environ), **self._variables()}
+        return secrets.resolve(found, "HOLDFAST_* variables: ")
+
+
+class _LegacySource(_Source):
+    """Variables of older storage services."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return what they say."""
+        stores = bool(self.current_state.get("stores")) or bool(_file().get("stores"))
+        return legacy.translate(os.environ, has_stores=stores).values
+
+
+class _TomlSource(_Source):
+    """The configuration file that `load` chose."""
 
     def __call__(self) -> dict[str, Any]:
         """Return what the file says."""
-        return {} if Settings.file is None else read_toml(Settings.file)
+        return secrets.resolve(_file(), "")
+
+
+def _file() -> dict[str, Any]:
+    return {} if Settings.file is None else read_toml(Settings.file)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -188,33 +339,61 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def load(config_file: Path | str | None = None, **flags: Any) -> Settings:
-    """Return the settings: defaults, then the file, then `HOLDFAST_*` variables, then `flags` (None: not given).
+    """Return the settings: defaults, the file, variables of older services, `HOLDFAST_*`, then `flags` (None: not given).
 
     Without `config_file`, `holdfast.toml` in the current directory is read if it is there.
 
     Raises:
-        ConfigError: naming every setting that is unknown or wrong.
+        ConfigError: naming every setting or variable that is unknown or wrong.
     """
-    chosen = Path(config_file) if config_file is not None else Path(DEFAULT_FILE)
     given = {name: value for name, value in flags.items() if value is not None}
-    Settings.file = chosen if config_file is not None or chosen.is_file() else None
+    check_variables(os.environ, Settings.model_fields)
+    Settings.file = chosen_file(config_file)
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, origins(Settings.file, given))) from None
     except ValueError as error:
         raise ConfigError(f"a HOLDFAST_* variable cannot be read: {error}") from None
     finally:
         Settings.file = None
 
 
-def _explain(error: ValidationError) -> str:
+def chosen_file(config_file: Path | str | None) -> Path | None:
+    """Return the configuration file to read: the one named, else `holdfast.toml` if it is there."""
+    if config_file is not None:
+        return Path(config_file)
+    return Path(DEFAULT_FILE) if Path(DEFAULT_FILE).is_file() else None
+
+
+def origins(file: Path | None, flags: Mapping[str, Any]) -> Origins:
+    """Return where each setting comes from when that file and these flags are used."""
+    in_file = {} if file is None else read_toml(file)
+    stores = bool(in_file.get("stores")) or any(
+        name.upper().startswith("HOLDFAST_STORES") for name in os.environ
+    )
+    translated = legacy.translate(os.environ, has_stores=stores)
+    return Origins(frozenset(flags), os.environ, translated.origins, file, frozenset(dotted(in_file)))
+
+
+def _explain(error: ValidationError, known: Origins) -> str:
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
         where = ".".join(str(part) for part in problem["loc"]) or "settings"
-        lines.append(
-            "unknown setting " + where
-            if problem["type"] == "extra_forbidden"
-            else f"{where}: {problem['msg']}"
-        )
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {known.say(where)}{nearest(where, _siblings(where))}")
+        else:
+            lines.append(f"{known.say(where)}: {problem['msg']}")
     return "; ".join(lines)
+
+
+def _siblings(name: str) -> list[str]:
+    """Return the settings that could have been meant by an unknown one."""
+    head, dot, _ = name.partition(".")
+    if not dot:
+        return list(Settings.model_fields)
+    field = Settings.model_fields.get(head)
+    model = None if field is None else field.annotation
+    if not isinstance(model, type) or not issubclass(model, BaseModel):
+        return []
+    return [f"{head}.{below}" for below in model.model_fields]

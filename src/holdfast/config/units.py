@@ -7,20 +7,15 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator
 
-_SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?B?)\s*", re.IGNORECASE)
+from holdfast.core import sizes
+
 _TIME: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?\s*", re.IGNORECASE)
-_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def parse_size(value: object) -> object:
     """Return bytes for text such as `64KB`, `1.5 GiB` or `100`; K, M, G… are powers of 1,024 with or without the i."""
-    if not isinstance(value, str):
-        return value
-    match = _SIZE.fullmatch(value)
-    if match is None:
-        raise ValueError(f"{value!r} is not a size; write for example 64KB, 100MB or 5GiB")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    return sizes.parse_size(value) if isinstance(value, str) else value
 
 
 def parse_time(value: object) -> object:

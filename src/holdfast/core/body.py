@@ -20,6 +20,7 @@ from holdfast.core.types import NO_DIGESTS, BlobInfo, Digests, Span
 CHUNK = 256 << 10  #: the size that bodies are gathered to before they are handed on
 _SMALL = 16 << 10  #: up to this size, bytes are digested in slices…
 _SLICE = 2047  #: …for which hashlib keeps the interpreter's lock; giving it away costs more than the digest
+_KEPT = frozenset({"sha256", "md5", "crc64nvme"})
 _INLINE = 64 << 10  #: chunks up to this size are digested without a thread hop
 
 
@@ -33,7 +34,7 @@ class Hasher(Protocol):
 class Meter:
     """Counts and digests what flows by; the bytes of large chunks are digested beside the flow, in `executor`.
 
-    `factories` makes one hasher per algorithm, named as the fields of `Digests`. A meter starts anew with every pass,
+    `factories` makes one hasher per algorithm, named as the fields of `Digests`, others as its extras. A meter starts anew with every pass,
     so a replayed body is counted once.
     """
 
@@ -69,12 +70,9 @@ class Meter:
     @property
     def digests(self) -> Digests:
         """The digests so far; complete after `finish`."""
-        known = {
-            name: self._hashers[name].digest()
-            for name in ("sha256", "md5", "crc64nvme")
-            if name in self._hashers
-        }
-        return Digests(**known)
+        known = {name: hasher.digest() for name, hasher in self._hashers.items()}
+        extras = tuple((name, digest) for name, digest in known.items() if name not in _KEPT)
+        return Digests(known.get("sha256"), known.get("md5"), known.get("crc64nvme"), extras)
 
     def hasher(self, name: str) -> Hasher | None:
         """Return the hasher of that name, to read what else it gathered."""

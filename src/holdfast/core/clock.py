@@ -8,8 +8,24 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 from uuid import UUID
+
+from holdfast.core.errors import InvalidRequestError
+
+
+def moment(text: str) -> int:
+    """Return a time as people and programs write it, RFC 3339 or a bare date, in microseconds; UTC if nothing is said.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    except (ValueError, OverflowError):
+        raise InvalidRequestError("a time looks like 2026-11-20T08:00:00Z or 2026-11-20") from None
 
 
 class Clock(Protocol):

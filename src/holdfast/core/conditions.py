@@ -44,7 +44,8 @@ class Preconditions:
         """
         self._check_match(current)
         if self.if_none_match and current is not None and _matches(self.if_none_match, current):
-            raise PreconditionFailedError("If-None-Match: an object with that ETag is there")
+            what = "the object exists already" if "*" in self.if_none_match else "the object has that ETag"
+            raise PreconditionFailedError(f"If-None-Match: {what}")
 
     def check_read(self, current: Validators) -> bool:
         """Return True when the content should be sent, False for "not modified".

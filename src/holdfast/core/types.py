@@ -70,6 +70,9 @@ class Digests:
     sha256: bytes | None = None
     md5: bytes | None = None
     crc64nvme: bytes | None = None  #: 8 bytes, big-endian
+    extras: tuple[
+        tuple[str, bytes], ...
+    ] = ()  #: (algorithm, digest) of what a sender announced and is not kept
 
     def mismatch(self, other: Digests) -> str | None:
         """Return the name of the first algorithm both know and disagree on, or None."""
@@ -77,6 +80,9 @@ class Digests:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine is not None and theirs is not None and mine != theirs:
                 return name
+        if self.extras:
+            known = dict(other.extras)
+            return next((name for name, value in self.extras if known.get(name, value) != value), None)
         return None
 
 
@@ -162,6 +168,7 @@ class Located:
     version: Version
     segments: Sequence[Segment]
     replicas: Sequence[Replica]  #: live and suspect, any order
+    settings: BucketSettings | None = None  #: of its bucket; None: all defaults
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +292,7 @@ class Upload:
     kind: str = "multipart"  #: or `tus`, `tus-partial`
     length: int | None = None  #: of the whole, when it was announced: so much is reserved of a quota
     options: Mapping[str, str] = field(default_factory=dict)  #: what its door wants to remember
+    received: int = 0  #: bytes of its parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +380,10 @@ class Principal:
     rate: Rate = Rate()
     tenant_rate: Rate = Rate()
     grant: Grant | None = None  #: set for signed URLs
+    expires: int | None = None  #: when the credential ends
+    credentials: tuple[
+        str, ...
+    ] = ()  #: what it rests on, each of which can be revoked: `key:ID`, `ISSUER:JTI`
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,4 +417,7 @@ class AuditEntry:
     number: int = 0  #: its place in the tenant's audit, from 1, for paging
     address: str = ""  #: of the client
     status: int = 0  #: the HTTP status of an access; 0 for a change, which is committed
-    bytes: int = 0  #: of the object, or of the bodies that travelled
+    bytes: int = 0  #: of the object, or of the bodies that travelled, both ways together
+    received: int = 0  #: how many of these the client sent
+    agent: str = ""  #: what the client calls itself
+    error: str = ""  #: the code of the error that it was answered with

@@ -1,18 +1,20 @@
 """The digests of every version: SHA-256 always, CRC-64/NVME always (it is nearly free), MD5 where its ETag needs it.
 
+Others (`EXTRAS`) are computed only of a body whose sender announced them, to compare, and are not kept.
+
 While a body flows, the CRC of each chunk is kept too, so that a part of a blob can be proved without reading all of it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from awscrt.checksums import combine_crc64nvme, crc64nvme
+from awscrt.checksums import combine_crc64nvme, crc32, crc32c, crc64nvme
 
 from holdfast.core.body import Hasher, Meter
-from holdfast.core.errors import CorruptedError
+from holdfast.core.errors import CorruptedError, InvalidRequestError
 from holdfast.core.types import Digests, Segment
 
 CHUNK_SIZE: Final = 64 << 10
@@ -135,6 +137,47 @@ def _md5() -> Hasher:
     return hashlib.md5(usedforsecurity=False)
 
 
+def _sha1() -> Hasher:
+    return hashlib.sha1(usedforsecurity=False)
+
+
+def _sha512() -> Hasher:
+    return hashlib.sha512()
+
+
+class Crc:
+    """A 32-bit CRC of a flow; its digest has 4 bytes, big-endian."""
+
+    def __init__(self, function: Callable[[bytes, int], int]) -> None:
+        self._function = function
+        self._crc = 0
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
+        self._crc = self._function(data, self._crc)
+
+    def digest(self) -> bytes:
+        """Return the CRC of everything so far."""
+        return self._crc.to_bytes(4, "big")
+
+
+#: What a sender may announce beside the digests that are kept.
+EXTRAS: Final[dict[str, Callable[[], Hasher]]] = {
+    "crc32": lambda: Crc(crc32),
+    "crc32c": lambda: Crc(crc32c),
+    "sha1": _sha1,
+    "sha512": _sha512,
+}
+#: How many bytes a digest of each algorithm has.
+SIZES: Final = {"sha256": 32, "md5": 16, "crc64nvme": 8, "crc32": 4, "crc32c": 4, "sha1": 20, "sha512": 64}
+
+
+def announce(found: Mapping[str, bytes]) -> Digests:
+    """Return digests, named as in `SIZES`, as a sender announces them."""
+    extras = tuple((name, value) for name, value in found.items() if name in EXTRAS)
+    return Digests(found.get("sha256"), found.get("md5"), found.get("crc64nvme"), extras)
+
+
 def factories(size: int | None, announced: Digests, *, md5_limit: int) -> dict[str, Callable[[], Hasher]]:
     """Return the hashers for a body of `size` bytes (None: unknown), MD5 among them where it is wanted.
 
@@ -147,6 +190,12 @@ def factories(size: int | None, announced: Digests, *, md5_limit: int) -> dict[s
         made["md5"] = lambda: BoundedMd5(md5_limit)
     elif size <= md5_limit:
         made["md5"] = _md5
+    for name, _ in announced.extras:
+        if name not in EXTRAS:
+            raise InvalidRequestError(
+                f"{name[:40]!r} is not a digest that is compared here; {', '.join(SIZES)} are"
+            )
+        made[name] = EXTRAS[name]
     return made
 
 
@@ -182,9 +231,18 @@ def joined(parts: list[tuple[Digests, int, str]]) -> tuple[Digests, str]:
     crc = 0
     for digests, size, _ in parts:
         crc = combine_crc64nvme(crc, int.from_bytes(digests.crc64nvme or b"", "big"), size)
-    joint = b"".join(bytes.fromhex(etag.partition("-")[0]) for _, _, etag in parts)
-    etag = f"{hashlib.md5(joint, usedforsecurity=False).hexdigest()}-{len(parts)}"
+    joint = joint_etag([etag for _, _, etag in parts])
+    assert joint is not None, "parts have ETags of this module"
     sha256 = parts[0][0].sha256
     if len(parts) > 1:
         sha256 = hashlib.sha256(b"".join(digests.sha256 or b"" for digests, _, _ in parts)).digest()
-    return Digests(sha256=sha256, crc64nvme=int(crc).to_bytes(8, "big")), etag
+    return Digests(sha256=sha256, crc64nvme=int(crc).to_bytes(8, "big")), joint
+
+
+def joint_etag(etags: Sequence[str]) -> str | None:
+    """Return the ETag of what parts with these ETags make; None when one of them is no ETag of a part."""
+    try:
+        joint = b"".join(bytes.fromhex(etag.partition("-")[0]) for etag in etags)
+    except ValueError:
+        return None
+    return f"{hashlib.md5(joint, usedforsecurity=False).hexdigest()}-{len(etags)}"

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.catalog.contract import Catalog
@@ -15,6 +15,9 @@ from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, ConflictError, UnavailableError
 from holdfast.core.names import mint
 from holdfast.core.types import ObjectRef, Replica, ReplicaState
+from holdfast.engine.activity import Activity
+from holdfast.engine.rules import Rules
+from holdfast.engine.secrets import RootSecret
 from holdfast.engine.settings import EngineSettings
 from holdfast.policy.placement import Placement, Plan
 
@@ -31,6 +34,9 @@ class Context:
     environment: Environment
     settings: EngineSettings
     executor: Executor
+    secret: RootSecret
+    rules: Rules
+    activity: Activity = field(default_factory=Activity)
 
     @property
     def grace(self) -> int:

@@ -2,13 +2,14 @@
 
 A copy that is gone or damaged is marked `suspect`; one that cannot be reached is passed over for a while. As long as
 one copy can be read, the reader notices nothing. Zero copy: where the store offers an open file, the door may send it
-from the kernel; those bytes are not proved on their way (scrubbing does that).
+from the kernel; those bytes are not proved on their way (scrubbing does that), and a file that breaks off under the
+kernel's hands is told with `file_failed`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -36,6 +37,12 @@ class ObjectReader:
     file: FileSlice | None = None
     data: bytes | None = None
     _chunks: AsyncIterator[bytes] | None = None
+    _run: Run | None = None
+
+    async def file_failed(self) -> None:
+        """Tell that `file` could not be read to its end: its copy is marked `suspect`, so that others are read."""
+        if self._run is not None:
+            await self._run.condemn()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._once(self.data) if self._chunks is None else self._chunks
@@ -50,6 +57,10 @@ class ObjectReader:
             yield data
 
 
+#: Finds the version to be read, and refuses whoever may not read it.
+Resolve = Callable[[ObjectRef, str | None], Awaitable[Located]]
+
+
 class Opening(AbstractAsyncContextManager[ObjectReader]):
     """An object that is opened by entering it and closed by leaving it. Made by `Session.get`.
 
@@ -59,33 +70,40 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
         UnavailableError, CorruptedError: every copy failed.
     """
 
-    __slots__ = ("_conditions", "_context", "_health", "_hot", "_range", "_ref", "_runs", "_version_id")
+    __slots__ = (
+        *("_conditions", "_context", "_health", "_hot", "_range", "_ref", "_resolve", "_runs"),
+        "_version_id",
+    )
 
     def __init__(
         self,
         context: Context,
         health: Health,
         hot: Hot,
+        resolve: Resolve,
         ref: ObjectRef,
         version_id: str | None,
         range: ByteRange | None,
         conditions: Preconditions,
     ) -> None:
         self._context, self._health, self._hot, self._ref = context, health, hot, ref
+        self._resolve = resolve
         self._version_id, self._range, self._conditions = version_id, range, conditions
         self._runs: list[Run] = []
 
     async def __aenter__(self) -> ObjectReader:
-        located = await self._context.catalog.resolve(self._ref, version_id=self._version_id)
+        located = await self._resolve(self._ref, self._version_id)
         reader = await self._open(located)
         if reader is None:
             # All copies are gone. If the object moved on meanwhile, that is no loss: read what it is now.
-            newer = await self._context.catalog.resolve(self._ref, version_id=self._version_id)
+            newer = await self._resolve(self._ref, self._version_id)
             if {copy.id for copy in newer.replicas} != {copy.id for copy in located.replicas}:
                 reader = await self._open(newer)
         if reader is None:
             trouble = self._runs[0].trouble if self._runs else "there is none"
             raise UnavailableError(f"no copy of {self._ref} can be read now: {trouble}", operation="get")
+        if reader.modified:
+            self._context.activity.downloaded(self._ref.tenant, self._ref.bucket)
         return reader
 
     async def __aexit__(
@@ -113,7 +131,7 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
             data = await runs[0].whole()
             await runs[0].close()
             return ObjectReader(version, span, data=data)
-        return ObjectReader(version, span, file=runs[0].file, _chunks=runs[0].chunks())
+        return ObjectReader(version, span, file=runs[0].file, _chunks=runs[0].chunks(), _run=runs[0])
 
     async def _small(self, located: Located, span: Span) -> ObjectReader | None:
         """Return a reader that holds its bytes already; a small content is read whole, so that it is proved."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
 from holdfast.core.backend import StoreState
@@ -72,6 +72,11 @@ class Run:
         return file and FileSlice(
             file.fd, file.offset + self.span.offset - self.aligned.offset, self.span.length
         )
+
+    @property
+    def best(self) -> Replica | None:
+        """The copy that is tried first, None when there is none."""
+        return next(iter(self._candidates()), None)
 
     @property
     def trouble(self) -> str:
@@ -177,6 +182,12 @@ class Run:
             await self._context.catalog.suspect(replica.id)
         except UnavailableError:
             return
+
+    async def condemn(self) -> None:
+        """Mark the copy that is open: what it offered could not be read."""
+        if self._replica is not None:
+            with suppress(UnavailableError):
+                await self._context.catalog.suspect(self._replica.id)
 
     def _exhausted(self) -> HoldfastError:
         last = self._errors[-1] if self._errors else None

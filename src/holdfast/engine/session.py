@@ -5,17 +5,21 @@ A session cannot name another tenant: the tenant comes from the principal, never
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from holdfast.catalog.contract import Actor
+from holdfast.catalog.contract import Actor, FileFacts
 from holdfast.core.body import Body
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import PermissionDeniedError
-from holdfast.core.names import check_bucket, check_key, check_prefix
+from holdfast.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from holdfast.core.names import check_key, check_prefix
+from holdfast.core.search import Found, Search
 from holdfast.core.types import (
+    EMPTY,
     NO_DIGESTS,
+    AuditEntry,
     Bucket,
+    BucketSettings,
     ByteRange,
     Deleted,
     Digests,
@@ -23,18 +27,35 @@ from holdfast.core.types import (
     ObjectRef,
     Part,
     Principal,
+    QuotaUse,
     Upload,
     Usage,
     Version,
     VersionPage,
 )
-from holdfast.engine import uploads, write
+from holdfast.engine import buckets, describing, files, finding, resumable, sending, signing, uploads, write
+from holdfast.engine.administration import Administration
+from holdfast.engine.audit import AuditFilter, Auditor
+from holdfast.engine.buckets import BucketStats
 from holdfast.engine.context import Context
+from holdfast.engine.describing import Change
+from holdfast.engine.finding import MAX_PAGE
+from holdfast.engine.grants import (
+    bounds_kept,
+    check_granted_size,
+    granted_body,
+    granted_input,
+    granted_once,
+)
 from holdfast.engine.hot import Hot
+from holdfast.engine.permits import Permit
+from holdfast.engine.pieces import Check
 from holdfast.engine.read import ObjectReader, Opening
+from holdfast.engine.resumable import Progress
 from holdfast.engine.run import Health
+from holdfast.engine.signing import Signed, Wish
+from holdfast.engine.verifying import Verdict
 from holdfast.engine.write import NO_INPUT, ObjectInput
-from holdfast.policy.access import decide
 
 
 class Session:
@@ -55,34 +76,101 @@ class Session:
         self._hot = hot
         self.principal = principal
         self._actor = Actor(principal.id, request_id, address)
+        self._permit = Permit(context, principal, address)
+
+    # -- for the audit ------------------------------------------------------------------------------------------
+    @property
+    def written(self) -> bool:
+        """Whether a transaction of this session has put a row into the audit."""
+        return self._actor.trace.written
+
+    @property
+    def asked(self) -> tuple[str, str, str, str]:
+        """What was asked for last: verb, bucket, key or prefix, version."""
+        return (*self._permit.asked, self._permit.version_id)
+
+    @property
+    def admin(self) -> Administration:
+        """Tenants, keys and tokens, as far as this principal may look after them."""
+        return Administration(self._context, self._permit, self.principal, self._actor)
 
     # -- buckets ------------------------------------------------------------------------------------------------
-    async def create_bucket(self, name: str, *, versioning: bool = False) -> Bucket:
-        """Make a bucket; `AlreadyExistsError` when there is one of that name."""
-        self._allow("create_bucket")
-        check_bucket(name)
-        return await self._catalog.create_bucket(
-            self.principal.tenant, name, versioning=versioning, actor=self._actor
+    async def create_bucket(
+        self, name: str, *, versioning: bool = False, settings: BucketSettings | None = None
+    ) -> Bucket:
+        """Make a bucket; without `settings` with `default_settings`. `AlreadyExistsError` when there is one."""
+        self._permit.allow("create_bucket", name)
+        return await buckets.create(
+            self._context,
+            self.principal.tenant,
+            name,
+            versioning=versioning,
+            settings=settings,
+            actor=self._actor,
+        )
+
+    @property
+    def default_settings(self) -> BucketSettings:
+        """The settings of a bucket that is made without its own."""
+        return buckets.defaults(self._context)
+
+    async def update_bucket(
+        self,
+        name: str,
+        *,
+        versioning: bool | None = None,
+        change: Callable[[BucketSettings], BucketSettings] | None = None,
+    ) -> Bucket:
+        """Change a bucket and return it; `change` is given its settings as they are when it is done."""
+        await self._permit.enter("update_bucket", name)
+        return await buckets.update(
+            self._context,
+            self.principal.tenant,
+            name,
+            versioning=versioning,
+            change=change,
+            actor=self._actor,
         )
 
     async def bucket(self, name: str) -> Bucket:
         """Return a bucket or raise `NotFoundError`."""
-        self._allow("list")
+        await self._permit.enter("list", name)
         return await self._catalog.bucket(self.principal.tenant, name)
 
     async def buckets(self) -> Sequence[tuple[Bucket, Usage]]:
-        """Return all buckets by name, with exact counters."""
-        self._allow("list")
-        return await self._catalog.buckets(self.principal.tenant)
+        """Return the buckets that this session may know of by name, with exact counters."""
+        self._permit.allow_role("list")
+        found = await self._catalog.buckets(self.principal.tenant)
+        return [(bucket, usage) for bucket, usage in found if self._permit.may("list", bucket.name)]
 
-    async def delete_bucket(self, name: str) -> None:
-        """Remove an empty bucket; `ConflictError` while it holds versions, delete markers or open uploads."""
-        self._allow("delete_bucket")
-        await self._catalog.delete_bucket(self.principal.tenant, name, actor=self._actor)
+    async def delete_bucket(self, name: str, *, force: bool = False) -> None:
+        """Remove an empty bucket, or with `force` one with everything in it, for good.
+
+        Raises:
+            ConflictError: it holds versions, delete markers or open uploads.
+        """
+        await self._permit.enter("delete_bucket", name)
+        await buckets.remove(self._context, self.principal.tenant, name, force=force, actor=self._actor)
+
+    async def bucket_stats(self, name: str) -> BucketStats:
+        """Return a bucket with its counters and how much of its quota is taken."""
+        await self._permit.enter("usage", name)
+        return await buckets.stats(self._context, self.principal.tenant, name)
+
+    async def quota(self, bucket: str | None = None) -> QuotaUse:
+        """Return the limits of one bucket, or of the tenant, and how much of them is taken."""
+        if bucket is None:
+            self._permit.allow("usage")
+        else:
+            await self._permit.enter("usage", bucket)
+        return await self._catalog.quota(self.principal.tenant, bucket)
 
     async def usage(self, bucket: str | None = None) -> Usage:
         """Return the counters of one bucket, or of all."""
-        self._allow("usage")
+        if bucket is None:
+            self._permit.allow("usage")
+        else:
+            await self._permit.enter("usage", bucket)
         return await self._catalog.usage(self.principal.tenant, bucket)
 
     # -- objects ------------------------------------------------------------------------------------------------
@@ -97,16 +185,38 @@ class Session:
         idempotency_key: str | None = None,
     ) -> Version:
         """Store `body` and return the new current version once it is durable. See `engine.write.put`."""
-        self._allow("put")
+        await self._permit.enter("put", bucket, key)
         return await write.put(
             self._context,
             self._ref(bucket, key),
-            body,
-            about,
+            granted_body(self.principal.grant, body),
+            granted_input(self.principal.grant, about, key),
             conditions=conditions,
             idempotency_key=idempotency_key,
+            once=granted_once(self.principal.grant),
             actor=self._actor,
         )
+
+    async def expect_put(
+        self, bucket: str, key: str, *, size: int | None = None, conditions: Preconditions = NO_CONDITIONS
+    ) -> None:
+        """Return when a `put` with that much to come would be taken now; else raise what it would raise.
+
+        All of it is checked again when the object is stored; this spares the bytes.
+        """
+        await self._permit.enter("put", bucket, key)
+        ref = self._ref(bucket, key)
+        await self._context.rules.bucket(ref.tenant, bucket)
+        check_granted_size(self.principal.grant, size)
+        if (once := granted_once(self.principal.grant)) is not None:
+            await self._catalog.answered(ref.tenant, once)
+        if conditions:
+            try:
+                current = (await self._catalog.resolve(ref)).version
+            except NotFoundError:
+                conditions.check_write(None)
+            else:
+                conditions.check_write(current)
 
     def get(
         self,
@@ -118,9 +228,10 @@ class Session:
         conditions: Preconditions = NO_CONDITIONS,
     ) -> AbstractAsyncContextManager[ObjectReader]:
         """Open an object for reading. See `engine.read.Opening`."""
-        self._allow("get")
+        self._permit.allow("get", bucket, key)
         ref = self._ref(bucket, key)
-        return Opening(self._context, self._health, self._hot, ref, version_id, range, conditions)
+        resolve = self._permit.resolve
+        return Opening(self._context, self._health, self._hot, resolve, ref, version_id, range, conditions)
 
     async def head(
         self,
@@ -131,8 +242,8 @@ class Session:
         conditions: Preconditions = NO_CONDITIONS,
     ) -> tuple[Version, bool]:
         """Return the version, and whether the conditions say that it should be sent (False: not modified)."""
-        self._allow("head")
-        located = await self._catalog.resolve(self._ref(bucket, key), version_id=version_id)
+        self._permit.allow("head", bucket, key)
+        located = await self._permit.resolve(self._ref(bucket, key), version_id)
         return located.version, conditions.check_read(located.version)
 
     async def delete(
@@ -144,7 +255,7 @@ class Session:
         conditions: Preconditions = NO_CONDITIONS,
     ) -> Deleted:
         """Remove an object or one version; succeeds when nothing is there."""
-        self._allow("delete")
+        await self._permit.enter("delete", bucket, key)
         return await write.delete(
             self._context,
             self._ref(bucket, key),
@@ -162,29 +273,55 @@ class Session:
         about: ObjectInput | None = None,
         conditions: Preconditions = NO_CONDITIONS,
         source_conditions: Preconditions = NO_CONDITIONS,
+        idempotency_key: str | None = None,
     ) -> Version:
         """Copy (bucket, key) to (bucket, key), inside the store where it can, and return the new version.
 
-        `about` None carries content type, metadata and tags over.
+        `about` None carries content type, metadata and tags over. The same `idempotency_key` again returns the first
+        copy, also when its source has changed or gone since.
         """
-        self._allow("copy")
+        self._permit.allow("get", *source)
+        await self._permit.enter("put", *target)
         origin, goal = self._ref(*source), self._ref(*target)
-        located = await self._catalog.resolve(origin, version_id=source_version_id)
+        request = await write.copy_request(
+            self._context, idempotency_key, origin, source_version_id, goal, about, conditions
+        )
+        if request is not None:
+            earlier = await self._catalog.answered(self.principal.tenant, request)
+            if earlier is not None:
+                return earlier
+        located = await self._permit.resolve(origin, source_version_id)
         source_conditions.check_write(located.version)
-        made = await write.copy(self._context, located, goal, about, conditions=conditions, actor=self._actor)
+        made = await write.copy(
+            self._context,
+            located,
+            goal,
+            about,
+            conditions=conditions,
+            idempotency=request,
+            actor=self._actor,
+        )
         if made is not None:
             return made
         version = located.version
         async with self.get(*source, version_id=version.id) as reader:
             given = about or ObjectInput(version.content_type, version.metadata, version.tags)
             body = Body.of_stream(reader, size=version.size)
-            return await write.put(self._context, goal, body, given, conditions=conditions, actor=self._actor)
+            return await write.put(
+                self._context,
+                goal,
+                body,
+                given,
+                conditions=conditions,
+                once=request,
+                actor=self._actor,
+            )
 
     async def list(
         self, bucket: str, *, prefix: str = "", delimiter: str = "", marker: str = "", limit: int = 1000
     ) -> ListPage:
         """Return one page of current objects in byte order, `limit` 0 to 1000 items and prefixes together."""
-        self._allow("list")
+        await self._permit.enter("list", bucket, prefix=prefix)
         for text in (prefix, delimiter, marker):
             check_prefix(text)
         return await self._catalog.list_objects(
@@ -207,7 +344,7 @@ class Session:
         limit: int = 1000,
     ) -> VersionPage:
         """Return one page of all versions: keys in byte order, newest first, delete markers included."""
-        self._allow("versions")
+        await self._permit.enter("versions", bucket, prefix=prefix)
         for text in (prefix, delimiter, key_marker, version_marker):
             check_prefix(text)
         return await self._catalog.list_versions(
@@ -220,24 +357,108 @@ class Session:
             limit=min(limit, 1000),
         )
 
+    # -- files by id, searches, and what is said about a content ------------------------------------------------
+    async def file(self, file_id: str, verb: str = "head") -> Version:
+        """Return the version of that id; `verb` is what is to be done with it.
+
+        Raises:
+            NotFoundError: there is none (any more), or not for this session.
+        """
+        self._permit.allow_role(verb)
+        return await files.find(self._context, self._permit, self.principal, file_id, verb)
+
+    async def file_facts(self, version: Version) -> FileFacts:
+        """Return what is known of a version beside itself: versions kept of its key, copies, when it expires."""
+        await self._permit.enter("head", version.ref.bucket, version.ref.key)
+        return await self._catalog.file_facts(self.principal.tenant, version.id)
+
+    async def key_versions(
+        self, bucket: str, key: str, *, after: str = "", limit: int = 100
+    ) -> tuple[Sequence[Version], bool]:
+        """Return versions of one key, the newest first, those behind version `after`; and whether there are more."""
+        await self._permit.enter("versions", bucket, key)
+        return await files.of_key(self._context, self._ref(bucket, key), after, min(limit, 1000))
+
+    async def update(
+        self,
+        bucket: str,
+        key: str,
+        change: Change,
+        *,
+        version_id: str | None = None,
+        conditions: Preconditions = NO_CONDITIONS,
+    ) -> Version:
+        """Change content type, metadata or tags of the current or a named version. See `engine.describing.update`."""
+        await self._permit.enter("update", bucket, key)
+        ref = self._ref(bucket, key)
+        version = await files.current_or_named(self._context, ref, version_id)
+        return await describing.update(
+            self._context, version, change, conditions=conditions, actor=self._actor
+        )
+
+    async def restore(self, bucket: str, key: str, version_id: str) -> tuple[Version, bool]:
+        """Make an old version current again, as a new one; return it, and whether there was anything to do."""
+        self._permit.allow("get", bucket, key)
+        await self._permit.enter("put", bucket, key)
+        old = await files.current_or_named(self._context, self._ref(bucket, key), version_id)
+        if old.current:
+            return old, False
+        return await self.copy((bucket, key), (bucket, key), source_version_id=version_id), True
+
+    async def search(
+        self, wish: Search, *, bucket: str | None = None, limit: int = 100, cursor: str = ""
+    ) -> Found:
+        """Return one page of the current objects that match, in one bucket or in all that this session may search."""
+        if bucket is not None:
+            await self._permit.enter("search", bucket, prefix=wish.prefix)
+            buckets: Sequence[str] = [bucket]
+        else:
+            self._permit.allow_role("search")
+            buckets = await files.searchable(self._context, self._permit, self.principal.tenant, wish.prefix)
+        return await finding.search(
+            self._context, self.principal.tenant, buckets, wish, limit=min(limit, MAX_PAGE), cursor=cursor
+        )
+
+    def may(self, verb: str, bucket: str, key: str) -> bool:
+        """Return whether `verb` is allowed on that object, for whoever has many to ask about."""
+        return self._permit.may(verb, bucket, key)
+
     # -- multipart uploads --------------------------------------------------------------------------------------
-    async def create_upload(self, bucket: str, key: str, about: ObjectInput = NO_INPUT) -> Upload:
-        """Open a multipart upload."""
-        self._allow("upload")
-        return await uploads.create(self._context, self._ref(bucket, key), about, actor=self._actor)
+    async def create_upload(
+        self,
+        bucket: str,
+        key: str,
+        about: ObjectInput = NO_INPUT,
+        *,
+        size: int | None = None,
+        expires_in: float | None = None,
+    ) -> Upload:
+        """Open a multipart upload. `size` bytes of a quota are reserved for it; `expires_in` seconds it may stay open."""
+        await self._permit.enter("upload", bucket, key)
+        check_granted_size(self.principal.grant, size)
+        return await uploads.create(
+            self._context,
+            self._ref(bucket, key),
+            granted_input(self.principal.grant, about, key),
+            length=size,
+            lifetime=expires_in,
+            options=bounds_kept(self.principal.grant),
+            actor=self._actor,
+        )
 
     async def put_part(
         self, bucket: str, key: str, upload_id: str, number: int, body: Body, *, digests: Digests = NO_DIGESTS
     ) -> Part:
         """Store one part, in any order, also in parallel or again."""
-        self._allow("upload")
+        await self._permit.enter("upload", bucket, key)
+        body = granted_body(self.principal.grant, body)
         return await uploads.put_part(self._context, self._ref(bucket, key), upload_id, number, body, digests)
 
     async def list_parts(
         self, bucket: str, key: str, upload_id: str, *, after: int = 0, limit: int = 1000
     ) -> Sequence[Part]:
         """Return acknowledged parts by number, those above `after`."""
-        self._allow("upload")
+        await self._permit.enter("upload", bucket, key)
         await self._catalog.upload(self._ref(bucket, key), upload_id)
         return await self._catalog.list_parts(upload_id, after=after, limit=min(limit, 1000))
 
@@ -245,7 +466,7 @@ class Session:
         self, bucket: str, *, prefix: str = "", key_marker: str = "", id_marker: str = "", limit: int = 1000
     ) -> tuple[Sequence[Upload], bool]:
         """Return open uploads by key, and whether there are more."""
-        self._allow("upload")
+        await self._permit.enter("upload", bucket, prefix=prefix)
         for text in (prefix, key_marker, id_marker):
             check_prefix(text)
         return await self._catalog.list_uploads(
@@ -267,7 +488,7 @@ class Session:
         conditions: Preconditions = NO_CONDITIONS,
     ) -> Version:
         """Make the parts, (number, ETag) ascending, the current version. See `engine.uploads.complete`."""
-        self._allow("upload")
+        await self._permit.enter("upload", bucket, key)
         ref = self._ref(bucket, key)
         return await uploads.complete(
             self._context, ref, upload_id, parts, conditions=conditions, actor=self._actor
@@ -275,14 +496,178 @@ class Session:
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Give an upload up; its parts are swept."""
-        self._allow("upload")
+        await self._permit.enter("upload", bucket, key)
         await self._catalog.abort_upload(self._ref(bucket, key), upload_id, actor=self._actor)
 
-    # -----------------------------------------------------------------------------------------------------------
-    def _allow(self, verb: str) -> None:
-        decision = decide(self.principal, verb)
-        if not decision.allowed:
-            raise PermissionDeniedError(decision.reason, operation=verb)
+    # -- audit --------------------------------------------------------------------------------------------------
+    async def audit(
+        self, wanted: AuditFilter, *, after: int = 0, limit: int = 100, service: bool = False
+    ) -> tuple[Sequence[AuditEntry], int]:
+        """Return records of the tenant, or with `service` of no tenant. See `engine.audit.Auditor.page`."""
+        tenant = self._audited(service)
+        return await self._auditor.page(tenant, wanted, after=after, limit=limit)
 
+    async def verify_audit(self, expected: str | None = None, *, service: bool = False) -> Verdict:
+        """Return whether the audit is whole. See `engine.audit.Auditor.verify`."""
+        tenant = self._audited(service)
+        return await self._auditor.verify(tenant, expected=expected)
+
+    @property
+    def _auditor(self) -> Auditor:
+        return Auditor(self._catalog, self._context.secret)
+
+    def _audited(self, service: bool) -> str:
+        """Return whose audit may be read."""
+        self._permit.allow("operate" if service else "audit")
+        return "" if service else self.principal.tenant
+
+    # -- uploads that go on where they broke off ----------------------------------------------------------------
+    async def create_resumable(
+        self,
+        bucket: str,
+        key: str,
+        about: ObjectInput = NO_INPUT,
+        *,
+        length: int | None = None,
+        partial: bool = False,
+        options: Mapping[str, str] = EMPTY,
+        conditions: Preconditions = NO_CONDITIONS,
+    ) -> Progress:
+        """Open an upload that grows at its end; `partial` ones are put together by `concatenate`."""
+        await self._permit.enter("upload", bucket, key)
+        grant = self.principal.grant
+        check_granted_size(grant, length)
+        if partial and grant is not None and grant.once:
+            raise PermissionDeniedError(
+                "an upload by a URL that stores once comes in one piece, not in parallel"
+            )
+        return await resumable.create(
+            self._context,
+            self._ref(bucket, key),
+            granted_input(self.principal.grant, about, key),
+            length=length,
+            kind=resumable.PARTIAL if partial else resumable.WHOLE,
+            options={**options, **bounds_kept(self.principal.grant)},
+            conditions=conditions,
+            actor=self._actor,
+        )
+
+    async def upload_progress(self, upload_id: str, *, length: int | None = None) -> Progress:
+        """Return how far an upload is; one that has all its bytes becomes an object now. `length` announces it late."""
+        upload, version = await self._resumable(upload_id)
+        if version is not None:
+            return resumable.done(version)
+        assert upload is not None
+        if length is not None and length != upload.length:
+            upload = await resumable.set_length(self._context, upload, length)
+        return await resumable.progress(self._context, upload, actor=self._actor)
+
+    async def upload_state(self, upload_id: str) -> Progress:
+        """Return how far an upload is, and leave it as it is."""
+        upload, version = await self._resumable(upload_id)
+        if version is not None:
+            return resumable.done(version)
+        assert upload is not None
+        return resumable.open_progress(upload)
+
+    async def append(
+        self,
+        upload_id: str,
+        offset: int,
+        source: AsyncIterator[bytes],
+        *,
+        announced: int | None = None,
+        length: int | None = None,
+        check: Check | None = None,
+    ) -> Progress:
+        """Put the bytes of `source` behind the first `offset` ones. See `engine.resumable.append`."""
+        upload, version = await self._resumable(upload_id)
+        if version is not None:
+            if offset != version.size:
+                raise ConflictError(f"the upload is complete with {version.size} bytes", name=upload_id)
+            return resumable.done(version)
+        assert upload is not None
+        if length is not None and length != upload.length:
+            upload = await resumable.set_length(self._context, upload, length)
+        return await resumable.append(
+            self._context, upload, offset, source, announced=announced, check=check, actor=self._actor
+        )
+
+    async def concatenate(
+        self,
+        bucket: str,
+        key: str,
+        upload_ids: Sequence[str],
+        about: ObjectInput = NO_INPUT,
+        *,
+        conditions: Preconditions = NO_CONDITIONS,
+    ) -> Progress:
+        """Make an object of finished partial uploads in this order. See `engine.resumable.concatenate`."""
+        await self._permit.enter("upload", bucket, key)
+        return await resumable.concatenate(
+            self._context,
+            self._ref(bucket, key),
+            upload_ids,
+            about,
+            conditions=conditions,
+            allowed=self._may_upload,
+            actor=self._actor,
+        )
+
+    async def abort_resumable(self, upload_id: str) -> None:
+        """Give an upload up; `NotFoundError` when it is not open."""
+        upload, _ = await self._resumable(upload_id)
+        if upload is None:
+            raise NotFoundError("the upload is complete; delete its object instead", name=upload_id)
+        await self._catalog.abort_upload(upload.ref, upload.id, actor=self._actor)
+
+    async def _resumable(self, upload_id: str) -> tuple[Upload | None, Version | None]:
+        """Return the upload, or what it made. One of a key where this session may not upload is as good as none."""
+        self._permit.allow_role("upload")
+        upload, version = await resumable.find(self._context, self.principal.tenant, upload_id)
+        found = upload or version
+        if found is None or not self._may_upload(found.ref):
+            raise resumable.not_open(upload_id)
+        await self._permit.enter("upload", found.ref.bucket, found.ref.key)
+        return upload, version
+
+    def _may_upload(self, ref: ObjectRef) -> bool:
+        return self._permit.may("upload", ref.bucket, ref.key)
+
+    # -- signed URLs --------------------------------------------------------------------------------------------
+    async def presign(self, bucket: str, key: str, wish: Wish) -> Signed:
+        """Return a signed request that lets its bearer do what `wish` says, which this principal may do itself."""
+        await self._permit.enter("presign", bucket, key)
+        for verb in wish.purpose.verbs:
+            self._permit.allow(verb, bucket, key)
+        return await signing.sign(self._context, self.principal, self._ref(bucket, key), wish)
+
+    async def location(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        version_id: str | None = None,
+        describe: Callable[[Version], tuple[str, str]],
+    ) -> str | None:
+        """Return where the bearer of a signed URL is sent to read the object; None: read it here.
+
+        `describe` gives the content type and the disposition that the store is to answer with.
+        """
+        self._permit.allow("get", bucket, key)
+        if self.principal.grant is None or not sending.sends(self._context):
+            return None
+        located = await self._permit.resolve(self._ref(bucket, key), version_id)
+        kind, disposition = describe(located.version)
+        return await sending.location(
+            self._context,
+            self._health,
+            self.principal,
+            located,
+            content_type=kind,
+            disposition=disposition,
+        )
+
+    # -----------------------------------------------------------------------------------------------------------
     def _ref(self, bucket: str, key: str) -> ObjectRef:
         return ObjectRef(self.principal.tenant, bucket, check_key(key))

@@ -17,5 +17,7 @@ class EngineSettings:
     grace: float = 24 * 3600.0  #: how long replaced bytes stay for readers that still hold them
     upload_lifetime: float = 7 * 24 * 3600.0  #: how long a multipart upload may stay open
     idempotency_lifetime: float = 24 * 3600.0  #: how long an idempotency key is remembered
+    default_retention_days: int | None = None  #: of buckets made without their own settings; None: never
     read_attempts: int = 3  #: breaks without progress before a read that has begun gives up
+    redirect_signed: bool = True  #: readers with a signed URL are sent to external stores that sign URLs too
     hash_threads: int = 2  #: threads that digest large chunks beside the flow

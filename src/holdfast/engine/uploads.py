@@ -6,31 +6,67 @@ on any replica of the service, and a part that was acknowledged is as durable as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
-from holdfast.catalog.contract import Actor, NewVersion
+from holdfast.catalog.contract import Actor, NewVersion, Reserve
 from holdfast.core.body import Body
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import InvalidRequestError, NotFoundError
+from holdfast.core.errors import ConflictError, InvalidRequestError, NotFoundError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import check_key
-from holdfast.core.types import ChecksumType, Digests, ObjectRef, Part, Segment, Upload, Version
-from holdfast.engine import checksums
+from holdfast.core.types import (
+    EMPTY,
+    ChecksumType,
+    Digests,
+    ObjectRef,
+    Part,
+    Replica,
+    Segment,
+    Upload,
+    Version,
+)
+from holdfast.engine import checksums, rules
 from holdfast.engine.context import Context
-from holdfast.engine.write import ObjectInput, check_input, prepare, store_segment, too_large
+from holdfast.engine.grants import check_upload_size, once_of
+from holdfast.engine.part_reading import first_bytes
+from holdfast.engine.write import ObjectInput, check_input, opened, store_segment
 from holdfast.policy.placement import Facts
 
 MAX_PARTS = 10_000
 _PAGE = 1000
+_HEAD = 64 << 10  #: bytes that tell what a content is
 
 
-async def create(context: Context, ref: ObjectRef, about: ObjectInput, *, actor: Actor) -> Upload:
-    """Open an upload for `ref`; it must be completed within the lifetime that `Upload.expires` shows."""
+async def create(
+    context: Context,
+    ref: ObjectRef,
+    about: ObjectInput,
+    *,
+    length: int | None = None,
+    lifetime: float | None = None,
+    kind: str = "multipart",
+    options: Mapping[str, str] = EMPTY,
+    actor: Actor,
+) -> Upload:
+    """Open an upload for `ref`; it must be completed within the lifetime that `Upload.expires` shows.
+
+    Args:
+        length: bytes of the whole, when they are known: a quota that has no room for them refuses now.
+        lifetime: seconds; the longest, and the default, is `upload_lifetime` of the settings.
+
+    Raises:
+        TooLargeError, QuotaExceededError: `length` does not fit. InvalidRequestError: `about` cannot be kept.
+    """
     check_key(ref.key)
     content_type = check_input(about, ref.key)
+    bucket = await context.rules.bucket(ref.tenant, ref.bucket)
+    if kind != "tus-partial":  # what it becomes a part of is checked instead
+        rules.check_type(bucket, ref.key, content_type)
+    rules.check_size(bucket, length or 0, context.settings.max_object_size)
+    longest = context.settings.upload_lifetime
     now = await context.catalog.now()
     upload_id = context.environment.new_id()
     upload = Upload(
@@ -38,10 +74,13 @@ async def create(context: Context, ref: ObjectRef, about: ObjectInput, *, actor:
         ref=ref,
         version_id=upload_id,  # the version it will be; so a repeated completion finds what the first one made
         created=now,
-        expires=now + int(context.settings.upload_lifetime * 1_000_000),
+        expires=now + int(min(longest, lifetime or longest) * 1_000_000),
         content_type=content_type,
         metadata=about.metadata,
         tags=about.tags,
+        kind=kind,
+        length=length,
+        options=options,
     )
     return await context.catalog.create_upload(upload, actor=actor)
 
@@ -52,12 +91,10 @@ async def put_part(
     """Store part `number` (1 to 10,000), replacing an earlier one of that number, and return it once it is durable."""
     if not 1 <= number <= MAX_PARTS:
         raise InvalidRequestError(f"part number {number}; parts are numbered 1 to {MAX_PARTS}")
-    upload = await context.catalog.upload(ref, upload_id)
-    body = await prepare(context, body)
-    plan = context.placement.plan(Facts(ref, body.size, upload.content_type))
-    segment_id = context.environment.new_id()
-    replicas = context.pending(ref, plan, upload.version_id, segment_id, body.size)
-    await context.catalog.begin(ref, replicas, lease_until=await context.lease_until())
+    upload = await _multipart(context, ref, upload_id)
+    bucket = await context.rules.bucket(ref.tenant, ref.bucket)
+    _, body = await opened(context, body, rules.largest(bucket, context.settings.max_object_size))
+    replicas = await begin_part(context, upload, body.size, body.size or 0)
     failpoint("part.after_begin")
     try:
         written = await store_segment(context, ref, replicas, body, announced, upload.content_type)
@@ -65,7 +102,7 @@ async def put_part(
         segment = written.segment
         part = Part(
             number=number,
-            segment_id=segment_id,
+            segment_id=segment.id,
             size=segment.size,
             etag=checksums.etag_of(segment.digests),
             digests=segment.digests,
@@ -73,12 +110,36 @@ async def put_part(
             chunk_size=segment.chunk_size,
             chunk_crcs=segment.chunk_crcs,
         )
-        acknowledged = await context.catalog.commit_part(upload_id, part, written.replica_ids)
+        acknowledged = await context.catalog.commit_part(upload, part, written.replica_ids)
     except BaseException:
         await context.abandon(replicas)
         raise
     failpoint("part.after_commit")
     return acknowledged
+
+
+async def begin_part(context: Context, upload: Upload, size: int | None, reserve: int) -> list[Replica]:
+    """Announce the copies of a part; `reserve` bytes of a quota if the upload has not reserved its whole length."""
+    plan = context.placement.plan(Facts(upload.ref, upload.length or size, upload.content_type))
+    bucket = await context.rules.bucket(upload.ref.tenant, upload.ref.bucket)
+    rules.check_encryption(bucket, context.stores, plan.stores)
+    replicas = context.pending(upload.ref, plan, upload.version_id, context.environment.new_id(), size)
+    apart = bucket.metered and upload.length is None
+    await context.catalog.begin(
+        upload.ref,
+        replicas,
+        lease_until=await context.lease_until(),
+        reserve=Reserve(reserve, objects=0, replaces=False) if apart else None,
+    )
+    return replicas
+
+
+async def _multipart(context: Context, ref: ObjectRef, upload_id: str) -> Upload:
+    """Return an open upload whose parts have numbers."""
+    upload = await context.catalog.upload(ref, upload_id)
+    if upload.kind != "multipart":
+        raise ConflictError("this upload grows at its end (tus); it takes no numbered parts", name=upload_id)
+    return upload
 
 
 async def complete(
@@ -92,24 +153,65 @@ async def complete(
 ) -> Version:
     """Make the parts, given as (number, ETag) in ascending order, the current version of `ref`.
 
-    Completing again after success returns the same version.
+    Completing again with the same list after success returns the same version.
 
     Raises:
-        NotFoundError: no such upload. InvalidRequestError: the list is empty, not ascending, or names a part that
-        was not uploaded with that ETag. TooLargeError: the sum is over the limit.
+        NotFoundError: no such upload. ConflictError: it was completed with another list. InvalidRequestError: the
+        list is empty, not ascending, names a part that was not uploaded with that ETag, or has not the size that
+        was announced. TooLargeError: the sum is over the limit.
     """
     try:
-        upload = await context.catalog.upload(ref, upload_id)
+        upload = await _multipart(context, ref, upload_id)
     except NotFoundError:
-        return await _completed_before(context, ref, upload_id)
-    chosen = _choose(parts, {part.number: part for part in await _all_parts(context, upload_id)})
+        return await _completed_before(context, ref, upload_id, parts)
+    chosen = _choose(parts, {part.number: part for part in await all_parts(context, upload_id)})
     size = sum(part.size for part in chosen)
-    limit = context.settings.max_object_size
-    if limit is not None and size > limit:
-        raise too_large(limit)
+    if upload.length is not None and size != upload.length:
+        raise InvalidRequestError(
+            f"the parts have {size} bytes; the upload was announced with {upload.length}"
+        )
+    about = ObjectInput(upload.content_type, upload.metadata, upload.tags)
+    check_upload_size(upload, size)
+    version = await version_of(context, ref, upload.version_id, chosen, about, first=upload)
+    failpoint("complete.before_commit")
+    completed = await context.catalog.complete_upload(
+        upload_id,
+        version,
+        conditions=conditions,
+        idempotency=once_of(upload, context.settings.upload_lifetime),
+        grace=context.grace,
+        actor=actor,
+    )
+    context.activity.uploaded(ref.tenant, ref.bucket)
+    failpoint("complete.after_commit")
+    return completed
+
+
+async def version_of(
+    context: Context,
+    ref: ObjectRef,
+    version_id: str,
+    chosen: Sequence[Part],
+    about: ObjectInput,
+    *,
+    first: Upload,
+) -> NewVersion:
+    """Return the version that these parts, in this order, make, if its bucket takes it; `first` has the first part.
+
+    Raises:
+        TooLargeError: it is over a limit. InvalidRequestError: the bucket does not take this type or content.
+    """
+    content_type = check_input(about, ref.key)
+    size = sum(part.size for part in chosen)
+    bucket = await context.rules.bucket(ref.tenant, ref.bucket)
+    rules.check_type(bucket, ref.key, content_type)
+    rules.check_size(bucket, size, context.settings.max_object_size)
+    if bucket.settings.allowed_types:
+        head = await first_bytes(context, first, chosen[0], _HEAD)
+        rules.check_content(bucket, ref.key, content_type, head)
     digests, etag = checksums.joined([(part.digests, part.size, part.etag) for part in chosen])
-    version = NewVersion(
-        id=upload.version_id,
+    return NewVersion(
+        id=version_id,
         ref=ref,
         size=size,
         etag=etag,
@@ -117,30 +219,30 @@ async def complete(
             Segment(part.segment_id, part.size, part.digests, part.chunk_size, part.chunk_crcs)
             for part in chosen
         ],
-        content_type=upload.content_type,
-        metadata=upload.metadata,
-        tags=upload.tags,
+        content_type=content_type,
+        metadata=about.metadata,
+        tags=about.tags,
         digests=digests,
         checksum_type=ChecksumType.FULL_OBJECT if len(chosen) == 1 else ChecksumType.COMPOSITE,
         parts=len(chosen),
     )
-    failpoint("complete.before_commit")
-    completed = await context.catalog.complete_upload(
-        upload_id, version, conditions=conditions, grace=context.grace, actor=actor
-    )
-    failpoint("complete.after_commit")
-    return completed
 
 
-async def _completed_before(context: Context, ref: ObjectRef, upload_id: str) -> Version:
+async def _completed_before(
+    context: Context, ref: ObjectRef, upload_id: str, parts: Sequence[tuple[int, str]]
+) -> Version:
+    """Return the version that the same list made before: its ETag is that of the parts' ETags."""
     with suppress(NotFoundError):
         version = await context.catalog.version(ref, upload_id)
         if version.parts:
+            if version.etag != checksums.joint_etag([etag.strip('"') for _, etag in parts]):
+                raise ConflictError("the upload was completed with another list of parts", name=upload_id)
             return version
     raise NotFoundError(f"upload {upload_id} of {ref} is not open", operation="upload", name=str(ref))
 
 
-async def _all_parts(context: Context, upload_id: str) -> list[Part]:
+async def all_parts(context: Context, upload_id: str) -> list[Part]:
+    """Return all acknowledged parts by number."""
     found: list[Part] = []
     while page := await context.catalog.list_parts(
         upload_id, after=found[-1].number if found else 0, limit=_PAGE

@@ -8,22 +8,22 @@ their bytes. No error handler deletes bytes: `abandon` only dooms rows that are 
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from holdfast.catalog.contract import Actor, Idempotency, NewVersion
+from holdfast.catalog.contract import Actor, Idempotency, NewVersion, Reserve
 from holdfast.core.backend import Capability, PutOptions
 from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import ConflictError, HoldfastError, InvalidRequestError, TooLargeError
+from holdfast.core.errors import ConflictError, HoldfastError, InvalidRequestError, QuotaExceededError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import check_key
 from holdfast.core.types import (
     EMPTY,
     NO_DIGESTS,
+    Bucket,
     Deleted,
     Digests,
     Located,
@@ -32,14 +32,14 @@ from holdfast.core.types import (
     Segment,
     Version,
 )
-from holdfast.engine import checksums
+from holdfast.engine import checksums, rules
 from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.fanout import put_all
+from holdfast.policy import media
 from holdfast.policy.placement import Facts
 
 _PEEK: Final = 64 << 10
-_TYPES: Final = mimetypes.MimeTypes()  # its own table, not the machine's, so that every replica guesses alike
 MAX_METADATA_BYTES: Final = 8192
 MAX_TAGS: Final = 50
 
@@ -59,6 +59,7 @@ class ObjectInput:
 
 
 NO_INPUT: Final = ObjectInput()
+too_large = rules.too_large
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,12 @@ async def put(
     *,
     conditions: Preconditions = NO_CONDITIONS,
     idempotency_key: str | None = None,
+    once: Idempotency | None = None,
     actor: Actor,
 ) -> Version:
     """Store `body` as the new current version of `ref` and return it, once it would survive the loss of power.
+
+    `once` takes the place of an idempotency key: what may be done one single time.
 
     Raises:
         NotFoundError: no such bucket.
@@ -96,12 +100,21 @@ async def put(
     check_key(ref.key)
     content_type = check_input(about, ref.key)
     version_id = context.environment.new_id()
-    idempotency = await _idempotency(context, idempotency_key, ref, about, conditions)
-    body = await prepare(context, body)
+    idempotency = once or await _idempotency(context, idempotency_key, ref, about, conditions)
+    bucket = await context.rules.bucket(ref.tenant, ref.bucket)
+    rules.check_type(bucket, ref.key, content_type)
+    head, body = await opened(context, body, rules.largest(bucket, context.settings.max_object_size))
+    rules.check_content(bucket, ref.key, content_type, head)
     plan = context.placement.plan(Facts(ref, body.size, content_type))
+    rules.check_encryption(bucket, context.stores, plan.stores)
+    reserve, body = await _reserve(context, bucket, ref, body)
     replicas = context.pending(ref, plan, version_id, version_id, body.size)
     earlier = await context.catalog.begin(
-        ref, replicas, lease_until=await context.lease_until(), idempotency=idempotency
+        ref,
+        replicas,
+        lease_until=await context.lease_until(),
+        idempotency=idempotency,
+        reserve=reserve,
     )
     if earlier is not None:
         return await _same(context, earlier, body, about.digests)
@@ -130,6 +143,7 @@ async def put(
     except BaseException:
         await context.abandon(replicas)
         raise
+    context.activity.uploaded(ref.tenant, ref.bucket)
     failpoint("put.after_commit")
     if version.id != version_id:  # another request with this idempotency key was first
         _refuse_other(version, written.segment)
@@ -143,6 +157,7 @@ async def copy(
     about: ObjectInput | None = None,
     *,
     conditions: Preconditions = NO_CONDITIONS,
+    idempotency: Idempotency | None = None,
     actor: Actor,
 ) -> Version | None:
     """Copy inside the stores that hold `source`, without the bytes passing through us, and return the new version.
@@ -154,13 +169,25 @@ async def copy(
     version = source.version
     about = about or ObjectInput(version.content_type, version.metadata, version.tags)
     content_type = check_input(about, target.key)
+    bucket = await context.rules.bucket(target.tenant, target.bucket)
+    rules.check_type(bucket, target.key, content_type)
+    rules.check_size(bucket, version.size, context.settings.max_object_size)
     plan = context.placement.plan(Facts(target, version.size, content_type))
+    rules.check_encryption(bucket, context.stores, plan.stores)
     pairs = _copy_pairs(context, source, target, plan.stores[: plan.acknowledge])
     if pairs is None:
         return None
     new_id = pairs[0][1].version_id
     replicas = [made for _, made in pairs]
-    await context.catalog.begin(target, replicas, lease_until=await context.lease_until())
+    earlier = await context.catalog.begin(
+        target,
+        replicas,
+        lease_until=await context.lease_until(),
+        idempotency=idempotency,
+        reserve=Reserve(version.size) if bucket.metered else None,
+    )
+    if earlier is not None:
+        return earlier
     failpoint("copy.after_begin")
     try:
         async with context.leased(replicas):
@@ -185,12 +212,14 @@ async def copy(
             ),
             [made.id for made in replicas],
             conditions=conditions,
+            idempotency=idempotency,
             grace=context.grace,
             actor=actor,
         )
     except BaseException:
         await context.abandon(replicas)
         raise
+    context.activity.uploaded(target.tenant, target.bucket)
     failpoint("copy.after_commit")
     return copied
 
@@ -223,9 +252,15 @@ async def store_segment(
     body: Body,
     announced: Digests,
     content_type: str,
+    *,
+    md5: bool = True,
 ) -> Written:
-    """Move `body` into the announced copies, digesting it on its way; durable when this returns."""
-    hashers = checksums.factories(body.size, announced, md5_limit=context.settings.md5_limit)
+    """Move `body` into the announced copies, digesting it on its way; durable when this returns.
+
+    With `md5` false none is taken: of a piece whose ETag nobody will see.
+    """
+    limit = context.settings.md5_limit if md5 else -1
+    hashers = checksums.factories(body.size, announced, md5_limit=limit)
     small = body.data is not None and len(body.data) <= CHUNK
     meter = Meter(hashers, None if small else context.executor)
     flow = body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
@@ -246,33 +281,49 @@ async def store_segment(
 
 
 async def prepare(context: Context, body: Body) -> Body:
-    """Return `body` in good chunks, in memory when small, and bounded by the largest object.
+    """Return `body` as `opened` does, bounded by the largest object of the service."""
+    return (await opened(context, body, context.settings.max_object_size))[1]
+
+
+async def opened(context: Context, body: Body, limit: int | None) -> tuple[bytes, Body]:
+    """Return the first bytes of `body`, and all of it: in good chunks, in memory when small, at most `limit` bytes.
 
     Raises:
         TooLargeError: at once when the size is known, else while it flows.
     """
-    limit = context.settings.max_object_size
     if limit is not None and body.size is not None and body.size > limit:
         raise too_large(limit)
     if body.data is not None:
-        return body
-    _, peeked = await _sourced(body).peek(_PEEK)
+        return body.data[:_PEEK], body
+    head, peeked = await _sourced(body).peek(_PEEK)
     if peeked.data is not None:
         if limit is not None and len(peeked.data) > limit:
             raise too_large(limit)
-        return peeked
+        return head, peeked
     gathered = peeked.gathered(CHUNK)
-    return gathered if limit is None else _bounded(gathered, limit)
+    return head, gathered if limit is None else _bounded(gathered, limit, too_large(limit))
 
 
-def too_large(limit: int) -> TooLargeError:
-    """Return the error for a body over the limit."""
-    return TooLargeError(f"the object is larger than the {limit} bytes that are allowed here")
+async def _reserve(
+    context: Context, bucket: Bucket, ref: ObjectRef, body: Body
+) -> tuple[Reserve | None, Body]:
+    """Return what to reserve in a metered bucket, and the body: one of unknown size may fill what is left."""
+    if not bucket.metered:
+        return None, body
+    if body.size is not None:
+        return Reserve(body.size), body
+    room = await context.catalog.room(ref)
+    if room is None:
+        return Reserve(0), body
+    full = QuotaExceededError(
+        f"the body is larger than the {room} bytes that are left of the quota", name=str(ref)
+    )
+    return Reserve(0), _bounded(body, room, full)
 
 
 def check_input(about: ObjectInput, key: str) -> str:
     """Return the content type; `InvalidRequestError` for text that cannot travel in a header or is too much."""
-    content_type = about.content_type or _TYPES.guess_type(key)[0] or "application/octet-stream"
+    content_type = about.content_type or media.guess(key) or media.UNKNOWN
     total = 0
     for name, value in (*about.metadata.items(), *about.tags.items(), ("content-type", content_type)):
         if not name or _unprintable(name) or _unprintable(value):
@@ -313,27 +364,46 @@ def _sourced(body: Body) -> Body:
     return replace(body, opener=chunks)
 
 
-def _bounded(body: Body, limit: int) -> Body:
+def _bounded(body: Body, limit: int, error: HoldfastError) -> Body:
     async def chunks() -> AsyncIterator[bytes]:
         seen = 0
         async for chunk in body.chunks():
             seen += len(chunk)
             if seen > limit:
-                raise too_large(limit)
+                raise error
             yield chunk
 
     return replace(body, opener=chunks)
 
 
+async def copy_request(
+    context: Context,
+    key: str | None,
+    source: ObjectRef,
+    version_id: str | None,
+    target: ObjectRef,
+    about: ObjectInput | None,
+    conditions: Preconditions,
+) -> Idempotency | None:
+    """Return the client's own name for a copy, None when it gave none; the copy's source belongs to what it asks."""
+    asked = ("copy", str(source), version_id, about is None)
+    return await _idempotency(context, key, target, about or NO_INPUT, conditions, *asked)
+
+
 async def _idempotency(
-    context: Context, key: str | None, ref: ObjectRef, about: ObjectInput, conditions: Preconditions
+    context: Context,
+    key: str | None,
+    ref: ObjectRef,
+    about: ObjectInput,
+    conditions: Preconditions,
+    *more: object,
 ) -> Idempotency | None:
     if key is None:
         return None
     if not 1 <= len(key) <= 255 or _unprintable(key):
         raise InvalidRequestError("an idempotency key has 1 to 255 printable characters")
     described = (about.content_type, sorted(about.metadata.items()), sorted(about.tags.items()))
-    asked = repr((str(ref), described, conditions))
+    asked = repr((str(ref), described, conditions, *more))
     fingerprint = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()
     lifetime = int(context.settings.idempotency_lifetime * 1_000_000)
     return Idempotency(key, fingerprint, await context.catalog.now() + lifetime)

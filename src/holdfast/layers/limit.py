@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from enum import Enum
 from types import TracebackType
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +27,21 @@ class LimitSettings(BaseModel):
     wait: float = Field(default=60.0, gt=0, description="Seconds that a call waits for its turn at most.")
 
 
+class Queue(Protocol):
+    """Is told of each call that begins and ends to wait."""
+
+    def inc(self) -> None: ...
+    def dec(self) -> None: ...
+
+
+class _Unseen:
+    def inc(self) -> None:
+        """Nobody counts."""
+
+    def dec(self) -> None:
+        """Nobody counts."""
+
+
 class _Kind(Enum):
     READING = "get"
     WRITING = "put"
@@ -42,9 +58,12 @@ class Limit(Layer):
 
     preserves = ALL
 
-    def __init__(self, inner: Backend, *, settings: LimitSettings | None = None) -> None:
+    def __init__(
+        self, inner: Backend, *, settings: LimitSettings | None = None, queue: Queue | None = None
+    ) -> None:
         super().__init__(inner)
         self._settings = settings or LimitSettings()
+        self._queue = queue or _Unseen()
         total = self._settings.max_in_flight
         self._all = asyncio.Semaphore(total)
         share = max(1, total * 3 // 4)
@@ -90,6 +109,7 @@ class Limit(Layer):
         gates = [self._all] if kind is _Kind.SHORT else [self._shares[kind], self._all]
         return _Turn(
             gates,
+            self._queue,
             self._settings.wait,
             RateLimitedError(
                 "the store is busy: too many calls wait for it",
@@ -103,18 +123,24 @@ class Limit(Layer):
 class _Turn:
     """All of `gates`, passed in order; `refusal` when that takes longer than `wait` seconds."""
 
-    __slots__ = ("_gates", "_passed", "_refusal", "_wait")
+    __slots__ = ("_gates", "_passed", "_queue", "_refusal", "_wait")
 
-    def __init__(self, gates: list[asyncio.Semaphore], wait: float, refusal: RateLimitedError) -> None:
-        self._gates, self._wait, self._refusal = gates, wait, refusal
+    def __init__(
+        self, gates: list[asyncio.Semaphore], queue: Queue, wait: float, refusal: RateLimitedError
+    ) -> None:
+        self._gates, self._queue, self._wait, self._refusal = gates, queue, wait, refusal
         self._passed: list[asyncio.Semaphore] = []
 
     async def __aenter__(self) -> None:
         try:
             for gate in self._gates:
                 if gate.locked():
-                    async with asyncio.timeout(self._wait):
-                        await gate.acquire()
+                    self._queue.inc()
+                    try:
+                        async with asyncio.timeout(self._wait):
+                            await gate.acquire()
+                    finally:
+                        self._queue.dec()
                 else:
                     await gate.acquire()
                 self._passed.append(gate)

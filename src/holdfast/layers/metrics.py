@@ -69,6 +69,12 @@ class StoreMetrics:
             ["store", "operation"],
             registry=registry,
         )
+        self.waiting = Gauge(
+            "holdfast_store_waiting",
+            "Calls that wait for their turn at the store",
+            ["store"],
+            registry=registry,
+        )
         self.retries = Counter(
             "holdfast_store_retries", "Calls made again", ["store", "operation", "outcome"], registry=registry
         )

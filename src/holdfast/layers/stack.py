@@ -51,7 +51,8 @@ def build(
     for wrap in below_limit:
         backend = wrap(backend)
     # innermost: counts what is really at the store; a retry that sleeps holds no permit
-    backend = Limit(backend, settings=LimitSettings(max_in_flight=settings.max_in_flight))
+    queue = metrics.waiting.labels(driver.store) if metrics else None
+    backend = Limit(backend, settings=LimitSettings(max_in_flight=settings.max_in_flight), queue=queue)
     # inside retry: a damaged transfer is an error that may pass
     backend = Integrity(backend, md5_etags=settings.md5_etags)
     # outside all that can fail for a moment

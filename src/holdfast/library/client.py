@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias
 
+from holdfast.core.backend import SignedUrl
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import TooLargeError
+from holdfast.core.search import Found, Search
 from holdfast.core.types import (
     EMPTY,
     NO_DIGESTS,
@@ -27,7 +30,12 @@ from holdfast.core.types import (
     Version,
     VersionPage,
 )
+from holdfast.library.many import Report, each
+from holdfast.library.parts import PartLike
 from holdfast.library.source import Source
+
+if TYPE_CHECKING:
+    from holdfast.engine.buckets import BucketStats
 
 #: The longest object that `get` returns in one piece unless told otherwise; longer ones are for `stream`.
 MAX_GET: Final = 1 << 30
@@ -94,11 +102,31 @@ class AsyncClient(ABC):
 
     # -- buckets ------------------------------------------------------------------------------------------------
     @abstractmethod
-    async def create_bucket(self, name: str, *, versioning: bool = False) -> Bucket:
+    async def create_bucket(
+        self, name: str, *, versioning: bool = False, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
         """Make a bucket; with `versioning` an overwritten or deleted object stays reachable by its version id.
 
+        Args:
+            settings: any of `visibility`, `allowed_types`, `max_object_size`, `max_bytes`, `max_objects`,
+                `retention_days`, `encryption`, `ip_allow`, `ip_deny`; sizes also as text such as `10GB`.
+
         Raises:
-            AlreadyExistsError: there is one.
+            AlreadyExistsError: there is one. InvalidRequestError: naming the setting that is wrong.
+        """
+
+    @abstractmethod
+    async def update_bucket(
+        self, name: str, *, versioning: bool | None = None, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
+        """Change those settings of a bucket that are given; None takes a limit away."""
+
+    @abstractmethod
+    async def bucket(self, name: str) -> BucketStats:
+        """Return a bucket with its settings, its counters and how much of its quota is taken.
+
+        Raises:
+            NotFoundError: there is none.
         """
 
     @abstractmethod
@@ -106,8 +134,8 @@ class AsyncClient(ABC):
         """Return all buckets by name, each with its counters."""
 
     @abstractmethod
-    async def delete_bucket(self, name: str) -> None:
-        """Remove an empty bucket.
+    async def delete_bucket(self, name: str, *, force: bool = False) -> None:
+        """Remove an empty bucket, or with `force` one with everything in it, for good.
 
         Raises:
             ConflictError: it holds objects, versions, delete markers or open uploads.
@@ -203,6 +231,43 @@ class AsyncClient(ABC):
     ) -> VersionPage:
         """Return up to `limit` versions by key, newest first within a key, delete markers included."""
 
+    # -- files by id, searches, and what is said about a content ------------------------------------------------
+    @abstractmethod
+    async def file(self, file_id: str) -> Version:
+        """Return what is known of the content with that id (`Version.id`); its `ref` says where it is.
+
+        Raises:
+            NotFoundError: it was never there, was deleted, or was overwritten where versions are not kept.
+        """
+
+    @abstractmethod
+    async def update(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        merge: bool = True,
+        version_id: str | None = None,
+    ) -> Version:
+        """Change what is said about an object without storing it again; return it as it is then.
+
+        Entries of `metadata` and `tags` are set, and those that are None taken away; without `merge` they take the
+        place of all. What is None as a whole stays.
+        """
+
+    @abstractmethod
+    async def restore(self, bucket: str, key: str, version_id: str) -> Version:
+        """Make an old version current again, as a new one, and return it; the current one is returned as it is."""
+
+    @abstractmethod
+    async def search_page(
+        self, wish: Search, *, bucket: str | None = None, limit: int = 1000, cursor: str = ""
+    ) -> Found:
+        """Return one page of a search: short or empty ones may be followed by others (see `Found`)."""
+
     # -- large uploads ------------------------------------------------------------------------------------------
     @abstractmethod
     async def create_upload(
@@ -213,8 +278,14 @@ class AsyncClient(ABC):
         content_type: str | None = None,
         metadata: Mapping[str, str] = EMPTY,
         tags: Mapping[str, str] = EMPTY,
+        size: int | None = None,
+        expires_in: float | None = None,
     ) -> Upload:
-        """Begin an upload in parts."""
+        """Begin an upload in parts.
+
+        `size`, the bytes of the whole, is reserved: what does not fit a quota or a limit is refused now. `expires_in`
+        seconds shorten the time in which it must be completed.
+        """
 
     @abstractmethod
     async def put_part(
@@ -247,15 +318,49 @@ class AsyncClient(ABC):
         bucket: str,
         key: str,
         upload_id: str,
-        parts: Sequence[tuple[int, str]],
+        parts: Sequence[PartLike],
         *,
         conditions: Preconditions = NO_CONDITIONS,
     ) -> Version:
-        """Make the parts, given as `(number, etag)` in ascending order, the object's new version."""
+        """Make the parts the object's new version: what `put_part` returned, or `(number, etag)`, in ascending order.
+
+        Asked again for the same parts it returns the same version; for others it raises `ConflictError`.
+        """
 
     @abstractmethod
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Give an upload up; its parts are removed."""
+
+    # -- signed URLs --------------------------------------------------------------------------------------------
+    @abstractmethod
+    async def presign(
+        self,
+        bucket: str,
+        key: str,
+        method: str = "GET",
+        *,
+        expires_in: float = 3600,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        once: bool = False,
+        ip: str | None = None,
+        version_id: str | None = None,
+    ) -> SignedUrl:
+        """Return a URL that lets its bearer do one thing without a token, until `expires_in` seconds have passed.
+
+        Args:
+            method: `GET` (and HEAD), `PUT`, or `UPLOAD` for an upload in pieces, which begins with a POST to the URL.
+            expires_in: at most 7 days.
+            content_type: of what is put, also a pattern such as `image/*`.
+            max_size: most bytes that may be put.
+            once: one single object may be stored with it.
+            ip: address or network from which alone it holds.
+            version_id: the version to read.
+
+        Raises:
+            PermissionDeniedError: you may not do it yourself. InvalidRequestError: the wish cannot be signed.
+            ConfigError: without a server, the setting `public_url` must say where the service will be.
+        """
 
     # -- made of the above --------------------------------------------------------------------------------------
     async def get(
@@ -309,6 +414,68 @@ class AsyncClient(ABC):
                 return
             key_marker, version_marker = page.next_key, page.next_version
 
+    async def search(
+        self,
+        bucket: str | None = None,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        tags: Mapping[str, str] = EMPTY,
+        metadata: Mapping[str, str] = EMPTY,
+        content_type: str = "",
+        min_size: int | None = None,
+        max_size: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> AsyncIterator[Version]:
+        """Yield every current object that is all of this, by bucket and key; without `bucket`, of all buckets.
+
+        `content_type` may be a pattern such as `image/*`. Tags and metadata are found by an index, other conditions by
+        looking at every object with the prefix. A time without a zone is UTC.
+        """
+        wish = Search(
+            prefix=prefix,
+            suffix=suffix,
+            tags=tags,
+            metadata=metadata,
+            content_type=content_type,
+            min_size=min_size,
+            max_size=max_size,
+            since=_micros(since),
+            until=_micros(until),
+        )
+        cursor = ""
+        while True:
+            page = await self.search_page(wish, bucket=bucket, cursor=cursor)
+            for item in page.items:
+                yield item
+            if not page.truncated:
+                return
+            cursor = page.cursor
+
+    async def delete_many(self, bucket: str, keys: Iterable[str]) -> Report:
+        """Remove many objects of a bucket and report; what is not there counts as removed."""
+        return await each(keys, lambda key: self.delete(bucket, key), lambda key: (bucket, key))
+
+    async def tag_many(
+        self,
+        bucket: str,
+        keys: Iterable[str],
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+    ) -> Report:
+        """Set tags or metadata of many objects, and take away those that are None; others stay."""
+        return await each(
+            keys,
+            lambda key: self.update(bucket, key, tags=tags, metadata=metadata),
+            lambda key: (bucket, key),
+        )
+
+    async def copy_many(self, copies: Iterable[tuple[tuple[str, str], tuple[str, str]]]) -> Report:
+        """Copy each `(bucket, key)` to another `(bucket, key)` and report; failures name the source."""
+        return await each(copies, lambda pair: self.copy(*pair), lambda pair: pair[0])
+
     async def put_file(
         self,
         bucket: str,
@@ -320,8 +487,12 @@ class AsyncClient(ABC):
         tags: Mapping[str, str] = EMPTY,
         conditions: Preconditions = NO_CONDITIONS,
         progress: Progress | None = None,
+        resume: bool = False,
     ) -> Version:
         """Store the file at `path` and return the new version. A file that changes meanwhile is an error.
+
+        With `resume`, a large file goes on where an earlier try with `resume` broke off: parts that have arrived and
+        still are what the file holds are not sent again, and what a failure leaves is kept for the next try.
 
         Raises:
             InvalidRequestError, PermissionDeniedError: the file cannot be read.
@@ -339,6 +510,7 @@ class AsyncClient(ABC):
             tags=tags,
             conditions=conditions,
             progress=progress,
+            resume=resume,
         )
 
     async def get_file(
@@ -364,3 +536,9 @@ class AsyncClient(ABC):
     def parts(self) -> Parts | None:
         """When `put_file` sends parts; None: this client gains nothing from them."""
         return None
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return (
+        None if moment is None else int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1_000_000)
+    )

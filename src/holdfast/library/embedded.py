@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
+from holdfast.core.backend import SignedUrl
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
+from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.search import Found, Search
 from holdfast.core.types import (
     EMPTY,
     NO_DIGESTS,
@@ -20,18 +24,31 @@ from holdfast.core.types import (
     Version,
     VersionPage,
 )
+from holdfast.engine.buckets import BucketStats
+from holdfast.engine.describing import Change
 from holdfast.engine.session import Session
+from holdfast.engine.signing import Wish
 from holdfast.engine.write import ObjectInput
 from holdfast.library.client import AsyncClient, Download
+from holdfast.library.parts import PartLike, named
 from holdfast.library.source import Source, as_body
+from holdfast.policy.buckets import changed
+from holdfast.policy.signing import Purpose
 
 
 class EmbeddedClient(AsyncClient):
-    """A client over `session`; `closing` is awaited once when it is closed."""
+    """A client over `session`; `closing` is awaited once when it is closed. Signed URLs begin with `public_url`."""
 
-    def __init__(self, session: Session, closing: Callable[[], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        closing: Callable[[], Awaitable[None]] | None = None,
+        *,
+        public_url: str = "",
+    ) -> None:
         self._session = session
         self._closing = closing
+        self._public_url = public_url.rstrip("/")
 
     async def close(self) -> None:
         """Close what was opened with this client."""
@@ -39,17 +56,32 @@ class EmbeddedClient(AsyncClient):
         if closing is not None:
             await closing()
 
-    async def create_bucket(self, name: str, *, versioning: bool = False) -> Bucket:
+    async def create_bucket(
+        self, name: str, *, versioning: bool = False, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
         """See `AsyncClient`."""
-        return await self._session.create_bucket(name, versioning=versioning)
+        wanted = changed(self._session.default_settings, settings)
+        return await self._session.create_bucket(name, versioning=versioning, settings=wanted)
+
+    async def update_bucket(
+        self, name: str, *, versioning: bool | None = None, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
+        """See `AsyncClient`."""
+        return await self._session.update_bucket(
+            name, versioning=versioning, change=partial(changed, changes=settings) if settings else None
+        )
+
+    async def bucket(self, name: str) -> BucketStats:
+        """See `AsyncClient`."""
+        return await self._session.bucket_stats(name)
 
     async def buckets(self) -> Sequence[tuple[Bucket, Usage]]:
         """See `AsyncClient`."""
         return await self._session.buckets()
 
-    async def delete_bucket(self, name: str) -> None:
+    async def delete_bucket(self, name: str, *, force: bool = False) -> None:
         """See `AsyncClient`."""
-        await self._session.delete_bucket(name)
+        await self._session.delete_bucket(name, force=force)
 
     async def put(
         self,
@@ -139,6 +171,35 @@ class EmbeddedClient(AsyncClient):
             limit=limit,
         )
 
+    async def file(self, file_id: str) -> Version:
+        """See `AsyncClient`."""
+        return await self._session.file(file_id)
+
+    async def update(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        merge: bool = True,
+        version_id: str | None = None,
+    ) -> Version:
+        """See `AsyncClient`."""
+        change = Change(content_type, metadata, tags, merge=merge)
+        return await self._session.update(bucket, key, change, version_id=version_id)
+
+    async def restore(self, bucket: str, key: str, version_id: str) -> Version:
+        """See `AsyncClient`."""
+        return (await self._session.restore(bucket, key, version_id))[0]
+
+    async def search_page(
+        self, wish: Search, *, bucket: str | None = None, limit: int = 1000, cursor: str = ""
+    ) -> Found:
+        """See `AsyncClient`."""
+        return await self._session.search(wish, bucket=bucket, limit=limit, cursor=cursor)
+
     async def create_upload(
         self,
         bucket: str,
@@ -147,9 +208,12 @@ class EmbeddedClient(AsyncClient):
         content_type: str | None = None,
         metadata: Mapping[str, str] = EMPTY,
         tags: Mapping[str, str] = EMPTY,
+        size: int | None = None,
+        expires_in: float | None = None,
     ) -> Upload:
         """See `AsyncClient`."""
-        return await self._session.create_upload(bucket, key, ObjectInput(content_type, metadata, tags))
+        about = ObjectInput(content_type, metadata, tags)
+        return await self._session.create_upload(bucket, key, about, size=size, expires_in=expires_in)
 
     async def put_part(
         self,
@@ -183,13 +247,45 @@ class EmbeddedClient(AsyncClient):
         bucket: str,
         key: str,
         upload_id: str,
-        parts: Sequence[tuple[int, str]],
+        parts: Sequence[PartLike],
         *,
         conditions: Preconditions = NO_CONDITIONS,
     ) -> Version:
         """See `AsyncClient`."""
-        return await self._session.complete_upload(bucket, key, upload_id, parts, conditions=conditions)
+        return await self._session.complete_upload(
+            bucket, key, upload_id, named(parts), conditions=conditions
+        )
 
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """See `AsyncClient`."""
         await self._session.abort_upload(bucket, key, upload_id)
+
+    async def presign(
+        self,
+        bucket: str,
+        key: str,
+        method: str = "GET",
+        *,
+        expires_in: float = 3600,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        once: bool = False,
+        ip: str | None = None,
+        version_id: str | None = None,
+    ) -> SignedUrl:
+        """See `AsyncClient`."""
+        if not self._public_url:
+            raise ConfigError("set public_url to the address under which clients will reach the service")
+        if method not in list(Purpose):
+            raise InvalidRequestError("a URL is signed for GET, PUT or UPLOAD")
+        wish = Wish(
+            Purpose(method),
+            int(expires_in),
+            content_type or "",
+            max_size,
+            ip or "",
+            once,
+            {} if version_id is None else {"version_id": version_id},
+        )
+        signed = await self._session.presign(bucket, key, wish)
+        return SignedUrl(self._public_url + signed.path, signed.method, signed.expires, signed.headers)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from holdfast.core.backend import SignedUrl
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.types import (
     EMPTY,
@@ -26,7 +28,10 @@ from holdfast.core.types import (
     Version,
     VersionPage,
 )
+from holdfast.engine.buckets import BucketStats
 from holdfast.library.client import MAX_GET, AsyncClient, Download, Progress
+from holdfast.library.many import Report
+from holdfast.library.parts import PartLike
 from holdfast.library.portal import Portal
 from holdfast.library.source import Source
 
@@ -117,13 +122,33 @@ class Client:
         self.close()
 
     # -- buckets ------------------------------------------------------------------------------------------------
-    def create_bucket(self, name: str, *, versioning: bool = False) -> Bucket:
+    def create_bucket(
+        self, name: str, *, versioning: bool = False, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
         """Make a bucket; see `AsyncClient.create_bucket`.
 
         >>> client.create_bucket("papers", versioning=True).versioning
         True
         """
-        return self._portal.call(self._aio.create_bucket(name, versioning=versioning))
+        return self._portal.call(self._aio.create_bucket(name, versioning=versioning, settings=settings))
+
+    def update_bucket(
+        self, name: str, *, versioning: bool | None = None, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
+        """Change settings of a bucket; see `AsyncClient.create_bucket` for their names.
+
+        >>> client.update_bucket("photos", settings={"max_bytes": "10GB", "retention_days": 365}).settings.quota
+        Quota(max_bytes=10737418240, max_objects=None)
+        """
+        return self._portal.call(self._aio.update_bucket(name, versioning=versioning, settings=settings))
+
+    def bucket(self, name: str) -> BucketStats:
+        """Return a bucket with its settings, its counters and how much of its quota is taken.
+
+        >>> client.bucket("photos").usage.objects
+        0
+        """
+        return self._portal.call(self._aio.bucket(name))
 
     def buckets(self) -> Sequence[tuple[Bucket, Usage]]:
         """Return all buckets by name, each with its counters.
@@ -133,12 +158,12 @@ class Client:
         """
         return self._portal.call(self._aio.buckets())
 
-    def delete_bucket(self, name: str) -> None:
-        """Remove an empty bucket.
+    def delete_bucket(self, name: str, *, force: bool = False) -> None:
+        """Remove an empty bucket, or with `force` one with everything in it, for good.
 
         >>> client.delete_bucket("photos")
         """
-        self._portal.call(self._aio.delete_bucket(name))
+        self._portal.call(self._aio.delete_bucket(name, force=force))
 
     # -- objects ------------------------------------------------------------------------------------------------
     def put(
@@ -165,7 +190,7 @@ class Client:
         >>> client.put("photos", "cat.png", b"another", conditions=holdfast.IF_ABSENT)
         Traceback (most recent call last):
             ...
-        holdfast.core.errors.PreconditionFailedError: If-None-Match: an object with that ETag is there
+        holdfast.core.errors.PreconditionFailedError: If-None-Match: the object exists already
         """
         return self._portal.call(
             self._aio.put(
@@ -266,6 +291,129 @@ class Client:
             self._aio.copy(source, target, source_version_id=source_version_id, conditions=conditions)
         )
 
+    def file(self, file_id: str) -> Version:
+        """Return what is known of the content with that id; see `AsyncClient.file`.
+
+        >>> version = client.put("photos", "cat.txt", b"meow")
+        >>> client.file(version.id).ref.key
+        'cat.txt'
+        """
+        return self._portal.call(self._aio.file(file_id))
+
+    def update(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        merge: bool = True,
+        version_id: str | None = None,
+    ) -> Version:
+        """Change what is said about an object without storing it again; see `AsyncClient.update`.
+
+        >>> version = client.put("photos", "cat.txt", b"meow", tags={"kind": "cat", "draft": "yes"})
+        >>> client.update("photos", "cat.txt", tags={"seen": "2024", "draft": None}).tags
+        {'kind': 'cat', 'seen': '2024'}
+        """
+        return self._portal.call(
+            self._aio.update(
+                bucket,
+                key,
+                content_type=content_type,
+                metadata=metadata,
+                tags=tags,
+                merge=merge,
+                version_id=version_id,
+            )
+        )
+
+    def restore(self, bucket: str, key: str, version_id: str) -> Version:
+        """Make an old version current again, as a new one.
+
+        >>> bucket = client.create_bucket("drafts", versioning=True)
+        >>> first = client.put("drafts", "text", b"first")
+        >>> second = client.put("drafts", "text", b"second")
+        >>> version = client.restore("drafts", "text", first.id)
+        >>> client.get("drafts", "text")
+        b'first'
+        """
+        return self._portal.call(self._aio.restore(bucket, key, version_id))
+
+    def search(
+        self,
+        bucket: str | None = None,
+        *,
+        prefix: str = "",
+        suffix: str = "",
+        tags: Mapping[str, str] = EMPTY,
+        metadata: Mapping[str, str] = EMPTY,
+        content_type: str = "",
+        min_size: int | None = None,
+        max_size: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[Version]:
+        """Yield every current object that is all of this; see `AsyncClient.search`.
+
+        >>> version = client.put("photos", "cat.png", b"meow", tags={"kind": "cat"})
+        >>> version = client.put("photos", "dog.png", b"woof", tags={"kind": "dog"})
+        >>> [item.ref.key for item in client.search("photos", tags={"kind": "cat"})]
+        ['cat.png']
+        >>> [item.ref.key for item in client.search(content_type="image/*", max_size=10)]
+        ['cat.png', 'dog.png']
+        """
+        found = self._aio.search(
+            bucket,
+            prefix=prefix,
+            suffix=suffix,
+            tags=tags,
+            metadata=metadata,
+            content_type=content_type,
+            min_size=min_size,
+            max_size=max_size,
+            since=since,
+            until=until,
+        )
+        while (item := self._portal.call(_next_of(found))) is not None:
+            yield item
+
+    def delete_many(self, bucket: str, keys: Iterable[str]) -> Report:
+        """Remove many objects of a bucket and report; what is not there counts as removed.
+
+        >>> version = client.put("photos", "cat.txt", b"meow")
+        >>> client.delete_many("photos", ["cat.txt", "never-was"])
+        Report(done=2, failures=[])
+        """
+        return self._portal.call(self._aio.delete_many(bucket, keys))
+
+    def tag_many(
+        self,
+        bucket: str,
+        keys: Iterable[str],
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+    ) -> Report:
+        """Set tags or metadata of many objects and report; see `AsyncClient.tag_many`.
+
+        >>> version = client.put("photos", "cat.txt", b"meow")
+        >>> report = client.tag_many("photos", ["cat.txt", "never-was"], tags={"kind": "cat"})
+        >>> report.done, [(failure.key, failure.code) for failure in report.failures]
+        (1, [('never-was', 'not_found')])
+        """
+        return self._portal.call(self._aio.tag_many(bucket, keys, tags=tags, metadata=metadata))
+
+    def copy_many(self, copies: Iterable[tuple[tuple[str, str], tuple[str, str]]]) -> Report:
+        """Copy each `(bucket, key)` to another `(bucket, key)` and report.
+
+        >>> version = client.put("photos", "cat.txt", b"meow")
+        >>> client.copy_many([(("photos", "cat.txt"), ("photos", "copy.txt"))]).done
+        1
+        """
+        return self._portal.call(self._aio.copy_many(copies))
+
     def pages(self, bucket: str, *, prefix: str = "", delimiter: str = "") -> Iterator[ListPage]:
         """Yield the listing page by page: objects and, with a delimiter, common prefixes.
 
@@ -351,6 +499,7 @@ class Client:
         tags: Mapping[str, str] = EMPTY,
         conditions: Preconditions = NO_CONDITIONS,
         progress: Progress | None = None,
+        resume: bool = False,
     ) -> Version:
         """Store a local file; `progress` is called from another thread. See `AsyncClient.put_file`."""
         return self._portal.call(
@@ -363,6 +512,7 @@ class Client:
                 tags=tags,
                 conditions=conditions,
                 progress=progress,
+                resume=resume,
             )
         )
 
@@ -395,16 +545,26 @@ class Client:
         content_type: str | None = None,
         metadata: Mapping[str, str] = EMPTY,
         tags: Mapping[str, str] = EMPTY,
+        size: int | None = None,
+        expires_in: float | None = None,
     ) -> Upload:
         """Begin an upload in parts.
 
         >>> upload = client.create_upload("photos", "film.mp4")
         >>> part = client.put_part("photos", "film.mp4", upload.id, 1, b"all of it")
-        >>> client.complete_upload("photos", "film.mp4", upload.id, [(1, part.etag)]).size
+        >>> client.complete_upload("photos", "film.mp4", upload.id, [part]).size
         9
         """
         return self._portal.call(
-            self._aio.create_upload(bucket, key, content_type=content_type, metadata=metadata, tags=tags)
+            self._aio.create_upload(
+                bucket,
+                key,
+                content_type=content_type,
+                metadata=metadata,
+                tags=tags,
+                size=size,
+                expires_in=expires_in,
+            )
         )
 
     def put_part(
@@ -441,7 +601,7 @@ class Client:
         bucket: str,
         key: str,
         upload_id: str,
-        parts: Sequence[tuple[int, str]],
+        parts: Sequence[PartLike],
         *,
         conditions: Preconditions = NO_CONDITIONS,
     ) -> Version:
@@ -453,6 +613,35 @@ class Client:
     def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Give an upload up; its parts are removed."""
         self._portal.call(self._aio.abort_upload(bucket, key, upload_id))
+
+    # -- signed URLs --------------------------------------------------------------------------------------------
+    def presign(
+        self,
+        bucket: str,
+        key: str,
+        method: str = "GET",
+        *,
+        expires_in: float = 3600,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        once: bool = False,
+        ip: str | None = None,
+        version_id: str | None = None,
+    ) -> SignedUrl:
+        """Return a URL that lets its bearer do one thing without a token; see `AsyncClient.presign`."""
+        return self._portal.call(
+            self._aio.presign(
+                bucket,
+                key,
+                method,
+                expires_in=expires_in,
+                content_type=content_type,
+                max_size=max_size,
+                once=once,
+                ip=ip,
+                version_id=version_id,
+            )
+        )
 
 
 _Chunks = asyncio.Queue[bytes | BaseException | None]
@@ -489,3 +678,7 @@ async def _open(
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def _next_of(found: AsyncIterator[Version]) -> Version | None:
+    return await anext(found, None)

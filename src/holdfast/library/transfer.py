@@ -15,9 +15,10 @@ from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.clock import Environment
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import CorruptedError, DigestMismatchError, HoldfastError
-from holdfast.core.types import ChecksumType, Version
+from holdfast.core.types import ChecksumType, Part, Version
 from holdfast.library.client import AsyncClient, Download, Progress
 from holdfast.library.files import Landing, local_errors
+from holdfast.library.resuming import is_same, left_open, parts_of
 from holdfast.library.source import as_body
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ async def upload(
     tags: Mapping[str, str],
     conditions: Preconditions,
     progress: Progress | None,
+    resume: bool = False,
 ) -> Version:
     """Store the file at `path`; see `AsyncClient.put_file`."""
     body = as_body(path)
@@ -63,11 +65,18 @@ async def upload(
     parts = client.parts
     if parts is None or body.size is None or body.size <= parts.above:
         return await client.put(bucket, key, counted(body, progress), conditions=conditions, **about)  # type: ignore[arg-type]
-    opened = await client.create_upload(bucket, key, **about)  # type: ignore[arg-type]
+    held: dict[int, Part] = {}
+    opened = await left_open(client, bucket, key, body.size, **about) if resume else None  # type: ignore[arg-type]
+    if opened is None:
+        opened = await client.create_upload(bucket, key, size=body.size, **about)  # type: ignore[arg-type]
+    else:
+        held = await parts_of(client, opened, bucket, key)
     try:
-        sent = await _send_parts(client, bucket, key, opened.id, path, body.size, parts.size, progress)
+        sent = await _send_parts(client, bucket, key, opened.id, path, body.size, parts.size, progress, held)
         return await client.complete_upload(bucket, key, opened.id, sent, conditions=conditions)
     except BaseException:
+        if resume:
+            raise  # the next try goes on from here
         # What cannot be aborted now expires by itself.
         with suppress(HoldfastError, asyncio.TimeoutError):
             await asyncio.wait_for(client.abort_upload(bucket, key, opened.id), 10)
@@ -83,6 +92,7 @@ async def _send_parts(
     size: int,
     least: int,
     progress: Progress | None,
+    held: Mapping[int, Part],
 ) -> list[tuple[int, str]]:
     step = max(least, -(-size // MAX_PARTS))
     stamp = _stamp(path)
@@ -90,8 +100,12 @@ async def _send_parts(
 
     async def send(number: int, offset: int) -> tuple[int, str]:
         async with gate:
-            body = counted(_slice(path, offset, min(step, size - offset)), progress)
-            part = await client.put_part(bucket, key, upload_id, number, body)
+            piece = _slice(path, offset, min(step, size - offset))
+            if number in held and await is_same(held[number], piece):
+                if progress is not None:
+                    progress(held[number].size)
+                return number, held[number].etag
+            part = await client.put_part(bucket, key, upload_id, number, counted(piece, progress))
             return number, part.etag
 
     parts = await _all([send(index + 1, offset) for index, offset in enumerate(range(0, size, step))])

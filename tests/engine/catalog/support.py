@@ -127,7 +127,7 @@ class Desk:
         now = await self.catalog.now()
         await self.catalog.begin(upload.ref, [copy], lease_until=now + MINUTE)
         part = Part(number, segment_id, size, f"p{number}", Digests(b"p" * 32), now, 512, b"chunks")
-        return await self.catalog.commit_part(upload.id, part, [copy.id]), copy
+        return await self.catalog.commit_part(upload, part, [copy.id]), copy
 
     def assembled(self, upload: Upload, parts: Sequence[Part]) -> NewVersion:
         return NewVersion(

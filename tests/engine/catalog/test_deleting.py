@@ -118,7 +118,7 @@ def test_a_bucket_that_stopped_keeping_versions(catalog_url: str) -> None:
             ref = desk.ref("k", "kept")
             old = await desk.put("k", "kept")
             await desk.put("k", "kept")
-            await desk.catalog.set_versioning("t", "kept", enabled=False)
+            await desk.catalog.update_bucket("t", "kept", versioning=False)
             assert (await desk.catalog.bucket("t", "kept")).versioning is False
             await desk.put("k", "kept", size=8)
             assert await desk.catalog.usage("t", "kept") == Usage(1, 2, 13, 0)
@@ -134,7 +134,7 @@ def test_a_bucket_that_stopped_keeping_versions(catalog_url: str) -> None:
             assert len((await desk.catalog.list_versions("t", "kept")).items) == 2
             await desk.check_counters()
             with pytest.raises(NotFoundError):
-                await desk.catalog.set_versioning("t", "nowhere", enabled=True)
+                await desk.catalog.update_bucket("t", "nowhere", versioning=True)
 
     run(story())
 

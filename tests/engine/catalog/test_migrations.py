@@ -191,3 +191,74 @@ def test_the_password_in_a_url_is_never_shown() -> None:
         with pytest.raises(Exception) as caught:
             run(open_catalog(url))
         assert "sesame" not in str(caught.value) + repr(caught.value)
+
+
+OLDER = {
+    "plain": ('{"a": "1"}', '{"m": "x"}'),
+    "quoted": ('{"say \\"hi\\"": "back\\\\slash"}', ""),
+    "long": ("", '{"long": "' + "ü" * 3000 + '"}'),
+    "none": ("", ""),
+}
+
+
+def test_versions_from_before_are_found_by_their_tags(catalog_url: str) -> None:
+    """What a database of the first step held is indexed on the way, as new versions are."""
+    import json
+
+    from holdfast.catalog.terms import terms_of
+    from holdfast.core.search import Search
+
+    first = script_until_first("sqlite" if catalog_url.startswith("sqlite") else "postgresql")
+    rows = [
+        "INSERT INTO tenants (name, created) VALUES ('t', 1)",
+        "INSERT INTO buckets (id, tenant, name, created, versioning) VALUES (1, 't', 'old', 1, false)",
+        "INSERT INTO usage VALUES (1, 4, 4, 4, 0)",
+    ]
+    for number, (key, (tags, said)) in enumerate(OLDER.items()):
+        tags, said = tags.replace("'", "''"), said.replace("'", "''")
+        rows.append(
+            "INSERT INTO versions (bucket_id, key, seq, id, size, etag, created, content_type, metadata, tags,"
+            " checksum_type, parts, pieces, delete_marker, chunk_size, chunk_crcs)"
+            f" VALUES (1, '{key}', 1, 'v{number}', 1, 'e', 1, 'a/b', '{said}', '{tags}', 'FULL_OBJECT', 0, 0, false, 0, '')"
+        )
+        rows.append(f"INSERT INTO objects VALUES (1, '{key}', 1, 'v{number}', 1)")
+
+    async def story() -> None:
+        await execute(catalog_url, [first, *rows])
+        catalog = await open_catalog(catalog_url, upgrade=True)
+        for key, (tags, said) in OLDER.items():
+            wish = Search(tags=json.loads(tags or "{}"), metadata=json.loads(said or "{}"))
+            found = await catalog.search("t", "old", wish, after=("", ""), limit=10, budget=1000)
+            assert key in [item.ref.key for item in found.items], terms_of(wish.metadata, wish.tags)
+            assert len(found.items) == (1 if tags or said else len(OLDER))
+        await catalog.close()
+
+    run(story())
+
+
+def script_until_first(dialect: str) -> str:
+    """The SQL text of the first step alone."""
+    import io
+
+    from alembic import command
+
+    from holdfast.catalog import upgrading
+
+    config, output = upgrading._config(), io.StringIO()
+    config.attributes.update(dialect=dialect, output=output)
+    command.upgrade(config, "base:0001", sql=True)
+    return output.getvalue()
+
+
+async def execute(url: str, statements: list[str]) -> None:
+    """Run SQL text on an empty database."""
+    if url.startswith("sqlite:///"):
+        connection = apsw.Connection(url.removeprefix("sqlite:///"))
+        for statement in statements:
+            connection.execute(statement).fetchall()
+        connection.close()
+        return
+    server = await asyncpg.connect(url)
+    for statement in statements:
+        await server.execute(statement)
+    await server.close()

@@ -13,6 +13,8 @@ import asyncpg
 import pytest
 
 from holdfast.catalog import open_catalog, postgres, postgres_pool
+from holdfast.catalog.chain import Line, pack
+from holdfast.catalog.contract import Actor
 from holdfast.catalog.postgres_errors import translated
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -23,7 +25,9 @@ from holdfast.core.errors import (
     QuotaExceededError,
     UnavailableError,
 )
-from holdfast.core.types import ApiKey, Deleted, Version
+from holdfast.core.types import ApiKey, Deleted, TenantState, Version
+from holdfast.engine.audit import Auditor
+from holdfast.engine.secrets import RootSecret
 from tests.engine.catalog.proxy import Cut, Relay, relay_to
 from tests.engine.catalog.support import GRACE, Desk, run
 from tests.servers_postgres import available_server, fresh_database, own_server
@@ -90,18 +94,86 @@ async def create_key(desk: Desk) -> None:
     assert await desk.catalog.api_key("id") == key
 
 
+async def revoke_key(desk: Desk) -> None:
+    await desk.catalog.revoke_key("old", tenant="t")
+    await audited_once(desk, "revoke-key")
+
+
+async def revoke_token(desk: Desk) -> None:
+    await desk.catalog.revoke_token("t/us:1", tenant="t", expires=1 << 60)
+    assert await desk.catalog.token_revoked("t/us:1")
+    await audited_once(desk, "revoke-token")
+
+
+async def note(desk: Desk) -> None:
+    await desk.catalog.note("t", "create-token", {"id": "1"})
+    await audited_once(desk, "create-token")
+
+
+async def suspend_tenant(desk: Desk) -> None:
+    made = await desk.catalog.update_tenant("t", state=TenantState.SUSPENDED)
+    assert await desk.catalog.tenant("t") == made
+    await audited_once(desk, "update-tenant")
+
+
+async def rotate_signing(desk: Desk) -> None:
+    assert (await desk.catalog.rotate_signing("t")).signing_generation == 2
+    assert (await desk.catalog.tenant("t")).signing_generation == 2
+    await audited_once(desk, "rotate-signing")
+
+
+async def audited_once(desk: Desk, action: str) -> None:
+    assert [entry.action for entry in await desk.catalog.audit("t")].count(action) == 1
+
+
 @pytest.mark.parametrize("cut", ["before", "after"])
 @pytest.mark.parametrize(
-    "deed", [put, put_versioned, create_tenant, create_bucket, delete_bucket, create_upload, create_key]
+    "deed",
+    [
+        *(put, put_versioned, create_tenant, create_bucket, delete_bucket, create_upload, create_key),
+        *(revoke_key, revoke_token, note, suspend_tenant, rotate_signing),
+    ],
 )
 def test_a_commit_that_is_cut_off_is_done_once(deed: Deed, cut: Cut) -> None:
     async def story() -> None:
         async with desk_behind_relay() as (desk, relay):
+            await desk.catalog.create_key(ApiKey("old", "t", "name", "admin", b"o" * 32, 1))
             relay.cut = cut
             await deed(desk)
             assert relay.cuts == 1, "the line was cut in this test"
             if deed is not delete_bucket:
                 await desk.check_counters()
+
+    run(story())
+
+
+@pytest.mark.parametrize("cut", ["before", "after"])
+@pytest.mark.parametrize("deed", ["seal", "record", "prune", "restart"])
+def test_the_audit_is_sealed_once_also_when_it_is_cut_off(deed: str, cut: Cut) -> None:
+    async def story() -> None:
+        async with desk_behind_relay() as (desk, relay):
+            auditor = Auditor(desk.catalog, RootSecret(b"an audit's secret that tests share"))
+            if deed in ("prune", "restart"):
+                await auditor.seal()
+            before = [entry.action for entry in await desk.catalog.audit("t")]
+            relay.cut = cut
+            if deed == "seal":
+                assert (await auditor.seal()).failed == {}
+            elif deed == "record":
+                await desk.catalog.seal_audit("t", auditor.chain("t"), pack([Line(1, action="get")]))
+                before = ["get", *before]
+            elif deed == "prune":
+                pruned = await auditor.prune("t", before=1 << 60, actor=Actor("op"))
+                assert pruned.records == len(before)
+                before = ["prune-audit"]
+            else:
+                await auditor.restart("t", actor=Actor("op"))
+                before = ["restart-audit"]
+            assert relay.cuts == 1
+            assert [entry.action for entry in await desk.catalog.audit("t")] == before
+            await auditor.seal()
+            assert [entry.action for entry in await desk.catalog.audit("t")] == before
+            assert (await auditor.verify("t")).whole
 
     run(story())
 

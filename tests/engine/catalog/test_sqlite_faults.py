@@ -71,7 +71,7 @@ def test_one_that_fails_does_not_fail_its_neighbours(sqlite_url: str) -> None:
             assert sum(isinstance(one, Version) for one in done) == 10
             page = await desk.catalog.list_objects("t", "plain")
             assert len(page.items) == 10
-            assert len(await desk.catalog.audit("t")) == 12
+            assert [entry.action for entry in await desk.catalog.audit("t")].count("put") == 10
             await desk.check_counters()
 
     run(story())

@@ -276,7 +276,11 @@ def test_every_change_tells_the_audit_who_and_what(catalog_url: str) -> None:
             assert (put.action, put.principal, put.request_id) == ("put", "someone", "request-9")
             assert (put.bucket, put.key, put.version_id, put.at) == ("plain", "k", made.id, made.created)
             assert delete.action == "delete"
-            assert [entry.action for entry in entries[:2]] == ["create-bucket", "create-bucket"]
+            assert [entry.action for entry in entries[:3]] == [
+                "create-tenant",
+                "create-bucket",
+                "create-bucket",
+            ]
             numbers = [entry.number for entry in entries]
             assert numbers == sorted(set(numbers))
             assert list(await desk.catalog.audit("t", after=put.number)) == [delete]

@@ -1,9 +1,34 @@
 """Every route of the door, one table per kind of thing: what serves and what describes it is the same line."""
 
+from holdfast.api.routes.access import ACCESS
+from holdfast.api.routes.audit import AUDIT
+from holdfast.api.routes.batch import batch_routes
 from holdfast.api.routes.buckets import BUCKETS
+from holdfast.api.routes.compat import compat
+from holdfast.api.routes.files import file_routes
 from holdfast.api.routes.objects import OBJECTS
+from holdfast.api.routes.pages import pages
 from holdfast.api.routes.params import BINARY, FORM
 from holdfast.api.routes.service import service
+from holdfast.api.routes.sharing import sharing
+from holdfast.api.routes.stats import stats
+from holdfast.api.routes.tus import tus
 from holdfast.api.routes.uploads import UPLOADS
 
-__all__ = ["BINARY", "BUCKETS", "FORM", "OBJECTS", "UPLOADS", "service"]
+__all__ = [
+    "ACCESS",
+    "AUDIT",
+    "BINARY",
+    "BUCKETS",
+    "FORM",
+    "OBJECTS",
+    "UPLOADS",
+    "batch_routes",
+    "compat",
+    "file_routes",
+    "pages",
+    "service",
+    "sharing",
+    "stats",
+    "tus",
+]

@@ -27,8 +27,16 @@ _READ: Final[dict[int, Any]] = {200: BINARY, 206: BINARY, 304: None}
 _HEAD: Final[dict[int, Any]] = {200: None, 304: None}
 
 OBJECTS: Final = (
-    Route("GET", _OBJECT, reading.get_object, "Read an object", (*READING, RANGE, IF_RANGE), answers=_READ),
-    Route("HEAD", _OBJECT, reading.head_object, "Look at an object", READING, answers=_HEAD),
+    Route(
+        "GET",
+        _OBJECT,
+        reading.get_object,
+        "Read an object",
+        (*READING, RANGE, IF_RANGE),
+        answers=_READ,
+        public=True,
+    ),
+    Route("HEAD", _OBJECT, reading.head_object, "Look at an object", READING, answers=_HEAD, public=True),
     Route(
         "PUT",
         _OBJECT,
@@ -47,9 +55,15 @@ OBJECTS: Final = (
         answers={204: None},
     ),
     Route(
-        "GET", _DOWNLOAD, reading.get_object, "Download a file", (*READING, RANGE, IF_RANGE), answers=_READ
+        "GET",
+        _DOWNLOAD,
+        reading.get_object,
+        "Download a file",
+        (*READING, RANGE, IF_RANGE),
+        answers=_READ,
+        public=True,
     ),
-    Route("HEAD", _DOWNLOAD, reading.head_object, "Look at a file", READING, answers=_HEAD),
+    Route("HEAD", _DOWNLOAD, reading.head_object, "Look at a file", READING, answers=_HEAD, public=True),
     Route(
         "DELETE",
         "/api/v1/delete/{bucket}/{key...}",
@@ -81,7 +95,7 @@ OBJECTS: Final = (
         "/api/v1/copy",
         writing.copy_object,
         "Copy an object",
-        GUARDS,
+        (*GUARDS, IDEMPOTENCY),
         models.Copy,
         {201: models.Stored},
     ),

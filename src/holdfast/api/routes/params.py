@@ -38,11 +38,23 @@ ABOUT: Final = (
     Param("x-holdfast-tagging", "tags as `a=1&b=2`", where="header"),
 )
 DIGESTS: Final = (
-    Param("Repr-Digest", "`sha-256=:BASE64:`, checked before anything becomes visible", where="header"),
+    Param(
+        "Repr-Digest",
+        "`sha-256=:BASE64:` (also sha-512 and md5), checked before anything becomes visible",
+        where="header",
+    ),
     Param("Content-Digest", "as Repr-Digest", where="header"),
     Param("Content-MD5", "MD5 in Base64, checked", where="header"),
-    Param("x-amz-checksum-sha256", "SHA-256 in Base64, checked", where="header"),
-    Param("x-amz-checksum-crc64nvme", "CRC-64/NVME in Base64, checked", where="header"),
+    *(
+        Param(f"x-amz-checksum-{name}", f"{title} in Base64, checked", where="header")
+        for name, title in (
+            ("sha256", "SHA-256"),
+            ("sha1", "SHA-1"),
+            ("crc32", "CRC-32"),
+            ("crc32c", "CRC-32C"),
+            ("crc64nvme", "CRC-64/NVME"),
+        )
+    ),
 )
 COPY_SOURCE: Final = Param(
     "x-holdfast-copy-source", "`bucket/key`, percent-encoded: copy that instead of the body", where="header"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
 
-from holdfast.api.server.sendfile import Outlet, outlet
+from holdfast.api.server.sendfile import Outlet, SourceError, outlet
 
 if TYPE_CHECKING:
     from holdfast.api.server.protocol import Protocol
@@ -70,6 +71,16 @@ class Cycle:
         self._framed = False
         self._remaining = 0
 
+    @property
+    def sends_files(self) -> bool:
+        """Whether `send_file` is offered: the connection is a plain socket."""
+        return self._protocol.descriptor >= 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server was told to stop and only finishes what it began."""
+        return self._protocol.gate.draining
+
     # -- what the protocol tells ----------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the request's body."""
@@ -123,7 +134,7 @@ class Cycle:
         if self.expects_continue:
             self.expects_continue = False
             if not self.response_started and not protocol.transport.is_closing():
-                protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                protocol.put(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not self.body and self.more_body and not self.disconnected and not self.response_complete:
             await self._news()
         if self._taken or self.response_complete or (self.more_body and self.disconnected):
@@ -141,8 +152,19 @@ class Cycle:
     async def _news(self) -> None:
         self._protocol.resume()
         event = self.event = asyncio.Event()
-        await event.wait()
+        with self._idle():
+            await event.wait()
         self.event = None
+
+    @contextmanager
+    def _idle(self) -> Iterator[None]:
+        """Not count as work while the client is waited for."""
+        gate = self._protocol.gate
+        gate.working -= 1
+        try:
+            yield
+        finally:
+            gate.working += 1
 
     async def send(self, message: Message) -> None:
         """Send the start or the next part of the answer; returns when the client has taken enough of it."""
@@ -153,14 +175,14 @@ class Cycle:
                 raise RuntimeError(f"expected the start of the answer, not {kind!r}")
             headers = message.get("headers", ())
             _check(headers)
-            self._protocol.transport.write(self._head(message["status"], headers))
+            self._protocol.put(self._head(message["status"], headers))
             return
         if kind != "http.response.body" or self.response_complete:
             raise RuntimeError(f"unexpected {kind!r}")
         self._body(message.get("body", b""), message.get("more_body", False))
 
     def _body(self, data: bytes, more: bool) -> None:
-        write = self._protocol.transport.write
+        write = self._protocol.put
         if self.scope["method"] == "HEAD":
             self._remaining = 0
         elif self._chunked:
@@ -182,25 +204,33 @@ class Cycle:
         await self._ready()
         head = self._head(status, headers)
         silent = self.scope["method"] == "HEAD" or status in _BODILESS
-        self._protocol.transport.write(head if silent else head + body)
+        self._protocol.put(head if silent else head + body)
         self._done()
 
     async def send_file(
         self, status: int, headers: Headers, descriptor: int, offset: int, count: int
     ) -> None:
-        """Send a whole answer whose body is `count` bytes of an open file, by the kernel where that can be."""
+        """Send a whole answer whose body is `count` bytes of an open file, by the kernel; only where `sends_files`.
+
+        Raises:
+            SourceError: the file cannot be read, or ended early; the answer is cut off.
+        """
         await self._ready()
         head = self._head(status, headers)
         protocol = self._protocol
-        while protocol.transport.get_write_buffer_size() and not self.disconnected:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)  # the answer before this one is still on its way
+        with self._idle():
+            while protocol.transport.get_write_buffer_size() and not self.disconnected:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)  # the answer before this one is still on its way
         async with outlet(protocol.loop, protocol.descriptor) as way:
             self.outlet = way
             try:
                 if self.disconnected:
                     raise ClientGone
-                await way.write(head, more=count > 0)
-                await way.send(descriptor, offset, count)
+                with self._idle():
+                    await way.write(head, more=count > 0)
+                    await way.send(descriptor, offset, count)
+            except SourceError:
+                raise
             except OSError as error:
                 raise ClientGone(str(error)) from error
             finally:
@@ -210,7 +240,8 @@ class Cycle:
     # -- inner ----------------------------------------------------------------------------------------------------
     async def _ready(self) -> None:
         if self._protocol.flow.write_paused and not self.disconnected:
-            await self._protocol.flow.drain()
+            with self._idle():
+                await self._protocol.flow.drain()
         if self.disconnected:
             raise ClientGone
 

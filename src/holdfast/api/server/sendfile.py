@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+_GONE: Final = frozenset(
+    {errno.EPIPE, errno.ECONNRESET, errno.ECONNABORTED, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTUNREACH}
+)
 _STEP: Final = 4 << 20  #: bytes handed to the kernel before other connections get their turn
+
+
+class SourceError(OSError):
+    """The file that is sent cannot be read, or holds fewer bytes than it should. The client is not to blame."""
 
 
 class Outlet:
@@ -41,7 +49,7 @@ class Outlet:
         """Send `count` bytes of the open file from `offset`.
 
         Raises:
-            OSError: the client is gone, or the file ended early.
+            SourceError: the file cannot be read, or ended early. OSError: the client is gone.
         """
         target, end, burst = self._socket.fileno(), offset + count, 0
         while offset < end:
@@ -51,8 +59,12 @@ class Outlet:
                 await self._writable()
                 burst = 0
                 continue
+            except OSError as error:
+                if error.errno in _GONE:
+                    raise
+                raise SourceError(error.errno, f"the file cannot be read: {error.strerror}") from error
             if done == 0:
-                raise OSError("the file ended before the bytes that were announced")
+                raise SourceError("the file ended before the bytes that were announced")
             offset += done
             burst += done
             self.sent += done

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
+from holdfast.core.backend import SignedUrl
 from holdfast.core.clock import Environment
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
+from holdfast.core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from holdfast.core.names import check_bucket, check_key, check_prefix
+from holdfast.core.search import Found, Search
 from holdfast.core.types import (
     EMPTY,
     NO_DIGESTS,
@@ -24,15 +28,20 @@ from holdfast.core.types import (
     Version,
     VersionPage,
 )
+from holdfast.engine.buckets import BucketStats
 from holdfast.library.client import AsyncClient, Download, Parts
 from holdfast.library.http import wire
 from holdfast.library.http.download import HttpDownload
 from holdfast.library.http.transport import Repeat, Transport
+from holdfast.library.many import Report
+from holdfast.library.parts import PartLike, named
 from holdfast.library.source import Source, as_body
 
 #: One stream is the fastest way and keeps a digest of the whole; from a GiB on, losing it all to a broken connection
 #: would cost more than that.
 PARTS: Final = Parts(above=1 << 30, size=128 << 20)
+
+_BATCH: Final = 200  #: objects of a batch that is answered with how it went with each
 
 
 class HttpClient(AsyncClient):
@@ -59,9 +68,11 @@ class HttpClient(AsyncClient):
         await self._http.close()
 
     # -- buckets ------------------------------------------------------------------------------------------------
-    async def create_bucket(self, name: str, *, versioning: bool = False) -> Bucket:
+    async def create_bucket(
+        self, name: str, *, versioning: bool = False, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
         """See `AsyncClient`."""
-        wish = {"name": check_bucket(name), "versioning": versioning}
+        wish = {"name": check_bucket(name), "versioning": versioning, **settings}
         answer = await self._http.call("POST", "buckets", json=wish, repeat=Repeat.REFUSED)
         return wire.bucket(answer)
 
@@ -70,9 +81,22 @@ class HttpClient(AsyncClient):
         answer = await self._http.call("GET", "buckets")
         return [(wire.bucket(item), wire.usage(item)) for item in wire.items(answer, "buckets")]
 
-    async def delete_bucket(self, name: str) -> None:
+    async def update_bucket(
+        self, name: str, *, versioning: bool | None = None, settings: Mapping[str, object] = EMPTY
+    ) -> Bucket:
         """See `AsyncClient`."""
-        await self._http.call("DELETE", f"buckets/{_bucket(name)}", repeat=Repeat.REFUSED)
+        wish = dict(settings) if versioning is None else {"versioning": versioning, **settings}
+        return wire.bucket(await self._http.call("PATCH", f"buckets/{_bucket(name)}", json=wish))
+
+    async def bucket(self, name: str) -> BucketStats:
+        """See `AsyncClient`."""
+        facts = await self._http.call("GET", f"buckets/{_bucket(name)}")
+        return wire.bucket_stats(facts)
+
+    async def delete_bucket(self, name: str, *, force: bool = False) -> None:
+        """See `AsyncClient`."""
+        query = {"force": "true"} if force else None
+        await self._http.call("DELETE", f"buckets/{_bucket(name)}", query=query, repeat=Repeat.REFUSED)
 
     # -- objects ------------------------------------------------------------------------------------------------
     async def put(
@@ -193,6 +217,83 @@ class HttpClient(AsyncClient):
         answer = await self._http.call("GET", f"versions/{_bucket(bucket)}", query=query)
         return wire.version_page(answer, bucket)
 
+    # -- files by id, searches, and what is said about a content ------------------------------------------------
+    async def file(self, file_id: str) -> Version:
+        """See `AsyncClient`."""
+        return wire.version(await self._http.call("GET", _file(file_id)), "")
+
+    async def update(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        content_type: str | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+        tags: Mapping[str, str | None] | None = None,
+        merge: bool = True,
+        version_id: str | None = None,
+    ) -> Version:
+        """See `AsyncClient`."""
+        file_id = version_id or (await self.head(bucket, key)).id
+        wish = {"content_type": content_type, "metadata": metadata, "tags": tags}
+        said = {name: _plain(value) for name, value in wish.items() if value is not None}
+        answer = await self._http.call("PATCH" if merge else "PUT", _file(file_id), json=said)
+        return wire.version(answer, bucket, key)
+
+    async def restore(self, bucket: str, key: str, version_id: str) -> Version:
+        """See `AsyncClient`."""
+        path = f"{_file(version_id)}/versions/{quote(version_id, safe='')}/restore"
+        return wire.version(await self._http.call("POST", path, repeat=Repeat.REFUSED), bucket, key)
+
+    async def search_page(
+        self, wish: Search, *, bucket: str | None = None, limit: int = 1000, cursor: str = ""
+    ) -> Found:
+        """See `AsyncClient`."""
+        query = {**wire.search_query(wish), "bucket": bucket, "limit": limit, "cursor": cursor or None}
+        answer = await self._http.call("GET", "files", query=query)
+        found = [wire.version(item, "") for item in wire.items(answer, "files")]
+        return Found(found, answer.get("cursor") or "")
+
+    async def delete_many(self, bucket: str, keys: Iterable[str]) -> Report:
+        """See `AsyncClient`. Two hundred at a time."""
+        return await self._batches("delete", bucket, list(keys), {}, super().delete_many)
+
+    async def tag_many(
+        self,
+        bucket: str,
+        keys: Iterable[str],
+        *,
+        tags: Mapping[str, str | None] | None = None,
+        metadata: Mapping[str, str | None] | None = None,
+    ) -> Report:
+        """See `AsyncClient`. Two hundred at a time."""
+        wish = {"tags": tags, "metadata": metadata}
+        more = {name: dict(value) for name, value in wish.items() if value is not None}
+        singly = partial(super().tag_many, tags=tags, metadata=metadata)
+        return await self._batches("tag", bucket, list(keys), more, singly)
+
+    async def _batches(
+        self,
+        what: str,
+        bucket: str,
+        keys: Sequence[str],
+        more: Mapping[str, object],
+        singly: Callable[[str, Iterable[str]], Awaitable[Report]],
+    ) -> Report:
+        """Send a request for each two hundred keys. Where all of one failed, ask `singly` which way each did."""
+        report = Report()
+        keys = list(dict.fromkeys(keys))
+        for start in range(0, len(keys), _BATCH):
+            some = keys[start : start + _BATCH]
+            wish = {"bucket": check_bucket(bucket), "keys": some, **more}
+            try:
+                answer = await self._http.call("POST", f"batch/{what}", json=wish, repeat=Repeat.REFUSED)
+            except (NotFoundError, PermissionDeniedError, InvalidRequestError):
+                report += await singly(bucket, some)
+            else:
+                report += wire.report(answer)
+        return report
+
     # -- large uploads ------------------------------------------------------------------------------------------
     async def create_upload(
         self,
@@ -202,11 +303,18 @@ class HttpClient(AsyncClient):
         content_type: str | None = None,
         metadata: Mapping[str, str] = EMPTY,
         tags: Mapping[str, str] = EMPTY,
+        size: int | None = None,
+        expires_in: float | None = None,
     ) -> Upload:
         """See `AsyncClient`. A lost answer leaves an upload that expires by itself."""
-        wish = {"bucket": bucket, "key": check_key(key), "metadata": dict(metadata), "tags": dict(tags)}
-        if content_type is not None:
-            wish["content_type"] = content_type
+        wish: dict[str, object] = {
+            "bucket": bucket,
+            "key": check_key(key),
+            "metadata": dict(metadata),
+            "tags": dict(tags),
+        }
+        more = {"content_type": content_type, "size": size, "expires_in": expires_in}
+        wish |= {name: value for name, value in more.items() if value is not None}
         return wire.upload(await self._http.call("POST", "uploads", json=wish), bucket)
 
     async def put_part(
@@ -258,7 +366,7 @@ class HttpClient(AsyncClient):
         bucket: str,
         key: str,
         upload_id: str,
-        parts: Sequence[tuple[int, str]],
+        parts: Sequence[PartLike],
         *,
         conditions: Preconditions = NO_CONDITIONS,
     ) -> Version:
@@ -268,7 +376,7 @@ class HttpClient(AsyncClient):
             f"uploads/{quote(upload_id, safe='')}/complete",
             query=_place(bucket, key),
             headers=wire.condition_headers(conditions),
-            json={"parts": [{"number": number, "etag": etag} for number, etag in parts]},
+            json={"parts": [{"number": number, "etag": etag} for number, etag in named(parts)]},
         )
         return wire.version(answer, bucket, key)
 
@@ -276,6 +384,34 @@ class HttpClient(AsyncClient):
         """See `AsyncClient`."""
         path = f"uploads/{quote(upload_id, safe='')}"
         await self._http.call("DELETE", path, query=_place(bucket, key), repeat=Repeat.REFUSED)
+
+    # -- signed URLs --------------------------------------------------------------------------------------------
+    async def presign(
+        self,
+        bucket: str,
+        key: str,
+        method: str = "GET",
+        *,
+        expires_in: float = 3600,
+        content_type: str | None = None,
+        max_size: int | None = None,
+        once: bool = False,
+        ip: str | None = None,
+        version_id: str | None = None,
+    ) -> SignedUrl:
+        """See `AsyncClient`."""
+        wish = {
+            "bucket": bucket,
+            "key": key,
+            "method": method,
+            "expires_in": int(expires_in),
+            "content_type": content_type,
+            "max_size": max_size,
+            "once": once,
+            "ip": ip,
+            "version_id": version_id,
+        }
+        return wire.signed_url(await self._http.call("POST", "sign", json=wish))
 
 
 def _bucket(name: str) -> str:
@@ -290,3 +426,11 @@ def _object(bucket: str, key: str) -> str:
 
 def _place(bucket: str, key: str) -> dict[str, str | int | None]:
     return {"bucket": check_bucket(bucket), "key": check_key(key)}
+
+
+def _file(file_id: str) -> str:
+    return f"files/{quote(file_id, safe='')}"
+
+
+def _plain(value: str | Mapping[str, str | None]) -> object:
+    return value if isinstance(value, str) else dict(value)

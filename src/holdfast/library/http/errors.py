@@ -38,7 +38,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> Holdfas
     kind = BY_CODE.get(str(code)) or BY_STATUS.get(status) or _by_class(status)
     message = str(problem.get("detail") or problem.get("title") or f"the server answered {status}")
     request_id = str(problem.get("request_id") or headers.get("x-request-id", ""))
-    if request_id and kind is errors.InternalError:
+    if request_id and status >= 500:
         message = f"{message} (request {request_id[:64]})"
     return kind(message[:1000], retry_after=_seconds(headers.get("Retry-After")))
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from json import loads as json_of
 from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
+from holdfast.core.backend import SignedUrl
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import InvalidRangeError, UnavailableError
 from holdfast.core.names import check_bucket, check_key
+from holdfast.core.search import Search
 from holdfast.core.types import (
     Bucket,
+    BucketSettings,
     ByteRange,
     ChecksumType,
     Deleted,
@@ -23,13 +26,19 @@ from holdfast.core.types import (
     ListPage,
     ObjectRef,
     Part,
+    QuotaUse,
     Span,
     Upload,
     Usage,
     Version,
     VersionPage,
 )
+from holdfast.engine.buckets import BucketStats
+from holdfast.library.many import Failure, Report
+from holdfast.policy.buckets import changed, settings_members
 
+_PLAIN_BUCKET: Final = BucketSettings()
+_SETTINGS: Final = tuple(settings_members(_PLAIN_BUCKET))
 META: Final = "x-holdfast-meta-"
 TAGS: Final = "x-holdfast-tagging"
 
@@ -49,6 +58,11 @@ def about_headers(
         headers["Content-MD5"] = b64encode(digests.md5).decode()
     if digests.crc64nvme is not None:
         headers["x-amz-checksum-crc64nvme"] = b64encode(digests.crc64nvme).decode()
+    for name, value in digests.extras:
+        if name == "sha512":
+            headers["Content-Digest"] = f"sha-512=:{b64encode(value).decode()}:"
+        else:
+            headers[f"x-amz-checksum-{name}"] = b64encode(value).decode()
     return headers
 
 
@@ -206,7 +220,7 @@ def version(facts: Any, bucket: str, key: str = "") -> Version:
     """Return the version that JSON describes."""
     digests = Digests(sha256=_hex(facts.get("sha256")))
     return Version(
-        id=facts.get("version_id") or "",
+        id=facts.get("version_id") or facts.get("file_id") or "",
         ref=ObjectRef("", facts.get("bucket") or bucket, facts.get("key") or key),
         size=int(facts.get("size") or 0),
         etag=facts.get("etag") or "",
@@ -246,7 +260,21 @@ def version_page(answer: Any, bucket: str) -> VersionPage:
 
 def bucket(facts: Any) -> Bucket:
     """Return the bucket that JSON describes."""
-    return Bucket("", facts["name"], _micros(facts.get("creation_date")), bool(facts.get("versioning")))
+    return Bucket(
+        "",
+        facts["name"],
+        _micros(facts.get("creation_date")),
+        bool(facts.get("versioning")),
+        settings=changed(_PLAIN_BUCKET, {name: facts[name] for name in _SETTINGS if name in facts}),
+    )
+
+
+def bucket_stats(facts: Any) -> BucketStats:
+    """Return a bucket with what is in it and what is taken of its quota."""
+    found, used = bucket(facts), usage(facts)
+    reserved = facts.get("reserved_bytes") or 0, facts.get("reserved_objects") or 0
+    use = QuotaUse(found.settings.quota, used.bytes + used.upload_bytes, used.versions, *reserved)
+    return BucketStats(found, used, use)
 
 
 def usage(facts: Any) -> Usage:
@@ -257,6 +285,11 @@ def usage(facts: Any) -> Usage:
         facts.get("bytes") or 0,
         facts.get("upload_bytes") or 0,
     )
+
+
+def signed_url(facts: Any) -> SignedUrl:
+    """Return the signed URL that JSON describes."""
+    return SignedUrl(facts["url"], facts["method"], _micros(facts["expires_at"]), facts["headers"])
 
 
 def upload(facts: Any, bucket: str) -> Upload:
@@ -270,6 +303,9 @@ def upload(facts: Any, bucket: str) -> Upload:
         content_type=facts.get("content_type") or "application/octet-stream",
         metadata=facts.get("metadata") or {},
         tags=facts.get("tags") or {},
+        kind=facts.get("kind") or "multipart",
+        length=facts.get("size"),
+        received=facts.get("received") or 0,
     )
 
 
@@ -290,3 +326,35 @@ def _hex(text: str | None) -> bytes | None:
         return bytes.fromhex(text) if text else None
     except ValueError:
         return None
+
+
+def search_query(wish: Search) -> dict[str, str | int | None]:
+    """Return the parameters that carry a search."""
+    query: dict[str, str | int | None] = {
+        "prefix": wish.prefix or None,
+        "suffix": wish.suffix or None,
+        "content_type": wish.content_type or None,
+        "min_size": wish.min_size,
+        "max_size": wish.max_size,
+        "since": _iso(wish.since),
+        "until": _iso(wish.until),
+    }
+    query |= {f"tag.{name}": value for name, value in wish.tags.items()}
+    return query | {f"metadata.{name}": value for name, value in wish.metadata.items()}
+
+
+def report(answer: Any) -> Report:
+    """Return how it went with the objects of a batch."""
+    failures = [
+        Failure(item["bucket"], item["key"], item.get("code") or "", item.get("error") or "")
+        for item in items(answer, "results")
+        if not item.get("success")
+    ]
+    return Report(int(answer.get("done") or 0), failures)
+
+
+def _iso(micros: int | None) -> str | None:
+    return None if micros is None else (_EPOCH + timedelta(microseconds=micros)).isoformat()
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

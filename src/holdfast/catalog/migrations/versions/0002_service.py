@@ -41,12 +41,18 @@ def _widen() -> None:
     op.add_column(
         "buckets", sa.Column("metered", sa.Boolean, nullable=False, server_default=sa.text("false"))
     )
+    op.add_column("buckets", sa.Column("dating", sa.Boolean, nullable=False, server_default=sa.text("false")))
     op.add_column("versions", _number("expires", nullable=True))
     some = sa.text("expires IS NOT NULL")
     op.create_index("ix_versions_expires", "versions", ["expires"], sqlite_where=some, postgresql_where=some)
     op.add_column("uploads", _text("kind", "multipart"))
     op.add_column("uploads", _number("length", nullable=True))
     op.add_column("uploads", _text("options"))
+    op.add_column("uploads", sa.Column("received", sa.BigInteger, nullable=False, server_default="0"))
+    op.execute(
+        "UPDATE uploads SET received = "
+        "(SELECT coalesce(sum(parts.size), 0) FROM parts WHERE parts.upload_id = uploads.id)"
+    )
     op.add_column("audit", _text("address"))
     op.add_column("audit", sa.Column("bytes", sa.BigInteger, nullable=False, server_default="0"))
     op.add_column("api_keys", _number("expires", nullable=True))
@@ -89,8 +95,8 @@ def _audit() -> None:
         _number("to_at"),
         sa.Column("mac", sa.LargeBinary, nullable=False),
         sa.Column("records", sa.LargeBinary, nullable=False),
-        sqlite_with_rowid=False,
     )
+    op.create_index("ix_audit_segments_tenant_first", "audit_segments", ["tenant", "first"])
     op.create_table(
         "audit_heads",
         _key("tenant"),
@@ -121,7 +127,7 @@ def _access() -> None:
         _number("created"),
         sqlite_with_rowid=False,
     )
-    op.create_table("rate_limits", _key("key"), _number("arrival"))
+    op.create_table("rate_limits", _key("key"), _number("arrival"), _number("taken"))
     op.create_index("ix_rate_limits_arrival", "rate_limits", ["arrival"])
     if op.get_context().dialect.name == "postgresql":
         op.execute("ALTER TABLE rate_limits SET UNLOGGED")
@@ -137,10 +143,11 @@ def _rest() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_terms_version_id", "terms", ["version_id"])
+    _index_versions()
     op.create_table(
         "batches",
+        _key("tenant"),
         _key("id"),
-        sa.Column("tenant", Bytewise, nullable=False),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("principal", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
@@ -151,3 +158,17 @@ def _rest() -> None:
     )
     op.create_index("ix_batches_tenant_created", "batches", ["tenant", "created"])
     op.create_index("ix_batches_expires", "batches", ["expires"])
+
+
+def _index_versions() -> None:
+    """Make the terms of the versions that are there."""
+    postgres = op.get_context().dialect.name == "postgresql"
+    for kind, column in (("t", "tags"), ("m", "metadata")):
+        pairs = f"json_each_text(versions.{column}::json)" if postgres else f"json_each(versions.{column})"
+        term = f"'{kind}' || chr(31) || substr(pair.key || chr(31) || pair.value, 1, 256)"
+        op.execute(
+            "INSERT INTO terms (bucket_id, term, key, version_id) "
+            f"SELECT versions.bucket_id, {term if postgres else term.replace('chr', 'char')}, versions.key, versions.id "
+            f"FROM (SELECT * FROM versions WHERE {column} <> '') AS versions CROSS JOIN {pairs} AS pair "
+            "WHERE true ON CONFLICT DO NOTHING"
+        )

@@ -1,0 +1,85 @@
+"""`holdfast health`: whether a service lives, or is ready; for containers and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import ipaddress
+import json
+import ssl
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import urlsplit
+
+import typer
+
+from holdfast.cli.command import Cli, command
+from holdfast.core.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from holdfast.config import Settings
+
+_PATIENCE: Final = 4.0  #: seconds
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the command to `app`."""
+
+    @command(app, "health", panel=panel)
+    async def health(
+        cli: Cli,
+        ready: Annotated[
+            bool, typer.Option("--ready", help="whether it can work, not only whether it answers")
+        ] = False,
+    ) -> None:
+        """Ask a service whether it lives; without --server the one that is configured here. Fails when it does not."""
+        own = cli.target.url is None
+        url = cli.target.url or _local(cli.target.settings())
+        path = "/health/ready" if ready else "/health/live"
+        status, found = await asyncio.to_thread(_ask, url, path, ca_file=cli.target.ca_file, own=own)
+        state = str(found.get("status", ""))
+        if status != 200:
+            problems = "; ".join(map(str, found.get("problems", ()))) or f"it answers {status}"
+            raise UnavailableError(f"{url} is not {'ready' if ready else 'alive'}: {problems}")
+        cli.out.record({"url": url, "status": state}, f"{url}: {state}")
+
+
+def _local(settings: Settings) -> str:
+    """Return where the configured service is reached from this machine."""
+    host = settings.host
+    try:
+        if ipaddress.ip_address(host).is_unspecified:
+            host = "::1" if ":" in host else "127.0.0.1"
+    except ValueError:
+        pass
+    scheme = "http" if settings.tls.certificate is None else "https"
+    return f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"
+
+
+def _ask(url: str, path: str, *, ca_file: Any, own: bool) -> tuple[int, dict[str, Any]]:
+    """Return status and body of the answer. The certificate of our own machine's service is not looked at."""
+    place = urlsplit(url)
+    port = place.port or (443 if place.scheme == "https" else 80)
+    try:
+        if place.scheme == "https":
+            context = ssl.create_default_context(cafile=ca_file)
+            if own:
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                place.hostname or "", port, timeout=_PATIENCE, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(place.hostname or "", port, timeout=_PATIENCE)
+        try:
+            connection.request("GET", place.path.rstrip("/") + path)
+            answer = connection.getresponse()
+            body = answer.read(65536)
+        finally:
+            connection.close()
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UnavailableError(f"{url} does not answer: {why}") from error
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = {}
+    return answer.status, found if isinstance(found, dict) else {}

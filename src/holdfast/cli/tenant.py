@@ -1,0 +1,159 @@
+"""`holdfast tenant`: who owns buckets, how much they may hold, from where they may come."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from holdfast.cli.admin import (
+    Allow,
+    BytesIn,
+    BytesOut,
+    Deny,
+    Requests,
+    administration,
+    quota_with,
+    rate_with,
+    rules_with,
+    when,
+)
+from holdfast.cli.command import Cli, command
+from holdfast.core.types import IpRules, Quota, QuotaUse, Rate, Tenant, TenantState
+
+Name = Annotated[str, typer.Argument(metavar="TENANT")]
+MaxBytes = Annotated[str | None, typer.Option(help="most that it may hold, as 10GB; none: no limit")]
+MaxObjects = Annotated[str | None, typer.Option(help="most versions that it may hold; none: no limit")]
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the commands to `app`."""
+    group = typer.Typer(
+        no_args_is_help=True, help="Tenants: who owns buckets, and their limits. Works beside the catalog."
+    )
+    app.add_typer(group, name="tenant", rich_help_panel=panel)
+
+    @command(group, "create")
+    async def create(
+        cli: Cli,
+        name: Name,
+        max_bytes: MaxBytes = None,
+        max_objects: MaxObjects = None,
+        allow: Allow = None,
+        deny: Deny = None,
+        requests: Requests = None,
+        bytes_in: BytesIn = None,
+        bytes_out: BytesOut = None,
+    ) -> None:
+        """Make a tenant. Its first key is made with: holdfast key create NAME --tenant TENANT --role admin"""
+        async with administration(cli) as admin:
+            tenant = await admin.create_tenant(
+                name,
+                quota=quota_with(Quota(), max_bytes, max_objects),
+                ip=rules_with(IpRules(), allow, deny),
+                rate=rate_with(Rate(), requests, bytes_in, bytes_out),
+            )
+        cli.out.record(facts(tenant), f"made tenant {tenant.name}")
+
+    @command(group, "ls")
+    async def ls(cli: Cli) -> None:
+        """List tenants."""
+        async with administration(cli) as admin:
+            tenants = await admin.tenants()
+        rows = [
+            (facts(tenant), (tenant.name, tenant.state.value, when(tenant.created))) for tenant in tenants
+        ]
+        cli.out.table(("TENANT", "STATE", "CREATED"), rows)
+
+    @command(group, "show")
+    async def show(cli: Cli, name: Name) -> None:
+        """Show one tenant: state, limits, and how much of them is used."""
+        async with administration(cli) as admin:
+            _show(cli, *await admin.tenant(name))
+
+    @command(group, "set")
+    async def set_(
+        cli: Cli,
+        name: Name,
+        max_bytes: MaxBytes = None,
+        max_objects: MaxObjects = None,
+        allow: Allow = None,
+        deny: Deny = None,
+        requests: Requests = None,
+        bytes_in: BytesIn = None,
+        bytes_out: BytesOut = None,
+    ) -> None:
+        """Change limits and address rules; what is not given stays, `none` takes a limit away."""
+        async with administration(cli) as admin:
+            held, use = await admin.tenant(name)
+            quota = quota_with(use.quota, max_bytes, max_objects)
+            await admin.update_tenant(
+                name,
+                quota=quota if quota != use.quota else None,
+                ip=rules_with(held.settings.ip, allow, deny),
+                rate=rate_with(held.settings.rate, requests, bytes_in, bytes_out),
+            )
+            _show(cli, *await admin.tenant(name))
+
+    @command(group, "suspend")
+    async def suspend(cli: Cli, name: Name) -> None:
+        """Refuse everything to a tenant, within 5 seconds. Nothing of it is removed."""
+        await _state(cli, name, TenantState.SUSPENDED)
+
+    @command(group, "resume")
+    async def resume(cli: Cli, name: Name) -> None:
+        """Serve a suspended tenant again."""
+        await _state(cli, name, TenantState.ACTIVE)
+
+    @command(group, "rotate-signing")
+    async def rotate_signing(cli: Cli, name: Name) -> None:
+        """Make every URL worthless that was signed for the tenant so far."""
+        async with administration(cli) as admin:
+            tenant = await admin.rotate_signing(name)
+        cli.out.record(facts(tenant), f"{name} signs in generation {tenant.signing_generation} now")
+
+
+def facts(tenant: Tenant, use: QuotaUse | None = None) -> dict[str, Any]:
+    """Return what a program wants to know of a tenant."""
+    settings = tenant.settings
+    known: dict[str, Any] = {
+        "tenant": tenant.name,
+        "state": tenant.state.value,
+        "created": when(tenant.created),
+        "signing_generation": tenant.signing_generation,
+        "allow": list(settings.ip.allow),
+        "deny": list(settings.ip.deny),
+        "requests": settings.rate.requests,
+        "bytes_in": settings.rate.bytes_in,
+        "bytes_out": settings.rate.bytes_out,
+    }
+    if use is not None:
+        known |= {
+            "bytes": use.bytes,
+            "objects": use.objects,
+            "reserved_bytes": use.reserved_bytes,
+            "reserved_objects": use.reserved_objects,
+            "max_bytes": use.quota.max_bytes,
+            "max_objects": use.quota.max_objects,
+        }
+    return known
+
+
+def _show(cli: Cli, tenant: Tenant, use: QuotaUse) -> None:
+    known = facts(tenant, use)
+    lines = [f"{name.replace('_', ' ')}: {_text(value)}" for name, value in known.items()]
+    cli.out.record(known, "\n".join(lines))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "no limit"
+    if isinstance(value, list):
+        return " ".join(value) or "none"
+    return str(value)
+
+
+async def _state(cli: Cli, name: str, state: TenantState) -> None:
+    async with administration(cli) as admin:
+        tenant = await admin.update_tenant(name, state=state)
+    cli.out.record(facts(tenant), f"{name} is {tenant.state.value}")

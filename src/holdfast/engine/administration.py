@@ -1,0 +1,264 @@
+"""Tenants, keys and tokens as one principal may look after them. Every change is audited where it is made.
+
+Nobody gives away more than they have: a new key or token lies inside the role, scopes, addresses and time of the
+credential that asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from holdfast.catalog.contract import Actor
+from holdfast.core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
+from holdfast.core.names import check_tenant
+from holdfast.core.types import (
+    ApiKey,
+    IpRules,
+    KeySettings,
+    Principal,
+    Quota,
+    QuotaUse,
+    Rate,
+    Scope,
+    Tenant,
+    TenantSettings,
+    TenantState,
+)
+from holdfast.engine.context import Context
+from holdfast.engine.keys import create_key
+from holdfast.engine.minting import Minted, mint
+from holdfast.engine.permits import Permit
+from holdfast.engine.tokens import token_id
+from holdfast.policy.access import GRANTABLE, Decision, narrower
+from holdfast.policy.addresses import NO_RULES, check_rules, within
+
+_LONGEST_NAME = 100
+_YEAR = 366 * 86400 * 1_000_000  #: microseconds
+_LONGEST_LIFE = 100 * 366 * 86400  #: seconds
+
+
+class Administration:
+    """Verbs on tenants, keys and tokens. `Session.admin` gives it; costs nothing to make."""
+
+    def __init__(self, context: Context, permit: Permit, principal: Principal, actor: Actor) -> None:
+        self._context = context
+        self._catalog = context.catalog
+        self._permit = permit
+        self._principal = principal
+        self._actor = actor
+
+    def whoami(self) -> Principal:
+        """Return who asks."""
+        self._permit.allow("whoami")
+        return self._principal
+
+    # -- tenants ------------------------------------------------------------------------------------------------
+    async def create_tenant(
+        self, name: str, *, quota: Quota | None = None, ip: IpRules | None = None, rate: Rate | None = None
+    ) -> Tenant:
+        """Make a tenant; `AlreadyExistsError` when there is one of that name."""
+        self._permit.allow("create_tenant")
+        check_tenant(name)
+        settings = TenantSettings(ip=check_rules(ip or NO_RULES), rate=check_rate(rate or Rate()))
+        made = await self._catalog.create_tenant(name, settings=settings, actor=self._actor)
+        if quota is not None and quota != Quota():
+            await self._catalog.set_quota(name, None, quota, actor=self._actor)
+            made = await self._catalog.tenant(name)
+        return made
+
+    async def tenants(self) -> Sequence[Tenant]:
+        """Return every tenant by name."""
+        self._permit.allow("tenants")
+        return await self._catalog.tenants()
+
+    async def tenant(self, name: str) -> tuple[Tenant, QuotaUse]:
+        """Return a tenant, and how much of its quota it uses; `NotFoundError` when there is none."""
+        self._permit.allow("tenants")
+        return await self._catalog.tenant(name), await self._catalog.quota(name)
+
+    async def update_tenant(
+        self,
+        name: str,
+        *,
+        quota: Quota | None = None,
+        ip: IpRules | None = None,
+        rate: Rate | None = None,
+        state: TenantState | None = None,
+    ) -> Tenant:
+        """Change what is given. A suspended tenant is refused everything within 5 s; nothing of it is removed."""
+        self._permit.allow("update_tenant")
+        checked = None if ip is None else check_rules(ip)
+        pace = None if rate is None else check_rate(rate)
+
+        def change(held: TenantSettings) -> TenantSettings:
+            return replace(
+                held, ip=held.ip if checked is None else checked, rate=held.rate if pace is None else pace
+            )
+
+        if quota is not None:
+            await self._catalog.set_quota(name, None, quota, actor=self._actor)
+        return await self._catalog.update_tenant(name, state=state, change=change, actor=self._actor)
+
+    async def rotate_signing(self, name: str) -> Tenant:
+        """Make all URLs that were signed for the tenant so far worthless."""
+        if name == self._principal.tenant:
+            self._permit.allow("update_bucket")  # an admin may do this at home
+        else:
+            self._permit.allow("update_tenant")
+        return await self._catalog.rotate_signing(name, actor=self._actor)
+
+    # -- keys ---------------------------------------------------------------------------------------------------
+    async def create_key(
+        self,
+        name: str,
+        role: str,
+        *,
+        settings: KeySettings | None = None,
+        seconds: float | None = None,
+        tenant: str | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make an API key that ends after `seconds` (None: as its maker does), and return it with its token.
+
+        The token can be seen now and never again.
+
+        Raises:
+            PermissionDeniedError: it would allow more than the credential that asks.
+        """
+        home = await self._home(tenant, "create_key")
+        if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+            raise InvalidRequestError(f"a key's name has 1 to {_LONGEST_NAME} printable characters")
+        held = settings or KeySettings()
+        scopes = self._narrowed(role, held.scopes)
+        ip = self._addresses(check_rules(held.ip))
+        made = KeySettings(scopes, ip, check_rate(held.rate))
+        token = await create_key(
+            self._catalog,
+            self._context.environment,
+            tenant=home,
+            name=name,
+            role=role,
+            settings=made,
+            expires=self._until(seconds),
+            actor=self._actor,
+        )
+        key = await self._catalog.api_key(token.partition(".")[0])
+        assert key is not None
+        return key, token
+
+    async def keys(self, *, tenant: str | None = None) -> Sequence[ApiKey]:
+        """Return the keys of the tenant, revoked ones too; never a secret."""
+        home = await self._home(tenant, "list_keys")
+        return await self._catalog.api_keys(home)
+
+    async def revoke_key(self, key_id: str, *, tenant: str | None = None) -> ApiKey:
+        """End a key, and every token and signed URL that was made with it, within 5 s."""
+        home = await self._home(tenant, "revoke_key")
+        key = await self._catalog.api_key(key_id) if key_id.isascii() else None
+        if key is None or key.tenant != home:
+            raise NotFoundError("there is no such key", name=key_id)
+        self._check(narrower(self._principal, key.role, key.settings.scopes))
+        return await self._catalog.revoke_key(key_id, tenant=home, actor=self._actor)
+
+    # -- tokens -------------------------------------------------------------------------------------------------
+    async def create_token(
+        self,
+        *,
+        name: str = "",
+        role: str | None = None,
+        scopes: tuple[Scope, ...] = (),
+        seconds: float = 3600,
+        tenant: str | None = None,
+    ) -> Minted:
+        """Sign a token that allows no more, and holds no longer, than the credential that asks, and ends with it."""
+        self._permit.allow("create_token")
+        home = self._principal.tenant
+        if tenant not in (None, home):
+            self._permit.allow("operate")
+            home = (await self._catalog.tenant(str(tenant))).name
+        if self._principal.grant is not None:
+            raise PermissionDeniedError("a signed URL cannot be turned into a token")
+        chosen = role or self._principal.role
+        minted = mint(
+            self._context.secret,
+            self._context.environment,
+            tenant=home,
+            subject=name or self._principal.name or self._principal.id,
+            role=chosen,
+            scopes=self._narrowed(chosen, scopes),
+            seconds=seconds,
+            by=self._principal.credentials if home == self._principal.tenant else (),
+            ends=self._principal.expires,
+        )
+        detail = {"id": minted.id, "role": chosen}
+        await self._catalog.note(home, "create-token", detail, actor=self._actor)
+        return minted
+
+    async def revoke_token(self, issuer: str, jti: str, *, tenant: str | None = None) -> None:
+        """End a signed token by what it is called: for those who may revoke keys."""
+        home = await self._home(tenant, "revoke_key")
+        expires = self._context.environment.clock.now() + _YEAR
+        await self._catalog.revoke_token(
+            token_id(home, issuer, jti), tenant=home, expires=expires, actor=self._actor
+        )
+
+    async def give_back(self) -> None:
+        """End the signed token that this request is made with."""
+        self._permit.allow("revoke_token")
+        own = self._principal.credentials[0] if self._principal.credentials else ""
+        if self._principal.grant is not None or not own.startswith(f"{self._principal.tenant}/"):
+            raise InvalidRequestError(
+                "this request is not made with a token that can be revoked; name one by its id"
+            )
+        expires = self._principal.expires or self._context.environment.clock.now() + _YEAR
+        await self._catalog.revoke_token(
+            own, tenant=self._principal.tenant, expires=expires, actor=self._actor
+        )
+
+    # -----------------------------------------------------------------------------------------------------------
+    async def _home(self, tenant: str | None, verb: str) -> str:
+        """Return which tenant is meant: one's own, or for operators any that there is."""
+        self._permit.allow(verb)
+        if tenant is None or tenant == self._principal.tenant:
+            return self._principal.tenant
+        self._permit.allow("operate")
+        return (await self._catalog.tenant(tenant)).name
+
+    def _narrowed(self, role: str, scopes: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        """Return the scopes of a new credential; without any it gets those of the one that asks."""
+        if role not in GRANTABLE:
+            raise InvalidRequestError(f"there is no role {role[:40]!r}; choose one of {', '.join(GRANTABLE)}")
+        chosen = scopes or self._principal.scopes
+        self._check(narrower(self._principal, role, chosen))
+        return chosen
+
+    def _addresses(self, ip: IpRules) -> IpRules:
+        """Return the address rules of a new key; without any it gets those of the credential that asks."""
+        own = self._principal.ip[1] if len(self._principal.ip) > 1 else NO_RULES
+        if ip == NO_RULES:
+            return own
+        if not within(ip, own):
+            raise PermissionDeniedError("a key cannot be used from where its maker's key cannot be used")
+        return ip
+
+    def _until(self, seconds: float | None) -> int | None:
+        """Return when a new key ends: never later than the credential that asks."""
+        own = self._principal.expires
+        if seconds is None:
+            return own
+        if not 1 <= seconds <= _LONGEST_LIFE:
+            raise InvalidRequestError("a key holds for at least a second and at most 100 years")
+        expires = self._context.environment.clock.now() + int(seconds * 1_000_000)
+        return expires if own is None else min(own, expires)
+
+    def _check(self, decision: Decision) -> None:
+        if not decision.allowed:
+            raise PermissionDeniedError(decision.reason)
+
+
+def check_rate(rate: Rate) -> Rate:
+    """Return `rate` when each of its limits is a sensible number; `InvalidRequestError` otherwise."""
+    for limit in (rate.requests, rate.bytes_in, rate.bytes_out):
+        if limit is not None and not 0 < limit < 1 << 50:
+            raise InvalidRequestError("a rate is a positive number per second, or none for no limit")
+    return rate

@@ -1,0 +1,278 @@
+"""Requests over many objects: a few at a time, each failure named, none hiding the others.
+
+How far a batch is stands in the catalog, so any replica of the service can tell. Items are done by the verbs of a
+session, so what holds for one object holds for each of many. Doing an item twice is doing it once: whoever finds a
+batch interrupted sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from holdfast.catalog.contract import Batch, BatchFailure, BatchState
+from holdfast.core.errors import ConflictError, HoldfastError, InvalidRequestError, UnavailableError
+from holdfast.engine.context import Context, finish
+
+MAX_ITEMS: Final = 10_000
+DIRECT: Final = 200  #: items up to which a batch is answered when it is done
+TOLD: Final = 100  #: failures that are kept by name
+_RUNNING: Final = 16  #: batches in the background of one process
+_AT_ONCE: Final = 8
+_SECOND: Final = 1_000_000
+_LEASE: Final = 60 * _SECOND  #: after so long without a sign of life a batch was interrupted
+_EVERY: Final = 0.5  #: seconds between two notes of progress
+_LIFETIME: Final = 24 * 3600 * _SECOND
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LOG: Final = logging.getLogger("holdfast")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object of a batch, and where it is to go if it is copied."""
+
+    bucket: str
+    key: str
+    version_id: str | None = None
+    target: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How it went with one item."""
+
+    item: Item
+    version_id: str | None = None  #: made, changed or removed; None when nothing was there
+    size: int = 0
+    error: HoldfastError | None = None
+
+
+#: Does one item; raises a `HoldfastError` when that fails.
+Act = Callable[[Item], Awaitable[Result]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a batch is, as its process counts it."""
+
+    batch: Batch
+    noted: Batch | None = None  #: what the catalog knows
+    failures: list[BatchFailure] = field(default_factory=list)
+
+    def went_well(self, size: int = 0) -> None:
+        """Count an item."""
+        self.batch = replace(self.batch, done=self.batch.done + 1, bytes=self.batch.bytes + size)
+
+    def failed(self, bucket: str, key: str, error: HoldfastError, version_id: str = "") -> None:
+        """Count an item that failed, and name it if there is room."""
+        if len(self.failures) < TOLD:
+            failure = BatchFailure(bucket, key, version_id, error.code, told(error)[:500])
+            self.failures = [*self.failures, failure]
+        self.batch = replace(self.batch, failed=self.batch.failed + 1, failures=self.failures)
+
+    def expect(self, total: int) -> None:
+        """Say how many items there are, when that turns out later."""
+        self.batch = replace(self.batch, total=total)
+
+
+def told(error: HoldfastError) -> str:
+    """Return the message of an error as a client may read it."""
+    hidden = error.code in ("internal", "config")
+    return "something went wrong here" if hidden else error.message
+
+
+class Batches:
+    """The batches of one process. `tenant` and `principal` come from the session, never from the request."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def close(self) -> None:
+        """Stop what runs in the background; it is left as interrupted."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- looking ------------------------------------------------------------------------------------------------
+    async def get(self, tenant: str, batch_id: str) -> Batch:
+        """Return a batch of the tenant or raise `NotFoundError`."""
+        return await self._context.catalog.batch(tenant, check_id(batch_id))
+
+    async def list(self, tenant: str, *, before: int | None, limit: int) -> Sequence[Batch]:
+        """Return batches of the tenant that began before a time, the newest first."""
+        at = await self._context.catalog.now() + 1 if before is None else before
+        return await self._context.catalog.batches(tenant, before=at, limit=min(limit, 1000))
+
+    async def cancel(self, tenant: str, batch_id: str) -> None:
+        """Stop a batch, wherever it runs, at its next sign of life; what was done stays done."""
+        await self._context.catalog.cancel_batch(tenant, check_id(batch_id))
+
+    # -- doing --------------------------------------------------------------------------------------------------
+    async def run(
+        self, tenant: str, principal: str, kind: str, items: Sequence[Item], act: Act, *, id: str | None
+    ) -> tuple[Batch, Sequence[Result]]:
+        """Do all items and return how it went with each, in their order. Recorded only under an `id` of the client."""
+        if id is None:
+            progress = Progress(_begun("", tenant, principal, kind, len(items), 0))
+            results = await _each(items, act, progress)
+            return replace(progress.batch, state=BatchState.DONE), results
+        async with self.track(tenant, principal, kind, len(items), id=id) as progress:
+            results = await _each(items, act, progress)
+        return replace(progress.batch, state=BatchState.DONE), results
+
+    async def start(
+        self, tenant: str, principal: str, kind: str, items: Sequence[Item], act: Act, *, id: str | None
+    ) -> Batch:
+        """Begin to do all items in the background and return the batch.
+
+        Raises:
+            UnavailableError: this process has as many in the background as it takes.
+            AlreadyExistsError: there is a batch of that id.
+        """
+        if len(self._tasks) >= _RUNNING:
+            raise UnavailableError("as many batches are running here as may; try again", retry_after=5)
+        batch = await self._create(tenant, principal, kind, len(items), id)
+
+        async def work() -> None:
+            async with self._tracked(batch) as progress:
+                await _each(items, act, progress)
+
+        task: asyncio.Task[object] = asyncio.ensure_future(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+        return batch
+
+    @asynccontextmanager
+    async def track(
+        self, tenant: str, principal: str, kind: str, total: int, *, id: str | None
+    ) -> AsyncIterator[Progress]:
+        """Give the progress of a batch that the block does itself, recorded while it runs.
+
+        Raises:
+            AlreadyExistsError: there is a batch of that id.
+            ConflictError: out of the block, when somebody cancels the batch.
+        """
+        async with self._tracked(await self._create(tenant, principal, kind, total, id)) as progress:
+            yield progress
+
+    async def _create(self, tenant: str, principal: str, kind: str, total: int, id: str | None) -> Batch:
+        batch_id = self._context.environment.new_id() if id is None else check_id(id)
+        now = await self._context.catalog.now()
+        batch = _begun(batch_id, tenant, principal, kind, total, now)
+        return await self._context.catalog.create_batch(batch, lease=_LEASE)
+
+    @asynccontextmanager
+    async def _tracked(self, batch: Batch) -> AsyncIterator[Progress]:
+        progress, task, cancelled = Progress(batch, noted=batch), asyncio.current_task(), False
+
+        async def keep() -> None:
+            nonlocal cancelled
+            clock, since = self._context.environment.clock, 0.0
+            while True:
+                await clock.sleep(_EVERY)
+                since += _EVERY
+                if progress.batch is progress.noted and since * _SECOND < _LEASE / 4:
+                    continue
+                since, noted = 0.0, progress.batch
+                try:
+                    if await self._context.catalog.progress_batch(noted, lease=_LEASE):
+                        progress.noted = noted
+                        continue
+                except UnavailableError:
+                    continue
+                cancelled = True
+                if task is not None:
+                    task.cancel()
+                return
+
+        keeper = asyncio.ensure_future(keep())
+        state = BatchState.INTERRUPTED
+        try:
+            yield progress
+            state = BatchState.DONE
+        except asyncio.CancelledError:
+            if not cancelled:
+                raise
+            if task is not None:
+                task.uncancel()
+            raise ConflictError("the batch was cancelled", name=batch.id) from None
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+            if cancelled:
+                state = BatchState.CANCELLED
+            await finish(self._finish(replace(progress.batch, state=state)))
+
+    async def _finish(self, batch: Batch) -> None:
+        try:
+            await self._context.catalog.finish_batch(batch)
+        except UnavailableError:
+            return  # its lease ends, which says the same
+
+    def _over(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, HoldfastError):
+            _LOG.error("a batch ended early", exc_info=error)
+
+
+def check_id(batch_id: str) -> str:
+    """Return an id that a batch may have, or raise `InvalidRequestError`."""
+    if not _ID.fullmatch(batch_id):
+        raise InvalidRequestError("a batch id is 1 to 64 of A-Z a-z 0-9 . _ -")
+    return batch_id
+
+
+def check_count(count: int) -> None:
+    """Refuse a batch without items, or with too many."""
+    if count == 0:
+        raise InvalidRequestError("the batch names no objects")
+    if count > MAX_ITEMS:
+        raise InvalidRequestError(
+            f"a batch takes at most {MAX_ITEMS:,} objects; send several, or narrow the prefix"
+        )
+
+
+def _begun(id: str, tenant: str, principal: str, kind: str, total: int, now: int) -> Batch:
+    return Batch(
+        id=id,
+        tenant=tenant,
+        kind=kind,
+        principal=principal,
+        total=total,
+        created=now,
+        updated=now,
+        expires=now + _LIFETIME,
+    )
+
+
+async def _each(items: Sequence[Item], act: Act, progress: Progress) -> Sequence[Result]:
+    """Do every item, a few at a time; one that fails is a result like any other."""
+    results: list[Result] = [Result(item) for item in items]
+    places = iter(range(len(items)))
+
+    async def worker() -> None:
+        for place in places:
+            item = items[place]
+            try:
+                results[place] = result = await act(item)
+                progress.went_well(result.size)
+            except HoldfastError as error:
+                results[place] = Result(item, error=error)
+                progress.failed(item.bucket, item.key, error, item.version_id or "")
+
+    workers = [asyncio.ensure_future(worker()) for _ in range(min(_AT_ONCE, len(items)))]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for one in workers:
+            one.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return results

@@ -1,0 +1,52 @@
+"""Whether a store answers and lets us in, and if not, why."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.core.backend import Backend
+from holdfast.core.clock import Environment
+from holdfast.core.errors import (
+    ConfigError,
+    HoldfastError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+
+PATIENCE: Final = 5.0  #: seconds that a store may take
+_PREFIX: Final = "holdfast-health"  #: nothing is ever called so
+#: The store answers, and its answer will be the same until somebody changes something.
+_SETTLED: Final = (ConfigError, NotFoundError, PermissionDeniedError, UnauthenticatedError)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was found. `connected` without `usable`: it answers, but the bucket is missing or we are not let in."""
+
+    connected: bool
+    usable: bool
+    seconds: float
+    problem: str = ""  #: for operators
+
+
+async def probe(backend: Backend, environment: Environment) -> Probe:
+    """Ask a store for a listing of nothing: unlike a look at one blob, that fails when the bucket is missing."""
+    began = environment.clock.monotonic()
+
+    def found(connected: bool, usable: bool, problem: str = "") -> Probe:
+        return Probe(connected, usable, environment.clock.monotonic() - began, problem)
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for _ in backend.list(_PREFIX):
+                break
+    except _SETTLED as error:
+        return found(True, False, error.message)
+    except HoldfastError as error:
+        return found(False, False, error.message)
+    except TimeoutError:
+        return found(False, False, f"no answer within {PATIENCE:.0f} seconds")
+    return found(True, True)

@@ -1,0 +1,97 @@
+"""What a bucket asks of a write: looked up at most once a second, checked before bytes travel.
+
+What is looked up may be a second old, so these checks are for the usual case. What must hold exactly (quotas, when a
+version is to be removed) is settled in the transaction that makes the version visible, from the bucket as it is then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from holdfast.catalog.contract import Catalog
+from holdfast.core.backend import Store
+from holdfast.core.clock import Clock
+from holdfast.core.errors import InvalidRequestError, TooLargeError, UnsupportedError
+from holdfast.core.types import Bucket
+from holdfast.policy import media
+
+_FRESH: Final = 1.0  #: seconds
+_REMEMBERED: Final = 4096  #: buckets
+ENCRYPTED: Final = "encrypted"  #: the label of a store that encrypts what it holds
+
+
+class Rules:
+    """The buckets that were written to lately, with their settings."""
+
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._known: dict[tuple[str, str], tuple[float, Bucket]] = {}
+
+    async def bucket(self, tenant: str, name: str) -> Bucket:
+        """Return a bucket as it was at most a second ago, or raise `NotFoundError`."""
+        known = self._known.get((tenant, name))
+        if known is not None and known[0] > self._clock.monotonic():
+            return known[1]
+        found = await self._catalog.bucket(tenant, name)
+        self.learn(found)
+        return found
+
+    def learn(self, bucket: Bucket) -> None:
+        """Remember a bucket as it is now."""
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[bucket.tenant, bucket.name] = (self._clock.monotonic() + _FRESH, bucket)
+
+    def forget(self, tenant: str, name: str) -> None:
+        """Look a bucket up when it is asked for next."""
+        self._known.pop((tenant, name), None)
+
+
+def largest(bucket: Bucket, limit: int | None) -> int | None:
+    """Return the bytes that an object of `bucket` may have where the service takes `limit`; None: any number."""
+    own = bucket.settings.max_object_size
+    return own if limit is None else limit if own is None else min(own, limit)
+
+
+def check_size(bucket: Bucket, size: int, limit: int | None = None) -> None:
+    """Raise `TooLargeError` when an object of `size` bytes is more than the bucket, or the service, takes."""
+    most = largest(bucket, limit)
+    if most is not None and size > most:
+        raise too_large(most)
+
+
+def too_large(limit: int) -> TooLargeError:
+    """Return the error for a body over the limit."""
+    return TooLargeError(f"the object is larger than the {limit} bytes that are allowed here")
+
+
+def check_type(bucket: Bucket, key: str, content_type: str) -> None:
+    """Raise `InvalidRequestError` when the bucket does not take this type under this name."""
+    patterns = bucket.settings.allowed_types
+    if patterns and not media.allowed(patterns, key, content_type):
+        raise InvalidRequestError(
+            f"bucket {bucket.name} takes {', '.join(patterns)}; not {content_type} under this name", name=key
+        )
+
+
+def check_content(bucket: Bucket, key: str, content_type: str, head: bytes) -> None:
+    """Raise `InvalidRequestError` when the first bytes show a type that the bucket does not take."""
+    if bucket.settings.allowed_types:
+        decision = media.check(bucket.settings.allowed_types, key, content_type, head)
+        if not decision.allowed:
+            raise InvalidRequestError(f"bucket {bucket.name}: {decision.reason}", name=key)
+
+
+def check_encryption(bucket: Bucket, stores: Mapping[str, Store], planned: Sequence[str]) -> None:
+    """Raise `UnsupportedError` when the bucket asks for encryption and a planned store does not say that it encrypts."""
+    if bucket.settings.encryption == "none":
+        return
+    for name in planned:
+        if name in stores and ENCRYPTED not in stores[name].labels:
+            raise UnsupportedError(
+                f"bucket {bucket.name} asks for stores that encrypt, and {name} has no label {ENCRYPTED!r}; "
+                "give it the label if its storage is encrypted, or set the bucket's encryption to none",
+                store=name,
+            )
