@@ -15,7 +15,7 @@ from bench.figures import Figure
 from bench.options import Options, options, parser
 
 #: Every benchmark: a module of this package with `run(options) -> list[Figure]`.
-NAMES = ("service", "library", "list_page", "streams", "slow", "overload", "replicas")
+NAMES = ("service", "library", "list_page", "streams", "slow", "overload", "replicas", "guarded")
 _RESULTS = Path(__file__).with_name("results")
 
 

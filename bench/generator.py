@@ -84,6 +84,7 @@ def _wrk(program: str, job: Job) -> dict[str, Any]:
 def _wrk_once(program: str, job: Job, targets: str, seconds: int) -> dict[str, Any]:
     command = [
         *(program, "-t1", f"-c{job.connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_SCRIPT)),
+        *(part for name, value in job.call.headers.items() for part in ("-H", f"{name}: {value}")),
         *(f"http://{job.host}:{job.port}", "--", targets, job.call.method),
     ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -28,7 +28,7 @@ from bench.peers import flask_stack, holdfast, nginx
 from bench.peers.base import Peer
 from bench.processes import PeerFailedError, PeerMissingError
 
-_APART = 10_000_000  #: numbers of keys between two rounds of puts, so that every put has a key of its own
+APART = 10_000_000  #: numbers of keys between two rounds of puts, so that every put has a key of its own
 _FLASK = "flask+minio-py"
 _TRIAL_SECONDS = 1.0
 
@@ -43,12 +43,10 @@ def run(options: Options) -> list[Figure]:
             _fill(peer, options)
         _tell(peers, figures)
         small_get, small_put, large_get, large_put = figures
-        _rounds(options, peers, small_get, lambda peer, _: _small(peer, options, "get", 0))
-        _rounds(
-            options, peers, small_put, lambda peer, turn: _small(peer, options, "put", (turn + 1) * _APART)
-        )
-        _rounds(options, peers, large_get, lambda peer, _: _large(peer, options, "get", "large"))
-        _rounds(
+        rounds(options, peers, small_get, lambda peer, _: small(peer, options, "get", 0))
+        rounds(options, peers, small_put, lambda peer, turn: small(peer, options, "put", (turn + 1) * APART))
+        rounds(options, peers, large_get, lambda peer, _: _large(peer, options, "get", "large"))
+        rounds(
             options, _with_fsync(peers, home), large_put, lambda peer, turn: _put(peer, options, home, turn)
         )
         return figures
@@ -80,8 +78,8 @@ def _figures(options: Options) -> list[Figure]:
 def _start(options: Options, home: Path, stack: ExitStack, figures: list[Figure]) -> Iterator[Peer]:
     """Start the peers that can run here; the others are named in each figure."""
     starts: dict[str, Callable[[], Peer]] = {
-        "holdfast": lambda: stack.enter_context(holdfast.start(_made(home, "holdfast"))),
-        "nginx": lambda: stack.enter_context(nginx.start(_made(home, "nginx"))),
+        "holdfast": lambda: stack.enter_context(holdfast.start(made(home, "holdfast"))),
+        "nginx": lambda: stack.enter_context(nginx.start(made(home, "nginx"))),
         _FLASK: lambda: _best_flask(options, home, stack),
     }
     for name, start in starts.items():
@@ -112,26 +110,26 @@ def _best_flask(options: Options, home: Path, stack: ExitStack) -> Peer:
     server = stack.enter_context(flask_stack.store())
     rates = {}
     for kind in flask_stack.KINDS:
-        with flask_stack.start(_made(home, f"trial-{kind}"), server, kind=kind) as peer:
-            _fill_small(peer, options)
+        with flask_stack.start(made(home, f"trial-{kind}"), server, kind=kind) as peer:
+            fill_small(peer, options)
             rates[kind] = generator.small(_job(peer, options, "get", seconds=_TRIAL_SECONDS))["rate"]
     best = max(rates, key=lambda kind: rates[kind])
-    peer = stack.enter_context(flask_stack.start(_made(home, "flask"), server, kind=best))
+    peer = stack.enter_context(flask_stack.start(made(home, "flask"), server, kind=best))
     return replace(peer, facts={**peer.facts, "trial": rates})
 
 
-def _made(home: Path, name: str) -> Path:
+def made(home: Path, name: str) -> Path:
     directory = home / name
     directory.mkdir()
     return directory
 
 
 def _fill(peer: Peer, options: Options) -> None:
-    _fill_small(peer, options)
+    fill_small(peer, options)
     generator.large(_transfer(peer, options, "put", "large"))
 
 
-def _fill_small(peer: Peer, options: Options) -> None:
+def fill_small(peer: Peer, options: Options) -> None:
     seen = generator.small(_job(peer, options, "put", limit=options.keys))
     if seen["failed"]:
         raise PeerFailedError(
@@ -139,7 +137,7 @@ def _fill_small(peer: Peer, options: Options) -> None:
         )
 
 
-def _rounds(
+def rounds(
     options: Options, peers: list[Peer], figure: Figure, measure: Callable[[Peer, int], dict[str, Any]]
 ) -> None:
     """Measure every peer once per round, beginning each round with another one."""
@@ -165,7 +163,7 @@ def _job(peer: Peer, options: Options, verb: str, **more: Any) -> Job:
     )
 
 
-def _small(peer: Peer, options: Options, verb: str, first: int) -> dict[str, Any]:
+def small(peer: Peer, options: Options, verb: str, first: int) -> dict[str, Any]:
     return generator.small(_job(peer, options, verb, first=first))
 
 

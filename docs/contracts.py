@@ -25,6 +25,12 @@ default password; nothing is removed by age, and no size is refused, until `RETE
 listings are pages of at most 1,000; `GET /api/v1/buckets` answers with objects instead of names. The variables weigh less
 than `HOLDFAST_*` variables and flags, and more than the configuration file; those about the store count only where no
 store is configured in another way.
+
+There are two kinds of bucket here. `MINIO_BUCKET` is the bucket on the S3 server that holds all bytes: it is not made, and a
+start without it ends with an error that names it. `DEFAULT_BUCKET` is the bucket inside the service for uploads that name
+none: it is made at the start; its name serves for the S3 bucket too when `MINIO_BUCKET` is not set.
+
+Forms and examples of the routes of the older service: [the guide](../guides/compatibility.md).
 """
 
 

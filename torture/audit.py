@@ -316,6 +316,38 @@ def drop_all(ground: Ground) -> None:
     ground.run("DELETE FROM audit_heads WHERE tenant = ?", ground.mine)
 
 
+def drop_mark(ground: Ground) -> None:
+    """Neither segments nor head, nor the mark that there were any."""
+    _drop(ground, ground.mine)
+
+
+def drop_service(ground: Ground) -> None:
+    """The service's own audit gone, with or without its mark."""
+    _drop(ground, "", mark=ground.chance.random() < 0.5)
+
+
+def drop_both(ground: Ground) -> None:
+    """A tenant's audit and the service's gone, and the marks of both."""
+    _drop(ground, ground.mine)
+    _drop(ground, "")
+
+
+def alter_mark(ground: Ground) -> None:
+    """Another mark, or none."""
+    if ground.chance.random() < 0.5:
+        ground.run("DELETE FROM secrets WHERE name = ?", f"audit-begun:{ground.mine}")
+    else:
+        value = ground.chance.choice((ground.chance.randbytes(32), b"", "text"))
+        ground.run("UPDATE secrets SET value = ? WHERE name = ?", value, f"audit-begun:{ground.mine}")
+
+
+def _drop(ground: Ground, tenant: str, *, mark: bool = True) -> None:
+    for table in ("audit_segments", "audit_heads", "audit"):
+        ground.run(f"DELETE FROM {table} WHERE tenant = ?", tenant)
+    if mark:
+        ground.run("DELETE FROM secrets WHERE name = ?", f"audit-begun:{tenant}")
+
+
 def prune_by_hand(ground: Ground) -> None:
     """The first segments gone, and the head made to say that they were pruned."""
     last = ground.chance.randint(1, ground.count - 1)
@@ -376,11 +408,17 @@ TAMPERINGS: Final[tuple[Callable[[Ground], None], ...]] = (
     alter_head,
     drop_head,
     drop_all,
+    drop_mark,
+    drop_service,
+    drop_both,
+    alter_mark,
     prune_by_hand,
     forge,
 )
 #: What leaves a chain that is whole in itself: only a head that was kept elsewhere, or the service's own audit, tells.
-NEEDS_MEMORY: Final = frozenset({"roll_back", "drop_all"})
+NEEDS_MEMORY: Final = frozenset({"roll_back", "drop_mark", "drop_both"})
+#: What does not touch the tenant's own chain at all: a look at all audits shows it.
+ELSEWHERE: Final = frozenset({"drop_service"})
 
 
 # -- trials -----------------------------------------------------------------------------------------------------------
@@ -451,6 +489,8 @@ async def trial(seed: int, folder: Path, tamper: Callable[[Ground], None]) -> tu
 
 def _judged(name: str, verdict: Verdict, alone: Verdict, together: list[Verdict]) -> tuple[bool, str]:
     said = f"{verdict.problem} {verdict.segment}: {verdict.text}"
+    if name in ELSEWHERE:
+        return bool(together), "; ".join(one.text for one in together) or "it passed"
     if verdict.whole:
         return False, "it passed"
     if alone.whole and name not in NEEDS_MEMORY:

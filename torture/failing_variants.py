@@ -18,7 +18,7 @@ from unittest import mock
 
 import holdfast.catalog.sqlite as sqlite
 from holdfast.backends.local.kernel import Kernel
-from holdfast.catalog.contract import Actor, NewVersion
+from holdfast.catalog.contract import Actor, Idempotency, NewVersion
 from holdfast.core.body import Body, Meter
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import NotFoundError, UnavailableError
@@ -98,6 +98,7 @@ async def _put_in_order(
     *,
     conditions: Preconditions = NO_CONDITIONS,
     idempotency_key: str | None = None,
+    once: Idempotency | None = None,
     actor: Actor,
 ) -> Version:
     data = await body.read()

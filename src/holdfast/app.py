@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import socket
@@ -13,6 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 from holdfast.backends import registry
 from holdfast.catalog import Measures, open_catalog
@@ -21,7 +24,7 @@ from holdfast.core.backend import Store, StoreState
 from holdfast.core.clock import Environment
 from holdfast.core.errors import AlreadyExistsError, ConfigError, DeadlineError, UnavailableError
 from holdfast.core.failpoints import arm_from_environment
-from holdfast.core.types import Principal
+from holdfast.core.types import Principal, Rate
 from holdfast.engine.engine import Engine
 from holdfast.engine.keys import Authenticator, create_key
 from holdfast.engine.probe import probe
@@ -36,6 +39,9 @@ from holdfast.layers.metrics import StoreMetrics
 from holdfast.policy.placement import Placement
 
 Say = Callable[[str], None]
+_TURN: Final = 0.0005  #: seconds that a thread beside the loop may hold the interpreter while requests wait
+_COLLECT: Final = 10_000  #: objects between two looks of the collector: some hundred requests
+_BALLAST: Final = 8 << 20  #: bytes kept beside an SQLite catalog for making room on a full disk
 
 
 def _say(text: str) -> None:
@@ -86,7 +92,11 @@ async def open_engine(
     environment = environment or Environment()
     _make_data_directory(settings)
     catalog = await open_catalog(
-        settings.catalog_url, environment=environment, upgrade=settings.auto_upgrade, measures=measures
+        settings.catalog_url,
+        environment=environment,
+        upgrade=settings.auto_upgrade,
+        measures=measures,
+        ballast=_BALLAST,
     )
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(catalog.close)
@@ -130,7 +140,11 @@ async def first_token(engine: Engine, settings: Settings) -> str | None:
 
 
 def serve(settings: Settings, *, say: Say | None = None) -> int:
-    """Run the service until it is told to stop (SIGINT, SIGTERM); return the exit status."""
+    """Run the service until it is told to stop (SIGINT, SIGTERM); return the exit status.
+
+    Raises:
+        HoldfastError: it cannot start: a setting is wrong, or the catalog cannot be reached.
+    """
     from holdfast.api.server import certificate_of, listen, supervise, url_of
 
     say = say or _say
@@ -154,7 +168,13 @@ def _shared(settings: Settings) -> Iterator[Settings]:
     if settings.shared is not None:
         yield settings
         return
-    with tempfile.TemporaryDirectory(prefix="holdfast-") as path:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="holdfast-")
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make a directory for what worker processes share: {error.strerror}; name one (HOLDFAST_SHARED)"
+        ) from error
+    with made as path:
         yield settings.model_copy(update={"shared": Path(path)})
 
 
@@ -172,7 +192,16 @@ async def _serve(listener: socket.socket, settings: Settings, say: Say) -> None:
     from holdfast.api import server
 
     async with running(settings, say) as door:
+        _settle()
         await server.serve(door, settings, say=say, listener=listener)
+
+
+def _settle() -> None:
+    """Keep pauses short: the collector no longer looks through what the start made, and threads take turns sooner."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT, 20, 20)
+    sys.setswitchinterval(_TURN)
 
 
 async def _prepare(settings: Settings, say: Say) -> None:
@@ -196,13 +225,23 @@ async def _look_around(engine: Engine, settings: Settings, say: Say) -> None:
     for name in engine.context.placement.stores:
         found = await probe(engine.stores[name].backend, engine.context.environment)
         if found.connected and not found.usable:
-            raise ConfigError(f"store {name} cannot be used: {found.problem}")
+            raise _unusable(settings, name, found.problem)
         if not found.usable:
             say(f"WARNING: store {name} does not answer yet: {found.problem}")
     if "default_bucket" in settings.model_fields_set and settings.default_bucket:
         session = engine.session(local_principal(settings))
         with contextlib.suppress(AlreadyExistsError):
             await session.create_bucket(settings.default_bucket)
+
+
+def _unusable(settings: Settings, name: str, problem: str) -> ConfigError:
+    """Return the error of a store that answers but cannot be used, with the bucket and the server that were meant."""
+    known, place = settings.all_stores[name].driver_settings, ""
+    if bucket := known.get("bucket"):
+        host = urlsplit(str(known.get("endpoint") or "")).netloc.rpartition("@")[2]
+        named = "MINIO_BUCKET or DEFAULT_BUCKET" if name == legacy.STORE else f"`bucket` of [stores.{name}]"
+        place = f" (bucket {bucket!r}{f' at {host}' if host else ''}, named by {named})"
+    return ConfigError(f"store {name} cannot be used{place}: {problem}")
 
 
 async def _announce_token(engine: Engine, settings: Settings, say: Say) -> None:
@@ -253,12 +292,27 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
 async def _refuse_foreign_objects(stores: Mapping[str, Store], settings: Settings) -> None:
     """Refuse a new catalog over objects of an old one: nobody would find them, and their catalog is missing somewhere."""
     for store in stores.values():
-        with contextlib.suppress(UnavailableError, DeadlineError):
-            async for blob in store.backend.list(f"{settings.tenant}/"):
-                raise ConfigError(
-                    f"the catalog is new, but store {store.name} already holds objects ({blob.name}); restore the "
-                    "catalog that belongs to them, or give the store another path or prefix"
-                )
+        if found := await _first_blob(store, settings):
+            raise ConfigError(
+                f"the catalog is new, but store {store.name} already holds objects ({found}); restore the "
+                "catalog that belongs to them, or give the store another path or prefix"
+            )
+
+
+async def _first_blob(store: Store, settings: Settings) -> str:
+    """Return the name of a blob of the settings' tenant, "" when there is none or the store does not answer.
+
+    Raises:
+        ConfigError: the store answers that it cannot be used; it says which place was meant.
+    """
+    try:
+        async for blob in store.backend.list(f"{settings.tenant}/"):
+            return blob.name
+    except (UnavailableError, DeadlineError):
+        return ""
+    except ConfigError as error:
+        raise _unusable(settings, store.name, error.message) from error
+    return ""
 
 
 def _engine_settings(settings: Settings) -> EngineSettings:
@@ -272,6 +326,11 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         idempotency_lifetime=settings.idempotency_lifetime,
         redirect_signed=settings.redirect_signed,
         default_retention_days=settings.default_retention_days,
+        principal_rate=Rate(
+            settings.rate.principal.requests,
+            settings.rate.principal.bytes_in,
+            settings.rate.principal.bytes_out,
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast.api.server import serve
 from holdfast.config.settings import Settings
+from holdfast.core.errors import ConfigError, UnavailableError
 
 
 async def tell_pid(scope: Any, receive: Any, send: Any) -> None:
@@ -24,3 +25,13 @@ def work(listener: socket.socket, _: Any) -> None:
 
 def fail(listener: socket.socket, _: Any) -> None:
     sys.exit(3)
+
+
+def misconfigured(listener: socket.socket, _: Any) -> None:
+    print("tried", flush=True)
+    raise ConfigError("this setting is wrong")
+
+
+def unavailable(listener: socket.socket, _: Any) -> None:
+    print("tried", flush=True)
+    raise UnavailableError("it does not answer", store="far")

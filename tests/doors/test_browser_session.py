@@ -46,6 +46,15 @@ def cookie_of(answer: Answer) -> str:
     return answer.headers["set-cookie"].partition(";")[0]
 
 
+def test_the_page_is_found_from_nearby(service: Service) -> None:
+    lost = service.ask("GET", "/")
+    assert lost.status == 404
+    assert b"/docs" in lost.body
+    assert b"/openapi.json" in lost.body
+    moved = service.ask("GET", "/docs/")
+    assert (moved.status, moved.headers["location"]) == (308, "../docs")
+
+
 def test_a_token_becomes_a_cookie_that_scripts_cannot_read(service: Service) -> None:
     token = token_of(service)
     answer = opened(service, token)
@@ -150,6 +159,23 @@ def test_it_ends_with_the_key(service: Service) -> None:
 def test_it_never_allows_more_than_the_key(service: Service) -> None:
     cookie = {"Cookie": cookie_of(opened(service, token_of(service, "reader"))), **OURS}
     assert service.ask("PUT", "/api/v1/objects/plain/x", b"x", cookie).status == 403
+
+
+def test_closing_ends_it_and_the_audit_tells_of_both(service: Service) -> None:
+    token = token_of(service)
+    mine = {"Cookie": cookie_of(opened(service, token)), **OURS}
+    other = {"Cookie": cookie_of(opened(service, token)), **OURS}
+    assert service.ask("GET", "/api/v1/buckets", headers=mine).status == 200
+    for _ in range(2):
+        assert service.ask("DELETE", "/api/v1/session", headers=mine).status == 204
+    assert service.ask("GET", "/api/v1/buckets", headers=mine).status == 401
+    service.engine.directory._known.clear()  # as in any other process
+    assert service.ask("GET", "/api/v1/buckets", headers=mine).status == 401
+    assert service.ask("GET", "/api/v1/buckets", headers=other).status == 200
+    entries = service.run(service.engine.catalog.audit("default"))
+    told = [(entry.action, entry.principal) for entry in entries if entry.action.endswith("_session")]
+    me = token.partition(".")[0]
+    assert told == [("open_session", me), ("open_session", me), ("close_session", me)]
 
 
 def test_closing_takes_the_cookie_away(service: Service) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.cli.exit import hint
+from holdfast.core.errors import PermissionDeniedError
 from tests.doors.cli_tools import Place, embedded, serving
 
 pytestmark = pytest.mark.doors
@@ -61,6 +63,59 @@ def test_keys_are_made_listed_and_revoked(place: Place) -> None:
 )
 def test_what_makes_no_sense_is_refused(place: Place, arguments: tuple[str, ...]) -> None:
     assert place.run(*arguments, status=7).err.startswith("holdfast: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("key", "revoke", "hf0"), "holdfast key ls"),
+        (("tenant", "show", "nowhere"), "holdfast tenant ls"),
+        (("key", "ls", "--tenant", "nowhere"), "holdfast tenant ls"),
+    ],
+)
+def test_what_is_not_there_is_looked_up_where_it_would_be(
+    place: Place, arguments: tuple[str, ...], hint: str
+) -> None:
+    assert hint in place.run(*arguments, status=3).err
+
+
+def test_hints_fit_what_was_refused() -> None:
+    for message, text in (
+        ("tenant acme is suspended; ask whoever operates this service", "holdfast tenant resume"),
+        ("this credential cannot be used from this address", "holdfast tenant set --allow"),
+        ("the bucket does not let this address in", "holdfast bucket set --ip-allow"),
+        ("role reader does not allow put", "another role"),
+    ):
+        assert text in hint(PermissionDeniedError(message))
+
+
+def test_revoking_says_what_ends_what_had_ended_and_who_is_left(place: Place) -> None:
+    (boss,) = place.run("key", "create", "boss", "--role", "operator", "--json").records
+    (other,) = place.run("key", "create", "other", "--role", "operator", "--json").records
+    assert "last key" not in place.run("key", "revoke", other["id"]).err
+    again = place.run("key", "revoke", other["id"])
+    assert "was revoked already" in again.out
+    last = place.run("key", "revoke", boss["id"])
+    assert "the last key with the role operator" in last.err
+    assert "holdfast key create NAME --role operator" in last.err
+    (admin,) = place.run("key", "create", "a", "--role", "admin", "--json").records
+    assert "the last key of tenant default with the role admin" in place.run("key", "revoke", admin["id"]).err
+
+
+def test_suspending_the_tenant_of_the_service_is_told(place: Place) -> None:
+    place.run("tenant", "create", "acme")
+    assert "of the service itself" not in place.run("tenant", "suspend", "acme").err
+    told = place.run("tenant", "suspend", "default").err
+    assert "of the service itself" in told
+    assert "holdfast tenant resume default" in told
+
+
+def test_lists_of_networks_are_emptied_with_none_alone(place: Place) -> None:
+    place.run("tenant", "create", "acme", "--allow", "10.0.0.0/8", "--deny", "10.1.0.0/16")
+    for wrong in (("--allow", ""), ("--deny", " "), ("--allow", "none", "--allow", "10.0.0.0/8")):
+        assert "none alone" in place.run("tenant", "set", "acme", *wrong, status=7).err
+    (shown,) = place.run("tenant", "set", "acme", "--allow", "none", "--deny", "none", "--json").records
+    assert (shown["allow"], shown["deny"]) == ([], [])
 
 
 def test_tenants_are_made_limited_suspended_and_shown(place: Place) -> None:

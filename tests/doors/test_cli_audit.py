@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from holdfast.cli.app import app
+from holdfast.core.errors import HoldfastError, QuotaExceededError, UnavailableError
+from holdfast.engine.audit import Auditor, SealReport
 from tests.doors.cli_tools import Place, embedded
 
 pytestmark = pytest.mark.doors
@@ -34,6 +39,26 @@ def test_what_happened_is_listed(place: Place) -> None:
     assert place.run("audit", "ls", "--principal", "nobody", "--json").records == []
     assert "bucket/a" in place.run("audit", "ls").out
     assert place.run("audit", "ls", "--since", "soon", status=None).status != 0
+
+
+@pytest.mark.parametrize("tenant", ["", "default"])
+def test_a_deleted_audit_is_missed(place: Place, tenant: str) -> None:
+    place.run("audit", "verify")
+    place.run("audit", "verify")
+    with closing(sqlite3.connect(next(place.folder.rglob("catalog.db")))) as database:
+        for table in ("audit_segments", "audit_heads"):
+            database.execute(f"DELETE FROM {table} WHERE tenant = ?", (tenant,))
+        database.commit()
+    (found,) = [
+        one for one in place.run("audit", "verify", "--json", status=None).records if not one["whole"]
+    ]
+    assert (found["tenant"], found["problem"]) == (tenant, "missing")
+    assert place.run("audit", "verify", status=None).status == 17
+
+
+def test_a_tenant_that_is_not_there(place: Place) -> None:
+    for command in ("ls", "verify", "export"):
+        assert place.run("audit", command, "--tenant", "nope", status=None).status == 3
 
 
 def test_a_head_that_was_kept_shows_a_rollback(place: Place) -> None:
@@ -92,3 +117,33 @@ def test_what_belongs_to_no_tenant(place: Place) -> None:
     shown = place.run("audit", "ls", "--service", "--json").records
     assert ("audit-begin", {"of": "default"}) in [(one["action"], one["detail"]) for one in shown]
     assert place.run("audit", "ls", "--service", "--tenant", "default", status=None).status != 0
+
+
+@pytest.mark.parametrize(
+    ("failed", "verified", "named"),
+    [
+        ({"default": QuotaExceededError("the disk is full")}, 13, 13),
+        ({"default": UnavailableError("the catalog does not answer")}, 15, 15),
+        ({"": QuotaExceededError("the disk is full")}, 13, 0),
+    ],
+)
+def test_records_that_cannot_be_sealed_are_no_success(
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    failed: Mapping[str, HoldfastError],
+    verified: int,
+    named: int,
+) -> None:
+    async def seal(self: Auditor) -> SealReport:
+        return SealReport(failed=dict(failed))
+
+    monkeypatch.setattr(Auditor, "seal", seal)
+    for arguments, status in (
+        (["verify"], verified),
+        (["verify", "--tenant", "default"], named),
+        (["export"], named),
+    ):
+        done = CliRunner().invoke(app, ["audit", *arguments, *place.where])
+        assert done.exit_code == status, done.output
+        if status:
+            assert "cannot be sealed: " in done.output

@@ -205,7 +205,21 @@ def test_config_shows_where_values_come_from_and_no_secret(tmp_path: Path) -> No
     assert shown["workers"]["source"] == "default"
     assert shown["stores.main.bucket"]["value"] == "b"
     assert "db.example" in shown["catalog"]["value"]
+    assert (shown["placement.stores"]["value"], shown["placement.stores"]["source"]) == (
+        ["main"],
+        "the only store",
+    )
     assert embedded(tmp_path).run("config", "show", "--json").records[0]["source"] == "flag"
+
+
+def test_two_variables_for_two_places_are_an_error(tmp_path: Path) -> None:
+    both = {"HOLDFAST_SERVER": "http://127.0.0.1:1", "HOLDFAST_DATA": str(tmp_path / "data")}
+    for arguments in (("ls",), ("key", "ls")):
+        told = Place(tmp_path, [], both).run(*arguments, status=19).err
+        assert "unset HOLDFAST_SERVER" in told
+        assert "unset HOLDFAST_DATA" in told
+    embedded(tmp_path).run("mb", "bucket")
+    assert "bucket" in Place(tmp_path, ["--data", str(tmp_path / "data")], both).run("ls").out
 
 
 def test_sweep_counts_then_deletes(tmp_path: Path) -> None:
@@ -220,6 +234,7 @@ def test_sweep_counts_then_deletes(tmp_path: Path) -> None:
 
     before = blobs()
     assert len(before) == 1
+    assert "would give up 0" in place.run("sweep", "--dry-run").out
     told = place.run("sweep", "--dry-run", "--json").records[0]
     assert (told["deleted"], told["dry_run"]) == (1, True)
     assert blobs() == before
@@ -290,5 +305,6 @@ def test_the_reference_names_every_command_and_option() -> None:
         "| 19 | `config` |",
         "`--if-absent`",
         "`--dry-run`",
+        "`tenant` and `token` work where catalog and stores are",
     ):
         assert text in page

@@ -17,11 +17,16 @@ pytestmark = pytest.mark.doors
 SUPERVISE = """
 import sys
 from holdfast.api.server import listen, supervise
-from tests.doors.http_worker import work, fail
+from holdfast.core.errors import HoldfastError
+from tests.doors import http_worker
 if __name__ == "__main__":
     listener = listen("127.0.0.1", 0)
     print(listener.getsockname()[1], flush=True)
-    sys.exit(supervise(work if sys.argv[1] == "work" else fail, None, count=2, listener=listener))
+    try:
+        sys.exit(supervise(getattr(http_worker, sys.argv[1]), None, count=2, listener=listener))
+    except HoldfastError as error:
+        print(error.code, error, flush=True)
+        sys.exit(7)
 """
 
 
@@ -55,3 +60,19 @@ def test_workers_share_a_port_are_replaced_and_end_together() -> None:
 def test_workers_that_die_as_soon_as_they_start_are_given_up() -> None:
     with alone(SUPERVISE, "fail") as (process, _):
         assert process.wait(40) == 1
+
+
+def test_what_workers_say_of_why_they_cannot_start_is_raised() -> None:
+    with alone(SUPERVISE, "unavailable") as (process, _):
+        assert process.wait(40) == 7
+        assert process.stdout is not None
+        *tries, told = process.stdout.read().splitlines()
+        assert told == "unavailable it does not answer [far]"
+        assert len(tries) >= 3  # it might have answered the next time
+
+
+def test_a_wrong_setting_is_not_tried_again() -> None:
+    with alone(SUPERVISE, "misconfigured") as (process, _):
+        assert process.wait(40) == 7
+        assert process.stdout is not None
+        assert process.stdout.read().splitlines() == ["tried", "tried", "config this setting is wrong"]

@@ -38,6 +38,9 @@ def fetch(
         return error.code, {name.lower(): text for name, text in error.headers.items()}, error.read()
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("service")
@@ -56,9 +59,9 @@ def test_the_command_prints_a_url(server: Server, tmp_path: Path) -> None:
         "presign", "plain/new.png", "--put", "--expires", "10m", "--type", "image/png", "--once", "--json"
     ).records[0]
     assert (made["method"], made["headers"]) == ("PUT", {"Content-Type": "image/png"})
-    assert fetch(made["url"], "PUT", b"png", Content_Type="image/png")[0] == 201
-    assert fetch(made["url"], "PUT", b"png", Content_Type="image/png")[0] == 409
-    assert place.run("cat", "plain/new.png").raw == b"png"
+    assert fetch(made["url"], "PUT", PNG, Content_Type="image/png")[0] == 201
+    assert fetch(made["url"], "PUT", PNG, Content_Type="image/png")[0] == 409
+    assert place.run("cat", "plain/new.png").raw == PNG
     url = place.run("presign", "plain/big", "--upload", "--max-size", "1KB").out.strip()
     opened = fetch(
         url, "POST", json.dumps({"bucket": "plain", "key": "big"}).encode(), Content_Type="application/json"

@@ -15,7 +15,7 @@ import pytest
 import holdfast
 from holdfast.core.body import Body
 from holdfast.core.errors import PermissionDeniedError, UnauthenticatedError
-from holdfast.core.types import BucketSettings, IpRules, Principal, Visibility
+from holdfast.core.types import BucketSettings, IpRules, Principal, TenantState, Visibility
 from holdfast.engine.session import Session
 from tests.doors.rest_service import Answer, Service, serving
 from tests.doors.test_access_matrix import bearer
@@ -236,6 +236,23 @@ def test_public_buckets_are_read_without_a_token_and_only_read(service: Service)
         assert service.ask("HEAD", "/api/v1/objects/gallery/a.txt").status == 200
     finally:
         service.headers = before
+
+
+def test_a_stranger_does_not_learn_which_tenants_there_are(service: Service) -> None:
+    async def prepare() -> None:
+        admin = boss(service).admin
+        await admin.create_tenant("closed")
+        await admin.create_tenant("walled", ip=IpRules(("192.0.2.0/24",)))
+        await admin.update_tenant("closed", state=TenantState.SUSPENDED)
+
+    service.run(prepare())
+    answers = [
+        get(service, f"/api/v1/objects/gallery/a.txt?hf_tenant={name}").json
+        for name in ("nowhere", "closed", "walled")
+    ]
+    told = {(answer["status"], answer["code"], answer["detail"]) for answer in answers}
+    assert len(told) == 1
+    assert told.pop()[0] == 401
 
 
 # -- addresses --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,24 @@ def test_reads_can_be_left_out(tmp_path: Path) -> None:
         assert service.get("k", X_Request_ID="r2").status == 200
         assert service.get("gone", X_Request_ID="r3").status == 404
         assert [entry.request_id for entry in seen(service)] == ["r1", "r3"]
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_signed_url_is_recorded_as_one(tmp_path: Path, reads: bool) -> None:
+    with serving(tmp_path, authenticate=_tokens, audit_reads=reads) as service:
+        service.headers = _as("admin")
+        for method in ("PUT", "GET"):
+            wish = json.dumps({"bucket": "plain", "key": "k", "method": method, "expires_in": 60})
+            assert service.ask("POST", "/api/v1/sign", wish).status == 201
+        wish = json.dumps({"bucket": "plain", "key": "k", "method": "GET"})
+        assert service.ask("POST", "/api/v1/sign", wish, _as("reader")).status in (201, 403)
+        put, get, other = seen(service)
+        told = [(one.action, one.bucket, one.key, one.status) for one in (put, get)]
+        assert told == [("presign", "plain", "k", 201)] * 2
+        assert other.action == "presign"
+        assert [one.detail["method"] for one in (put, get)] == ["PUT", "GET"]
+        assert 0 < int(put.detail["expires"]) - put.at <= 61_000_000
+        assert set(put.detail) == {"method", "expires"}
 
 
 def test_records_in_pages_and_by_filter(service: Service) -> None:

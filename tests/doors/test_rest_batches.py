@@ -20,7 +20,7 @@ import pytest
 from holdfast.api import archives
 from holdfast.core.types import Principal, Scope
 from holdfast.engine.batches import Item
-from tests.doors.rest_service import Answer, Service, alone, encode_form, serving
+from tests.doors.rest_service import Answer, Service, alone, encode_form, read_all, serving
 from tests.helpers import noise
 
 pytestmark = pytest.mark.doors
@@ -346,6 +346,59 @@ def test_a_service_that_stops_says_that_its_batches_were_interrupted(
         assert said["done"] > 0
 
 
+# -- watchers ---------------------------------------------------------------------------------------------------------
+def watching(service: Service, batch_id: str) -> socket.socket:
+    sock = service.connect(20)
+    sock.sendall(f"GET {BATCH}/{batch_id}/events?wait=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    return sock
+
+
+def in_flight(service: Service, count: int) -> bool:
+    """Wait until so many requests are."""
+    until = time.monotonic() + 5
+    while service.server.gate.in_flight != count and time.monotonic() < until:
+        time.sleep(0.02)
+    return service.server.gate.in_flight == count
+
+
+def test_watchers_that_vanish_are_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Slow(monkeypatch, 30)
+    with serving(tmp_path) as service:
+        fill(service, "one")
+        assert (
+            post(
+                service, "delete", {"bucket": "plain", "keys": ["one"], "async": True, "batch_id": "w"}
+            ).status
+            == 202
+        )
+        watchers = [watching(service, batch_id) for batch_id in ("w", "never") for _ in range(10)]
+        assert in_flight(service, 20)
+        for sock in watchers:
+            sock.close()
+        assert in_flight(service, 0)
+
+
+def test_a_stop_ends_what_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Slow(monkeypatch, 30)
+    with serving(tmp_path, limits={"shutdown_timeout": "20s"}) as service:
+        fill(service, "one")
+        assert (
+            post(
+                service, "delete", {"bucket": "plain", "keys": ["one"], "async": True, "batch_id": "w"}
+            ).status
+            == 202
+        )
+        running, begun = watching(service, "w"), watching(service, "never")
+        assert b"event: progress" in running.recv(65536)
+        assert in_flight(service, 2)
+        service.stop()
+        assert in_flight(service, 0)
+        assert read_all(running).endswith(b"0\r\n\r\n")  # whole, not broken off
+        told = read_all(begun)
+        assert told.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in told
+
+
 # -- uploads ----------------------------------------------------------------------------------------------------------
 def test_an_upload_of_many_is_watched_from_another_connection(service: Service) -> None:
     parts = [("files", f"{n:04}.txt", b"x" * n) for n in range(1200)]
@@ -509,6 +562,30 @@ def test_names_are_safe_to_unpack() -> None:
     ]
     assert archives.names_of([Item("b1", "k"), Item("b2", "k")]) == ["b1/k", "b2/k"]
     assert all(not name.startswith("/") and ".." not in name.split("/") for name in names)
+
+
+def test_names_are_safe_on_other_machines() -> None:
+    keys = [
+        *("CON", "nul.txt", "x/com1", "LPT9.a.b", "console", "aux .c", "com\u00b9"),
+        *("dot.", "space ", " lead", "in. /x", "a\u202etxt.exe", "z\u200bw", "l\u2028s"),
+        *("zs/A", "zs/a", "ZS", "caf\u00e9", "cafe\u0301", "_ERRORS.JSON", "n\tt"),
+    ]
+    names = archives.names_of([Item("b", key) for key in keys])
+    assert names == [
+        *("_CON", "_nul.txt", "x/_com1", "_LPT9.a.b", "console", "_aux .c", "_com\u00b9"),
+        *("dot", "space", "lead", "in/x", "a_txt.exe", "z_w", "l_s"),
+        *("zs/A", "zs/a (2)", "ZS (2)", "caf\u00e9", "cafe\u0301 (2)", "_ERRORS (2).JSON", "n_t"),
+    ]
+
+
+def test_many_contents_of_one_name_are_named_soon() -> None:
+    names = archives.names_of([Item("b", "k.txt")] * 10_000)
+    assert (len(set(names)), names[-1]) == (10_000, "k (10000).txt")
+
+
+def test_a_format_that_is_none_is_told_in_words(service: Service) -> None:
+    answer = post(service, "download", {"bucket": "plain", "prefix": "", "format": "rar"})
+    assert (answer.status, answer.json["detail"]) == (400, "format is zip, tar or tar.gz")
 
 
 # -- who --------------------------------------------------------------------------------------------------------------

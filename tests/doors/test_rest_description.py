@@ -56,7 +56,17 @@ def test_a_generator_loads_every_operation(page: Any) -> None:
 
 
 #: Paths that answer without a token; of the metrics because this service runs in development mode.
-OPEN = ("/health", "/health/live", "/health/ready", "/openapi.json", "/metrics", "/docs", "/api/v1/session")
+OPEN = (
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/openapi.json",
+    "/metrics",
+    "/docs",
+    "/docs/",
+    "/",
+    "/api/v1/session",
+)
 HELPERS = {"send_object", "describe_object", "store_file"}  # of handlers for several kinds of path
 
 

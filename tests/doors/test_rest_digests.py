@@ -161,12 +161,76 @@ def test_a_copy_takes_no_digests(rest_service: Service) -> None:
     assert (answer.status, answer.json["code"]) == (400, "invalid_request")
 
 
-def test_a_form_takes_its_digests_as_fields(rest_service: Service) -> None:
-    body = b"--e\r\n"
-    headers = {"Content-Type": "multipart/form-data; boundary=e", "Content-MD5": b64(bytes(16))}
-    answer = rest_service.ask("POST", "/api/v1/upload", body, headers)
+FORMS = {
+    "/api/v1/upload": "plain/formed",
+    "/api/v1/upload/stream": "plain/formed",
+    "/api/v1/files/upload": "plain/formed",
+    "/api/v1/batch/upload": "plain/formed",
+    "/upload": "plain/formed",
+    "/api/v1/upload/plain/formed": "plain/formed",
+    "/api/v1/models": None,
+}
+FIELDS: tuple[tuple[str, str | None, bytes], ...] = (
+    ("bucket", None, b"plain"),
+    ("key", None, b"formed"),
+    ("metadata", None, b'{"job_id": "j"}'),
+)
+
+
+@pytest.mark.parametrize("name", ANNOUNCED)
+@pytest.mark.parametrize("path", FORMS)
+def test_a_form_takes_its_digests_as_fields(rest_service: Service, path: str, name: str) -> None:
+    body = (
+        b'--e\r\nContent-Disposition: form-data; name="file"; filename="formed"\r\n\r\ncontent\r\n--e--\r\n'
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=e", **ANNOUNCED[name](body)}
+    answer = rest_service.ask("POST", f"{path}?bucket=plain&key=formed", body, headers)
     assert (answer.status, answer.json["code"]) == (400, "invalid_request")
     assert "fields sha256 and md5" in answer.json["detail"]
+    assert rest_service.get("formed").status == 404
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_the_digest_fields_of_every_form_are_compared(rest_service: Service, path: str) -> None:
+    def send(digest: bytes, *, late: bool = False) -> Answer:
+        told = ("sha256", None, COMPUTED["sha256"](digest).hex().encode())
+        file = ("file", "formed", SMALL)
+        return rest_service.form(path, *FIELDS, *((file, told) if late else (told, file)))
+
+    assert send(b"other").json["code"] == "digest_mismatch"
+    assert rest_service.get("formed").status == 404
+    late = send(SMALL, late=True)
+    assert late.status == 400
+    assert "before the file" in late.json["detail"]
+    assert send(SMALL).status == 201
+    if FORMS[path] is not None:
+        assert rest_service.ask("DELETE", f"/api/v1/objects/{FORMS[path]}").status in (200, 204)
+
+
+@pytest.mark.parametrize("name", ANNOUNCED)
+def test_the_bodies_of_resumable_uploads_are_compared(rest_service: Service, name: str) -> None:
+    key = f"digest-tus-{name.replace(' ', '-')}"
+    tus = {"Tus-Resumable": "1.0.0"}
+    about = {**tus, "Upload-Length": str(len(SMALL))}
+    kind = {"Content-Type": "application/offset+octet-stream"}
+    place = f"/api/v1/tus?bucket=plain&key={key}"
+    assert rest_service.ask("POST", place, None, {**about, **ANNOUNCED[name](SMALL)}).status == 460
+    assert rest_service.ask("POST", place, SMALL, {**about, **kind, **ANNOUNCED[name](b"-")}).status == 460
+    assert rest_service.get(key).status == 404
+    made = rest_service.ask("POST", place, None, about)
+    assert made.status == 201, made.body
+
+    def patch(**announced: str) -> Answer:
+        headers = {**tus, **kind, "Upload-Offset": "0", **announced}
+        return rest_service.ask("PATCH", made.headers["location"], SMALL, headers)
+
+    assert patch(**ANNOUNCED[name](b"other")).status == 460
+    right = f"sha1 {b64(COMPUTED['sha1'](SMALL))}"
+    assert patch(**{"Upload-Checksum": right}, **ANNOUNCED[name](b"other")).status == 460
+    assert patch(**{"x-amz-checksum-md4": "AAAA"}).status == 400
+    assert rest_service.ask("HEAD", made.headers["location"], headers=tus).headers["upload-offset"] == "0"
+    assert patch(**{"Upload-Checksum": right}, **ANNOUNCED[name](SMALL)).status == 204
+    assert rest_service.get(key).body == SMALL
 
 
 def test_a_failed_create_says_that_the_object_exists(rest_service: Service) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.core.types import KeySettings, Rate, TenantSettings
 from holdfast.engine.keys import Authenticator, create_key
+from holdfast.engine.tokens import Tokens, own_issuer
 from tests.doors.rest_service import Answer, Service, serving
 
 pytestmark = pytest.mark.doors
@@ -99,6 +100,57 @@ def test_guessing_tokens_costs_the_guesser(tmp_path: Path) -> None:
         assert service.ask("GET", "/api/v1/buckets", headers=good).status == 429
         away = {"X-Forwarded-For": "203.0.113.9", **good}
         assert service.ask("GET", "/api/v1/buckets", headers=away).status == 200
+
+
+def test_health_does_not_help_whoever_guesses(tmp_path: Path) -> None:
+    with limited(tmp_path, failures=0.02, burst="100s") as service:
+        good = token_of(service)
+
+        def told(headers: dict[str, str] | None = None) -> bool:
+            return service.ask("GET", "/health", headers=headers or {}).json["total_objects"] is not None
+
+        assert not any(told() for _ in range(9))  # watchers without a credential never count
+        assert told(good)
+        for number in range(3):
+            assert not told({"Authorization": f"Bearer hf{number}.wrong"})
+        assert not told(good)
+        for path in ("/api/v1/buckets", "/healthy"):
+            assert service.ask("GET", path, headers=good).status == 429
+
+
+def test_wrong_signatures_count_as_guesses(tmp_path: Path) -> None:
+    with limited(tmp_path, failures=0.02, burst="100s") as service:
+        good = token_of(service)
+        assert service.ask("PUT", "/api/v1/objects/plain/k", b"x", good).status == 201
+        wish = '{"bucket": "plain", "key": "k"}'
+        signed = service.ask("POST", "/api/v1/sign", wish, {**good, "Content-Type": "application/json"})
+        path = "/api/" + signed.json["url"].partition("/api/")[2]
+        for _ in range(3):
+            assert service.ask("GET", path).status == 200
+            assert service.ask("GET", path.replace("hf_sig=", "hf_sig=0")).status == 403
+        assert service.ask("GET", path).status == 429
+
+
+def test_tokens_do_not_multiply_the_rate_of_their_key(tmp_path: Path) -> None:
+    def asks(engine: Any) -> Authenticator:
+        context = engine.context
+        clock = context.environment.clock
+        return Authenticator(
+            engine.catalog, clock, Tokens([own_issuer(context.secret)], engine.catalog, clock)
+        )
+
+    rate = {"principal": {"requests": 0.06}, "burst": "100s"}
+    with serving(tmp_path, authenticate=asks, rate=rate) as service:
+        key = token_of(service)
+        answers = []
+        for _ in range(3):
+            made = service.ask("POST", "/api/v1/tokens", "{}", {**key, "Content-Type": "application/json"})
+            assert made.status == 201
+            token = {"Authorization": f"Bearer {made.json['token']}"}
+            answers.append(service.ask("GET", "/api/v1/buckets", headers=token).status)
+        assert answers == [200, 200, 200]
+        assert service.ask("GET", "/api/v1/buckets", headers=token).status == 429
+        assert service.ask("GET", "/api/v1/buckets", headers=key).status == 429
 
 
 @pytest.mark.parametrize("way", ["bytes_in", "bytes_out"])

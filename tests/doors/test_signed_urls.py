@@ -22,6 +22,9 @@ pytestmark = pytest.mark.doors
 KEY = "folder/caf\u00e9 & co.txt"
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     def asks(engine: Any) -> Authenticator:
@@ -105,7 +108,11 @@ def test_a_put_holds_to_size_and_type(service: Service) -> None:
     assert bare(service, "PUT", url, b"x", Content_Type="text/html").status == 403
     assert bare(service, "PUT", url, b"x", x_holdfast_copy_source="plain/other").status == 403
     assert bare(service, "GET", url).status == 403
-    assert bare(service, "PUT", url, b"x" * 1024).status == 201
+    for kind in ("image/png,text/html", "image/png, text/html", "image/png; text/html"):
+        assert bare(service, "PUT", url, PNG, Content_Type=kind).status in (400, 403)
+    assert bare(service, "PUT", url, b"x" * 1024).status == 403  # it does not begin as a PNG does
+    assert bare(service, "PUT", url, b"<html>").status == 403
+    assert bare(service, "PUT", url, PNG.ljust(1024, b"x")).status == 201
     head = service.ask("HEAD", f"/api/v1/objects/plain/{quote(KEY)}")
     assert head.headers["content-type"] == "image/png"
 
@@ -128,7 +135,9 @@ def test_who_asks_before_sending_is_told_before_sending(service: Service) -> Non
 
 def test_a_pattern_of_types(service: Service) -> None:
     url = link(service, method="PUT", content_type="image/*")
-    assert bare(service, "PUT", url, b"x", Content_Type="image/webp").status == 201
+    assert bare(service, "PUT", url, b"RIFF\x04\0\0\0WEBP", Content_Type="image/webp").status == 201
+    for kind in ("image/png,text/html", "image/png, text/html", "image/png; text/html"):
+        assert bare(service, "PUT", url, PNG, Content_Type=kind).status == 400
     assert bare(service, "PUT", url, b"x", Content_Type="text/plain").status == 403
     assert bare(service, "PUT", url, b"x").status == 403  # its key says text
 

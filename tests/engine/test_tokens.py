@@ -234,7 +234,12 @@ def test_a_token_of_ours_is_what_its_maker_allows_and_ends_with_its_key(url: str
             maker = at.engine.session(await at.authenticate(key))
             minted = await maker.admin.create_token(name="job", role="reader", seconds=100)
             principal = await at.authenticate(minted.token)
-            assert (principal.id, principal.tenant, principal.role) == ("holdfast:job", "acme", "reader")
+            assert (principal.id, principal.tenant, principal.role) == (
+                minted.id.removeprefix("acme/"),
+                "acme",
+                "reader",
+            )
+            assert principal.name == "job"
             assert principal.scopes == (Scope("photos"),)
             second = await at.engine.session(principal).admin.create_token(seconds=9999)
             assert second.expires == minted.expires  # never longer than what it was made with

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.backends import registry
 from holdfast.config import load
 from holdfast.config.units import parse_size, parse_time
 from holdfast.core.backend import StoreState
@@ -47,6 +48,13 @@ def test_what_is_neither(text: str) -> None:
     for parse in (parse_size, parse_time):
         with pytest.raises(ValueError, match="write for example"):
             parse(text)
+
+
+@pytest.mark.parametrize("value", ["99999999999d", "9" * 400, 4e9, float("inf"), float("nan")])
+def test_times_end_somewhere(value: str | float) -> None:
+    assert parse_time("36500d") == 36_500 * 86400
+    with pytest.raises(ValueError, match="longer than 100 years"):
+        parse_time(value)
 
 
 def test_flags_win_over_variables_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +99,11 @@ def test_errors_name_the_setting(tmp_path: Path, text: str, named: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
         load(path)
+
+
+def test_what_a_driver_says_of_its_settings_is_said_plainly() -> None:
+    with pytest.raises(ConfigError, match=r"^(?!.*Value error).*endpoint"):
+        registry.parse("s3", {"bucket": "bbb", "endpoint": "ftp://x", "access_key": "a", "secret_key": "b"})
 
 
 def test_a_file_that_was_asked_for_must_be_there(tmp_path: Path) -> None:

@@ -59,6 +59,19 @@ def test_the_example_of_the_storage_service_contract(monkeypatch: pytest.MonkeyP
     assert shown["secret_key"].get_secret_value() == "tensorfleet-secret-key"
 
 
+def test_a_variable_that_is_not_set_is_no_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(monkeypatch, MINIO_ENDPOINT="minio:9000", **KEYS)
+    known = origins(None, {})
+    assert known.of("stores.minio.endpoint") == "MINIO_ENDPOINT"
+    for name in ("driver", "region", "bucket", "allow_http"):
+        assert known.of(f"stores.minio.{name}") == "default", name
+    _set(monkeypatch, MINIO_REGION="eu-west-1", DEFAULT_BUCKET="b", MINIO_ENDPOINT="http://minio:9000")
+    known = origins(None, {})
+    assert known.of("stores.minio.region") == "MINIO_REGION"
+    assert known.of("stores.minio.bucket") == "DEFAULT_BUCKET"
+    assert known.of("stores.minio.allow_http") == "MINIO_ENDPOINT"
+
+
 def test_nothing_set_changes_nothing() -> None:
     settings = load()
     assert settings.port == 8083
@@ -135,6 +148,27 @@ def test_local_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"HOLDFAST_LIMITS__MAX_REQUEST": "1"}, "did you mean limits.max_requests"),
         ({"HOLDFAST_PROT": "1"}, "HOLDFAST_PROT is unknown; did you mean HOLDFAST_PORT"),
         ({"HOLDFAST_SECRETFILE": "x"}, "did you mean HOLDFAST_SECRET_FILE"),
+        ({"HOLDFAST_LOG_LEVEL": "loud"}, r"HOLDFAST_LOG_LEVEL \(log_level\): .*'warning' or 'error'"),
+        ({"HOLDFAST_TENANT": "a/b"}, r"HOLDFAST_TENANT \(tenant\): 'a/b' is not a tenant name"),
+        ({"DEFAULT_BUCKET": "../x"}, r"^DEFAULT_BUCKET \(default_bucket\): .* is not a bucket name"),
+        ({"HOLDFAST_DEFAULT_BUCKET": "UPPER CASE"}, r"HOLDFAST_DEFAULT_BUCKET \(.* is not a bucket name"),
+        ({"HOLDFAST_PLACEMENT__ACKNOWLEDGE": "5"}, r"HOLDFAST_PLACEMENT__ACKNOWLEDGE \(.*names 1 \(local\)"),
+        (
+            {"HOLDFAST_PLACEMENT__ACKNOWLEDGE": "2", "HOLDFAST_PLACEMENT__STORES": "a,a"},
+            r"ACKNOWLEDGE .*names 1 \(a\)",
+        ),
+        ({"HOLDFAST_GRACE": "99999999999d"}, r"HOLDFAST_GRACE \(grace\): .* longer than 100 years"),
+        ({"HOLDFAST_LEASE": "inf"}, r"HOLDFAST_LEASE \(lease\)"),
+        ({"HOLDFAST_UPLOAD_LIFETIME": "99999999999"}, r"HOLDFAST_UPLOAD_LIFETIME .* longer than 100 years"),
+        ({"RETENTION_DAYS": "99999999999999"}, r"RETENTION_DAYS \(default_retention_days\): .* 36500"),
+        ({"HOLDFAST_TRUSTED_PROXIES": "10.0.0.0/99"}, r"HOLDFAST_TRUSTED_PROXIES .* is no network such as"),
+        ({"HOLDFAST_TRUSTED_PROXIES": '["10.0.0.1/8"]'}, "HOLDFAST_TRUSTED_PROXIES .* has host bits set"),
+        ({"HOLDFAST_TRUSTED_PROXIES": "[1"}, r"HOLDFAST_TRUSTED_PROXIES .* no list in JSON; write a, b or"),
+        ({"HOLDFAST_PLACEMENT": "nope"}, "HOLDFAST_PLACEMENT: this is no JSON"),
+        ({"HOLDFAST_PUBLIC_URL": "files"}, r"\): .* looks like https://files\.example\.com$"),
+        ({"HOLDFAST_HOT": "big"}, r"HOLDFAST_HOT \(hot\): 'big' is not a size"),
+        ({"HOLDFAST_TLS__KEY": "/x"}, r"HOLDFAST_TLS__KEY \(tls\): tls.certificate and tls.key go together"),
+        ({"HOLDFAST_CORS__ORIGINS": "x"}, r"HOLDFAST_CORS__ORIGINS \(cors.origins\): 'x' is not an origin"),
     ],
 )
 def test_errors_name_the_variable(
@@ -143,6 +177,17 @@ def test_errors_name_the_variable(
     _set(monkeypatch, **variables)
     with pytest.raises(ConfigError, match=named):
         load()
+
+
+def test_lists_are_written_with_commas_or_in_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in ("a, b", '["a", "b"]'):
+        _set(monkeypatch, HOLDFAST_PLACEMENT__STORES=given, HOLDFAST_STORES__A__LABELS=given)
+        _set(monkeypatch, HOLDFAST_STORES__A__DRIVER="memory", HOLDFAST_STORES__B__DRIVER="memory")
+        _set(monkeypatch, HOLDFAST_PLACEMENT__ACKNOWLEDGE="2", HOLDFAST_TRUSTED_PROXIES="10.0.0.1, ::1")
+        settings = load()
+        assert settings.placement_stores == ("a", "b")
+        assert settings.stores["a"].labels == {"a", "b"}
+        assert settings.trusted_proxies == ("10.0.0.1/32", "::1/128")
 
 
 def test_variables_of_clients_and_tests_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,6 +89,11 @@ SHOWN = {
     "safetensors": ((64).to_bytes(8, "little") + b'{"a":{}}', "application/x-safetensors"),
     "sqlite": (_sqlite(), "application/vnd.sqlite3"),
     "elf": (Path(sys.executable).resolve().read_bytes()[:4096], "application/x-elf"),
+    "large tiff": (b"II+\0\x08\0\0\0", "image/tiff"),
+    "html behind blanks": (b" \n" * 20_000 + b"<html>", "text/html"),
+    "html behind a long comment": (b"<!--" + b"x" * 60_000 + b"-->\n<script>", "text/html"),
+    "a comment without end": (b"<!--" + b"x" * 70_000, "text/xml"),
+    "old exe": (b"MZ\x90\0\3\0\0\0\4\0", "application/x-msdownload"),
     "exe": (b"MZ" + bytes(58) + b"\x40\0\0\0" + b"PE\0\0", "application/x-msdownload"),
     "wav": (_wave(), "audio/wav"),
     "mp3": (b"ID3\x04\0\0\0\0\0\0", "audio/mpeg"),
@@ -119,6 +124,8 @@ def test_bytes_show_what_they_are(name: str) -> None:
         b"OTTO bought it",
         b"a < b and c > d",
         b"<thing> is not closed",
+        b"<!-- neither is a short comment",
+        b"\n" * 70_000,
         b'{"a": 1}',
         "Grüße".encode("utf-16"),
         "\ufeffa,b".encode(),
@@ -192,6 +199,30 @@ def test_content_must_be_what_it_says(
 
 
 @pytest.mark.parametrize(
+    ("patterns", "key", "declared", "head", "taken"),
+    [
+        (("image/png",), "a.png", "image/png", b"MZ and text", False),
+        (("image/*",), "a.png", "image/png", b"\x89PNG", False),
+        (("image/*",), "a.jpg", "image/jpeg", noise(100), False),
+        (("image/*",), "a.gif", "image/gif", b"GIF", False),
+        (("image/*",), "a.webp", "image/webp", b"RIFF\0\0\0\0WEB", False),
+        ((".png",), "a.png", "application/octet-stream", noise(100), False),
+        ((".pdf",), "a.pdf", "application/pdf", b"hello", False),
+        ((".zip", ".docx"), "a.docx", "application/octet-stream", b"hello", False),
+        (("image/png", ".csv"), "a.csv", "image/png", b"a,b", False),
+        (("image/png", ".csv"), "a.csv", "text/csv", b"a,b", True),
+        (("image/*",), "a.xyz", "image/x-own", b"own format", True),
+        (("application/octet-stream",), "a.png", "application/octet-stream", noise(100), True),
+        (("image/png",), "a.png", "image/png", b"", True),
+    ],
+)
+def test_what_must_bear_a_mark_is_refused_without(
+    patterns: tuple[str, ...], key: str, declared: str, head: bytes, taken: bool
+) -> None:
+    assert media.check(patterns, key, declared, head).allowed is taken
+
+
+@pytest.mark.parametrize(
     ("key", "kind"),
     [
         ("a.md", "text/markdown"),
@@ -226,3 +257,40 @@ def test_patterns_are_recognised(text: str) -> None:
 )
 def test_what_is_no_pattern_is_told_apart(text: str) -> None:
     assert not media.is_pattern(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "text/csv",
+            "a/b;c=d",
+            "text/html; charset=utf-8",
+            'multipart/x; boundary="a b,\\";"',
+            "text/html;",
+        ),
+        *("application/vnd.api+json", "image/svg+xml;q=1;v=2"),
+    ],
+)
+def test_media_types(text: str) -> None:
+    assert media.is_media_type(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "text", "text/", "/csv", "a/b/c", "image/png,text/html", "image/png, text/html", " text/csv"),
+        *(
+            "text/csv ",
+            "text/html; charset",
+            "text/html; =x",
+            "text/html; a=b,c",
+            "text/html; a=b c",
+            "t x/y",
+        ),
+        *('text/html; a="b', "text/csv\n", "text/html; a=b;; c =d", "text/\u00e9", "<a>/b"),
+        "a/b" + (";" + " " * 9) * 25 + "!",
+    ],
+)
+def test_what_is_no_media_type(text: str) -> None:
+    assert not media.is_media_type(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Final
 
@@ -19,7 +19,7 @@ from holdfast.engine.recording import Raw, Recorder
 
 _AGENT: Final = 256
 _NAME: Final = 1024
-_NOTHING: Final[dict[str, str]] = {}
+_NOTHING: Final[Mapping[str, str]] = {}
 _PIECE: Final = re.compile(r"\{(\w+)(?:\.\.\.)?\}")
 
 
@@ -38,7 +38,10 @@ class AccessLog:
         """Record a request that is over."""
         status = exchange.status
         session = getattr(exchange, "session", None)
-        if 0 < status < 400 and (session is None or session.written or not self._reads):
+        if 0 < status < 400 and (session is None or session.written):
+            return
+        detail = _NOTHING if session is None else session.detail
+        if 0 < status < 400 and not (self._reads or detail):
             return
         who = exchange.claimed
         self._add(
@@ -59,6 +62,7 @@ class AccessLog:
                 exchange.received,
                 exchange.headers.get(b"user-agent", b""),
                 exchange.error,
+                detail,
             ),
         )
 
@@ -66,7 +70,7 @@ class AccessLog:
 def line_of(raw: Raw) -> tuple[str, Line]:
     """Return whose record it is, and the record."""
     at, tenant, principal, asked, method, route, pieces, path, request_id, address, *rest = raw
-    status, sent, received, agent, error = rest
+    status, sent, received, agent, error, detail = rest
     verb, bucket, key, version_id = asked or ("", "", "", "")
     if not bucket and pieces:
         named = dict(zip(_names(route), pieces, strict=False))
@@ -80,7 +84,7 @@ def line_of(raw: Raw) -> tuple[str, Line]:
         _tidy(key, _NAME),
         _tidy(version_id, _NAME),
         request_id,
-        _NOTHING if pieces is not None else {"path": path[:_NAME].decode("ascii", "replace")},
+        dict(detail) if pieces is not None else {"path": path[:_NAME].decode("ascii", "replace")},
         address,
         status,
         sent + received,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from holdfast.api.exchange import Exchange
@@ -11,6 +12,13 @@ from holdfast.policy.addresses import client_of, forwarded, is_trusted, parse_ad
 Next = Callable[[Exchange], Awaitable[None]]
 UNKNOWN: Final = "unknown"  #: of a connection without an address; no rule lets it in
 _SCHEMES: Final = ("http", "https")
+
+
+@lru_cache(4096)
+def _plain(text: str) -> str:
+    """Return an address in the one spelling that is compared and kept."""
+    address = parse_address(text)
+    return UNKNOWN if address is None else str(address)
 
 
 class ClientAddress:
@@ -29,8 +37,7 @@ class ClientAddress:
         if self._proxies and is_trusted(exchange.address, self._proxies):
             self._believe(exchange)
         else:
-            address = parse_address(exchange.address)
-            exchange.address = UNKNOWN if address is None else str(address)
+            exchange.address = _plain(exchange.address)
         await next(exchange)
 
     def _believe(self, exchange: Exchange) -> None:

@@ -29,7 +29,7 @@ from holdfast.api.metrics import door_metrics
 from holdfast.api.middleware import Bound, Observe, RequestIds, SameSite, ShapeErrors
 from holdfast.api.pages.docs import DocsPage
 from holdfast.api.pages.session import BrowserSessions
-from holdfast.api.rating import RateAddress, RatePrincipal, Rating
+from holdfast.api.rating import Failures, RateAddress, RatePrincipal, Rating
 from holdfast.api.routing import Router
 from holdfast.api.scrape import Scrape
 from holdfast.api.server.cycle import ClientGone
@@ -132,9 +132,11 @@ def create_app(
         *([sessions] if settings.docs else []),
         Development(authenticate) if settings.dev else Nobody(engine.directory, settings.tenant),
     ]
-    authentication = Authenticate(router, engine, readers)
+    rating = _rating(engine, settings, environment)
+    failures = Failures(rating, settings.rate.failures)
+    authentication = Authenticate(router, engine, readers, failures)
     health.identify = authentication.identify
-    rate_addresses, rate_principals = _rates(engine, settings, environment)
+    limited = settings.rate.address != RateLimits() or settings.rate.failures is not None
     layers: list[Layer] = [
         ClientAddress(settings.trusted_proxies, settings.forwarded_header),  # everything after goes by it
         Observe(
@@ -144,16 +146,18 @@ def create_app(
         *([Cors(settings.cors)] if settings.cors.origins else []),  # a browser's question carries no token
         Bound(settings.limits.max_requests),  # before any work is done for the request
         *([SameSite()] if settings.dev else []),  # before a principal is given away
-        *rate_addresses,  # before anybody knows who asks
+        *(
+            [RateAddress(rating, settings.rate.address, failures)] if limited else []
+        ),  # before anybody knows who asks
         authentication,  # after that, the route is known and runs as somebody
-        *rate_principals,
+        RatePrincipal(rating, settings.rate),
         run_route,
     ]
     return Door(layers, router, environment, scrape)
 
 
-def _rates(engine: Engine, settings: Settings, environment: Environment) -> tuple[list[Layer], list[Layer]]:
-    """Return the layers that keep rate limits: of addresses, and of principals and tenants.
+def _rating(engine: Engine, settings: Settings, environment: Environment) -> Rating:
+    """Return what keeps rate limits.
 
     On PostgreSQL all processes keep them together; on SQLite its processes split each limit evenly.
     """
@@ -161,11 +165,7 @@ def _rates(engine: Engine, settings: Settings, environment: Environment) -> tupl
     limiter = Limiter(
         environment.clock, lease=engine.catalog.lease_rate if shared else None, share=settings.workers
     )
-    rate = settings.rate
-    rating = Rating(limiter, rate, environment.clock)
-    limited = rate.address != RateLimits() or rate.failures is not None
-    addresses: list[Layer] = [RateAddress(rating, rate.address, rate.failures)] if limited else []
-    return addresses, [RatePrincipal(rating, rate)]
+    return Rating(limiter, settings.rate, environment.clock)
 
 
 async def _unreachable(exchange: Exchange, **_: Any) -> None:

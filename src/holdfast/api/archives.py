@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tarfile
+import unicodedata
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -29,6 +31,10 @@ from holdfast.engine.session import Session
 ERRORS: Final = "_errors.json"
 TYPES: Final = {"zip": b"application/zip", "tar": b"application/x-tar", "tar.gz": b"application/gzip"}
 _BLOCK: Final = 512
+_UNSEEN: Final = ("Cc", "Cf", "Cs", "Zl", "Zp")  #: categories of characters that are not to be seen
+_DEVICE: Final = re.compile(
+    r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$|clock\$)\s*(?:\..*)?", re.IGNORECASE
+)
 _THREAD: Final = 64 << 10  #: from this size on a chunk is compressed beside the event loop
 
 
@@ -240,22 +246,29 @@ async def _member(
 def names_of(items: Sequence[Item]) -> list[str]:
     """Return a name for each object that can be unpacked safely anywhere: no way up or out, none twice.
 
-    Objects of several buckets get their bucket in front. A name that is taken, or is a folder of another one, gets a
-    number before its ending.
+    Objects of several buckets get their bucket in front. A name that is taken, also in other letters of the same, or is
+    a folder of another one, gets a number before its ending. What does not show (controls, marks of direction, spaces at
+    the ends) and what means something to Windows (device names, some signs, a dot at the end) is replaced.
     """
     several = len({item.bucket for item in items if item.bucket}) > 1
     cleaned = [_clean(f"{item.bucket}/{item.key}" if several else item.key) for item in items]
-    folders = {name[:place] for name in cleaned for place in _slashes(name)}
+    folders = {_alike(name[:place]) for name in cleaned for place in _slashes(name)}
     taken = {ERRORS, *folders}
+    numbers: dict[str, int] = {}
     names = []
     for name in cleaned:
-        chosen, number = name, 2
-        while chosen in taken:
-            chosen = _numbered(name, number)
-            number += 1
-        taken.add(chosen)
+        chosen, alike = name, _alike(name)
+        while _alike(chosen) in taken:
+            numbers[alike] = numbers.get(alike, 1) + 1
+            chosen = _numbered(name, numbers[alike])
+        taken.add(_alike(chosen))
         names.append(chosen)
     return names
+
+
+def _alike(name: str) -> str:
+    """Return what two names share that are one on some machine: where case or composition does not count."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 def _slashes(name: str) -> list[int]:
@@ -264,8 +277,15 @@ def _slashes(name: str) -> list[int]:
 
 def _clean(key: str) -> str:
     pieces = [piece for piece in key.replace("\\", "/").split("/") if piece not in ("", ".", "..")]
-    safe = ["".join("_" if char in '<>:"|?*' else char for char in piece) for piece in pieces]
-    return "/".join(piece.rstrip(" .") or "_" for piece in safe) or "file"
+    return "/".join(_safe(piece) for piece in pieces) or "file"
+
+
+def _safe(piece: str) -> str:
+    shown = "".join(
+        "_" if char in '<>:"|?*' or unicodedata.category(char) in _UNSEEN else char for char in piece
+    )
+    trimmed = shown.strip().rstrip(". \xa0") or "_"
+    return f"_{trimmed}" if _DEVICE.fullmatch(trimmed) else trimmed
 
 
 def _numbered(name: str, number: int) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from holdfast.api.errors import HttpRefusalError
 from holdfast.api.exchange import Exchange
+from holdfast.api.rating import GUESSES, Failures
 from holdfast.api.routing import Route, Router
 from holdfast.core.errors import (
     HoldfastError,
@@ -18,12 +19,11 @@ from holdfast.core.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from holdfast.core.types import Principal
+from holdfast.core.types import Principal, TenantState
 from holdfast.engine.directory import Directory
 from holdfast.engine.engine import Engine
 from holdfast.engine.jwt import LONGEST
-from holdfast.engine.principals import anonymous, check_tenant
-from holdfast.policy.addresses import admits
+from holdfast.engine.principals import anonymous, may_pass
 
 Next = Callable[[Exchange], Awaitable[None]]
 TokenReader = Callable[[str], Awaitable[Principal]]
@@ -84,19 +84,28 @@ class Nobody:
             return None
         name = exchange.query.get(TENANT, self._tenant)
         tenant = await self._directory.tenant(name) if 0 < len(name) <= _LONGEST_TENANT else None
-        if tenant is None:
+        if tenant is None or tenant.state is not TenantState.ACTIVE:
             raise UnauthenticatedError(_NEEDED)
-        check_tenant(tenant)
-        return anonymous(tenant)
+        nobody = anonymous(tenant)
+        if not may_pass(nobody, exchange.address):
+            raise UnauthenticatedError(_NEEDED)  # a stranger does not learn which tenants there are
+        return nobody
 
 
 class Authenticate:
     """Finds the route, and who asks; only open routes go on without a principal."""
 
-    def __init__(self, router: Router, engine: Engine, readers: Sequence[CredentialReader]) -> None:
+    def __init__(
+        self,
+        router: Router,
+        engine: Engine,
+        readers: Sequence[CredentialReader],
+        failures: Failures,
+    ) -> None:
         self._router = router
         self._engine = engine
         self._readers = readers
+        self._failures = failures
 
     async def __call__(self, exchange: Exchange, next: Next) -> None:
         """Go on as somebody."""
@@ -115,22 +124,35 @@ class Authenticate:
         await next(exchange)
 
     async def identify(self, exchange: Exchange) -> Principal | None:
-        """Return who asks on an open route; None for whoever brings nothing that holds."""
-        try:
-            return await self._who(exchange, None)
-        except HoldfastError:
+        """Return who asks on an open route; None for whoever brings nothing that holds.
+
+        Guesses count as they do elsewhere, and an address with too many is told nothing.
+        """
+        if self._failures.behind(exchange) > 0:
             return None
+        try:
+            return await self._find(exchange, None)
+        except GUESSES:
+            await self._failures.count(exchange)
+        except HoldfastError:
+            pass
+        return None
 
     async def _who(self, exchange: Exchange, route: Route | None) -> Principal:
+        found = await self._find(exchange, route)
+        if found is None:
+            raise UnauthenticatedError(_NEEDED)
+        return found
+
+    async def _find(self, exchange: Exchange, route: Route | None) -> Principal | None:
         for read in self._readers:
             principal = await read(exchange, route)
             if principal is not None:
                 exchange.claimed = principal
-                for rules in principal.ip:
-                    if not admits(rules, exchange.address):
-                        raise PermissionDeniedError("this credential cannot be used from this address")
+                if not may_pass(principal, exchange.address):
+                    raise PermissionDeniedError("this credential cannot be used from this address")
                 return principal
-        raise UnauthenticatedError(_NEEDED)
+        return None
 
 
 async def run_route(exchange: Exchange, next: Next) -> None:

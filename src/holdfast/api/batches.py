@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, aclosing
+from functools import partial
 from typing import Any, Final
 
 from msgspec import UNSET
@@ -27,9 +28,16 @@ from holdfast.api.file_models import (
 from holdfast.api.item_log import ItemLog
 from holdfast.api.listing import number
 from holdfast.api.models import decode, encode
+from holdfast.api.server.cycle import ClientGone
 from holdfast.catalog.contract import Batch, BatchState
 from holdfast.core.clock import Clock
-from holdfast.core.errors import HoldfastError, InvalidRequestError, NotFoundError, PermissionDeniedError
+from holdfast.core.errors import (
+    HoldfastError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 from holdfast.engine.batches import DIRECT, Act, Item, Result, check_count
 from holdfast.engine.describing import Change
 from holdfast.engine.engine import Engine
@@ -125,13 +133,16 @@ class BatchDoor:
         principal = session.principal
         _refuse(session, kind, items)
         act = self._log.watched(exchange, _VERBS[kind], act)
+        still = partial(self._engine.directory.check_still, principal)
         if background or len(items) > DIRECT:
-            batch = await self._batches.start(principal.tenant, principal.id, kind, items, act, id=batch_id)
+            batch = await self._batches.start(
+                principal.tenant, principal.id, kind, items, act, id=batch_id, still=still
+            )
             place = ((b"location", f"/api/v1/batch/{batch.id}".encode()),)
             await exchange.answer_json(202, encode(batch_info(batch)), place)
             return
         batch, results = await self._batches.run(
-            principal.tenant, principal.id, kind, items, act, id=batch_id
+            principal.tenant, principal.id, kind, items, act, id=batch_id, still=still
         )
         await _answer(exchange, batch, results)
 
@@ -142,6 +153,8 @@ class BatchDoor:
         progress can be watched from another connection.
         """
         wish = decode(BatchDownload, await small_body(exchange, _MAX_JSON))
+        if wish.format not in TYPES:
+            raise InvalidRequestError("format is zip, tar or tar.gz")
         session = exchange.session
         items = [await _known(session, item) for item in await items_of(session, wish)]
         _refuse(session, "download", items)
@@ -164,6 +177,7 @@ class BatchDoor:
             await exchange.send({"type": "http.response.start", "status": 200, "headers": headers})
             await exchange.send({"type": "http.response.body", "body": first, "more_body": True})
             async for chunk in chunks:
+                await progress.go_on()
                 await exchange.send({"type": "http.response.body", "body": chunk, "more_body": True})
         await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -193,10 +207,11 @@ class BatchDoor:
         """Send how far a batch is whenever that changes, as server-sent events: `progress`, and `end` for the last.
 
         `wait` is for how many seconds to wait for a batch that has not begun yet. One answer lasts five minutes at
-        most; browsers ask again by themselves.
+        most, and ends when the service is stopped; browsers ask again by themselves. Whoever closes their side of the
+        connection is sent no more.
         """
         wait = number(exchange, "wait", 0, most=_WAIT)
-        batch = await self._begun(exchange.session, batch_id, wait)
+        batch = await self._begun(exchange, batch_id, wait)
         await exchange.send({"type": "http.response.start", "status": 200, "headers": list(_SSE)})
         ends, heard, known = self._clock.monotonic() + _LONGEST, self._clock.monotonic(), None
         while True:
@@ -207,21 +222,30 @@ class BatchDoor:
             elif now - heard > _ALIVE:
                 await _say(exchange, b": still there\n\n")
                 heard = now
-            if not running or now > ends:
+            if not running or now > ends or exchange.draining:
                 break
-            await self._clock.sleep(_LOOK)
+            await self._rest(exchange)
+            await self._engine.directory.check_still(exchange.session.principal)
             batch = await self._get(exchange.session, batch_id)
         await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _begun(self, session: Session, batch_id: str, wait: int) -> Batch:
+    async def _begun(self, exchange: Exchange, batch_id: str, wait: int) -> Batch:
         ends = self._clock.monotonic() + wait
         while True:
             try:
-                return await self._get(session, batch_id)
+                return await self._get(exchange.session, batch_id)
             except NotFoundError:
                 if self._clock.monotonic() >= ends:
                     raise
-            await self._clock.sleep(_LOOK)
+            if exchange.draining:
+                raise UnavailableError("the service is stopping; ask again", retry_after=1)
+            await self._rest(exchange)
+
+    async def _rest(self, exchange: Exchange) -> None:
+        """Wait until the next look, or raise `ClientGone` when nobody would see it."""
+        await self._clock.sleep(_LOOK)
+        if exchange.forsaken:
+            raise ClientGone("nobody watches any more")
 
     async def _get(self, session: Session, batch_id: str) -> Batch:
         batch = await self._batches.get(session.principal.tenant, batch_id)

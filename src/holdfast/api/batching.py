@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from holdfast.api.exchange import Exchange
 from holdfast.api.file_models import Selection
@@ -20,10 +21,13 @@ async def tracked(
 ) -> AsyncIterator[Progress]:
     """Give the progress of what the block does; others see it only under a `batch_id` of the client."""
     principal = exchange.session.principal
+    still = partial(engine.directory.check_still, principal)
     if batch_id is None:
-        yield Progress(Batch("", principal.tenant, kind, principal.id, total, 0, 0, 0))
+        yield Progress(Batch("", principal.tenant, kind, principal.id, total, 0, 0, 0), still=still)
         return
-    async with engine.batches.track(principal.tenant, principal.id, kind, total, id=batch_id) as progress:
+    async with engine.batches.track(
+        principal.tenant, principal.id, kind, total, id=batch_id, still=still
+    ) as progress:
         yield progress
 
 

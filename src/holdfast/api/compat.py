@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from holdfast.api import documents
 from holdfast.api.describe import iso
+from holdfast.api.digests import FORM_FIELDS, of_fields
 from holdfast.api.documents import ARTIFACT, CHECKPOINT, DATASET, MODEL, Document, Kind
 from holdfast.api.exchange import Exchange
+from holdfast.api.form_order import ordered
 from holdfast.api.forms import FormPart, parts_of
 from holdfast.api.listing import number
 from holdfast.api.models import encode
@@ -24,12 +26,13 @@ from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import InvalidRequestError, NotFoundError
 from holdfast.core.search import Search
-from holdfast.core.types import Version
+from holdfast.core.types import NO_DIGESTS, Digests, Version
 from holdfast.engine.write import ObjectInput
 
 MOST: Final = 10_000  #: objects that a list looks at
 _HELD: Final = 8 << 20  #: bytes of a file that may wait for the fields after it
 _PAGE: Final = 1000
+_BEFORE: Final = ("bucket", "key", "path", "sha256", "md5")  #: fields that say something of a file that flows
 
 
 @dataclass(slots=True)
@@ -55,7 +58,7 @@ class Compat:
 
         async def store(file: _File) -> Version:
             await self._wanted.ensure(exchange.session, bucket)
-            return await exchange.session.put(bucket, key, file.body, ObjectInput(_type_of(file)))
+            return await exchange.session.put(bucket, key, file.body, _about(file))
 
         await _answer_stored(exchange, await _one_file(exchange, store))
 
@@ -72,7 +75,7 @@ class Compat:
                 raise InvalidRequestError("the file has no name; send a filename or the field key before it")
             bucket, key = documents.split_path(key) or (self._wanted.chosen(given.get("bucket", "")), key)
             await self._wanted.ensure(exchange.session, bucket)
-            return await exchange.session.put(bucket, key, file.body, ObjectInput(_type_of(file)))
+            return await exchange.session.put(bucket, key, file.body, _about(file))
 
         await _answer_stored(exchange, await _one_file(exchange, store))
 
@@ -152,12 +155,13 @@ class Compat:
         body: Body,
         content_type: str | None,
         filename: str,
+        digests: Digests = NO_DIGESTS,
     ) -> Version:
         """Store an object with its document."""
         document = documents.check(kind, document, filename)
         key = documents.key_of(kind, document, filename, self._environment)
         await self._wanted.ensure(exchange.session, kind.bucket)
-        about = ObjectInput(content_type, documents.metadata_of(kind, document))
+        about = ObjectInput(content_type, documents.metadata_of(kind, document), digests=digests)
         return await exchange.session.put(kind.bucket, key, body, about)
 
     async def _save(self, exchange: Exchange, kind: Kind) -> None:
@@ -166,7 +170,8 @@ class Compat:
             document = documents.parse(file.fields.get("metadata", ""))
             content_type = document.get("content_type")
             known = content_type if isinstance(content_type, str) and content_type else _type_of(file)
-            return await self.save(exchange, kind, document, file.body, known, file.filename)
+            digests = of_fields(file.fields)
+            return await self.save(exchange, kind, document, file.body, known, file.filename, digests)
 
         version = await _one_file(exchange, store, needs="metadata")
         told = documents.document_of(kind, version)
@@ -253,9 +258,13 @@ async def _one_file(
     fields: dict[str, str] = {}
     held: _File | None = None
     version: Version | None = None
-    async for part in parts_of(exchange):
+    async for part in ordered(parts_of(exchange), _BEFORE if needs is None else ()):
         if part.filename is None and part.name != "file":
             fields[part.name] = await part.text()
+            if version is not None and part.name in FORM_FIELDS:
+                raise InvalidRequestError(
+                    f"send the field {part.name} before the file: it is stored, and was not compared"
+                )
         elif held is not None or version is not None:
             raise InvalidRequestError("send one file at a time here; /api/v1/upload takes many")
         elif needs is None or needs in fields:
@@ -281,6 +290,10 @@ async def _all(part: FormPart) -> bytes:
         if len(content) > _HELD:
             raise InvalidRequestError("send the field metadata before a file of more than 8 MiB")
     return bytes(content)
+
+
+def _about(file: _File) -> ObjectInput:
+    return ObjectInput(_type_of(file), digests=of_fields(file.fields))
 
 
 def _type_of(file: _File) -> str | None:

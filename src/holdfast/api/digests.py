@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from holdfast.api.exchange import Exchange, text_of
@@ -16,7 +16,10 @@ from holdfast.api.server import trailing
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.types import NO_DIGESTS, Digests
 from holdfast.engine.checksums import SIZES, announce
+from holdfast.engine.pieces import Check
 
+#: Fields of a form that announce a digest of the next file, in hexadecimal digits.
+FORM_FIELDS: Final = ("sha256", "md5")
 _AMZ: Final = b"x-amz-checksum-"
 _AMZ_NAMES: Final = ("crc32", "crc32c", "crc64nvme", "sha1", "sha256")
 _AMZ_PLAIN: Final = (b"x-amz-checksum-algorithm", b"x-amz-checksum-type", b"x-amz-checksum-mode")
@@ -55,6 +58,44 @@ def digests_of(exchange: Exchange) -> Digests:
             _refuse_trailers(value)
     _check_promise(exchange, found)
     return announce(found) if found else NO_DIGESTS
+
+
+def check_of(exchange: Exchange, check: Check | None) -> Check | None:
+    """Return `check` together with what the client announced in headers; None when nothing is to be compared."""
+    for name, digest in _pairs(digests_of(exchange)):
+        if check is None:
+            check = Check(name, digest)
+        else:
+            check.add(name, digest)
+    return check
+
+
+def refuse_digests(exchange: Exchange) -> None:
+    """Refuse digests in the headers of a form: they are of the form, and what is kept are its files."""
+    if digests_of(exchange) != NO_DIGESTS:
+        raise InvalidRequestError("a form's digests are its fields sha256 and md5, each before its file")
+
+
+def of_fields(fields: Mapping[str, str]) -> Digests:
+    """Return the digests that these fields of a form announce; `InvalidRequestError` when one is malformed."""
+    found = {name: _hexadecimal(name, fields[name]) for name in FORM_FIELDS if name in fields}
+    return announce(found) if found else NO_DIGESTS
+
+
+def _hexadecimal(name: str, text: str) -> bytes:
+    try:
+        raw = bytes.fromhex(text.strip())
+    except ValueError:
+        raw = b""
+    if len(raw) != SIZES[name]:
+        raise InvalidRequestError(f"{name} is {2 * SIZES[name]} hexadecimal digits")
+    return raw
+
+
+def _pairs(digests: Digests) -> Iterator[tuple[str, bytes]]:
+    kept = {"sha256": digests.sha256, "md5": digests.md5, "crc64nvme": digests.crc64nvme}
+    yield from ((name, digest) for name, digest in kept.items() if digest is not None)
+    yield from digests.extras
 
 
 def _amazon(found: dict[str, bytes], header: bytes, text: str) -> None:

@@ -177,6 +177,11 @@ class Exchange:
         """Whether the server was told to stop and only finishes what it began."""
         return self._cycle is not None and self._cycle.draining
 
+    @property
+    def forsaken(self) -> bool:
+        """Whether nobody seems to wait for the answer; for answers that take as long as somebody listens."""
+        return self._cycle is not None and self._cycle.forsaken
+
     async def answer_file(self, status: int, headers: Headers, file: FileSlice) -> None:
         """Send a whole answer whose body is part of an open file.
 

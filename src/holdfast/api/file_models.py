@@ -95,7 +95,7 @@ class BatchCopy(Selection, frozen=True, forbid_unknown_fields=True, kw_only=True
 class BatchDownload(Selection, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Objects to be sent as one archive."""
 
-    format: Annotated[str, Meta(pattern="^(zip|tar|tar\\.gz)$")] = "zip"
+    format: Annotated[str, Meta(extra_json_schema={"enum": ["zip", "tar", "tar.gz"]})] = "zip"
     name: Annotated[str, Meta(max_length=200)] = "files"
 
 

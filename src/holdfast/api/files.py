@@ -25,7 +25,7 @@ from holdfast.api.listing import number
 from holdfast.api.models import Done, Stored, decode, encode, listed
 from holdfast.api.reading import describe_object, send_object
 from holdfast.api.searching import search_of
-from holdfast.api.uploading import Fields
+from holdfast.api.uploading import Fields, one_of
 from holdfast.api.wanted import Wanted
 from holdfast.core.errors import HoldfastError
 from holdfast.core.types import Version
@@ -89,7 +89,7 @@ class FileDoor:
         answer = FilesUploaded(
             success=not errors,
             message=said if not errors else f"{well} of {len(outcomes)} files uploaded",
-            bucket=fields.bucket,
+            bucket=one_of({outcome.bucket for outcome in outcomes}),
             files=outcomes,
             **({"file_id": outcomes[0].file_id} if len(outcomes) == 1 else {}),
             **({} if batch_id is None else {"batch_id": batch_id}),

@@ -11,6 +11,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from holdfast.api.body import body_length, stream_of
+from holdfast.api.digests import refuse_digests
 from holdfast.api.errors import HttpRefusalError
 from holdfast.api.exchange import Exchange, text_of
 from holdfast.core.errors import InvalidRequestError
@@ -60,11 +61,13 @@ async def parts_of(exchange: Exchange, *, most: int = MAX_PARTS) -> AsyncIterato
 
     Raises:
         HttpRefusalError: 415, the body is not a form.
-        InvalidRequestError: the form is malformed, cut short, or has too many or too large parts.
+        InvalidRequestError: the form is malformed, cut short, or has too many or too large parts; or its headers
+            announce digests, which could only be of the form.
     """
     if not is_form(exchange):
         raise HttpRefusalError(415, "send multipart/form-data, with the fields before the file")
     body_length(exchange)
+    refuse_digests(exchange)
     events = _Events(exchange, _boundary(exchange))
     count = 0
     while (headers := await events.next_part()) is not None:

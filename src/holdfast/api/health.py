@@ -24,7 +24,7 @@ Identify = Callable[[Exchange], Awaitable[Principal | None]]
 
 _FRESH: Final = 1.0  #: seconds that an answer is repeated, so that asking costs the parts nothing
 _SLOW: Final = 1.0  #: seconds from which an answer of a part is not what it should be
-_TOO_SLOW: Final = 4.0
+_TOO_SLOW: Final = 2.0
 _HEALTHY: Final = "healthy"
 _DEGRADED: Final = "degraded"
 _UNHEALTHY: Final = "unhealthy"
@@ -196,7 +196,7 @@ class HealthCheck:
         except HoldfastError as error:
             return Probe(False, False, clock.monotonic() - began, error.message)
         except TimeoutError:
-            return Probe(False, False, clock.monotonic() - began, f"no answer within {PATIENCE:.0f} seconds")
+            return Probe(False, False, clock.monotonic() - began, f"no answer within {PATIENCE:g} seconds")
         return Probe(True, True, clock.monotonic() - began)
 
     async def _count(self, exchange: Exchange) -> tuple[int, int] | None:

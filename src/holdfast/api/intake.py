@@ -9,8 +9,9 @@ import msgspec
 from holdfast.api.body import ClientLeftError
 from holdfast.api.exchange import Exchange
 from holdfast.api.file_models import FileOutcome, failed_outcome, stored_outcome
+from holdfast.api.form_order import is_file, ordered
 from holdfast.api.forms import FormError, parts_of
-from holdfast.api.uploading import FILES, Fields, store_file
+from holdfast.api.uploading import PLACING, Fields, store_file
 from holdfast.core.errors import HoldfastError, InvalidRequestError
 from holdfast.core.types import Version
 from holdfast.engine.batches import MAX_ITEMS
@@ -31,8 +32,8 @@ async def take_files(
     """
     outcomes: list[FileOutcome] = []
     errors: list[HoldfastError] = []
-    async for part in parts_of(exchange, most=most):
-        if part.filename is None and part.name not in FILES:
+    async for part in ordered(parts_of(exchange, most=most), PLACING):
+        if not is_file(part):
             await fields.take(part)
             continue
         if len(outcomes) >= MAX_ITEMS:

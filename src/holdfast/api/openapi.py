@@ -50,7 +50,10 @@ _FORM: Final[dict[str, Any]] = {
         "schema": {
             "type": "object",
             "properties": {
-                "bucket": {"type": "string", "description": "before the file, or in the query"},
+                "bucket": {
+                    "type": "string",
+                    "description": "before the file, or in the query; after the last file any field is refused",
+                },
                 "key": {
                     "type": "string",
                     "description": "before its file, or in the query. One that ends with `/` goes before the "
@@ -58,7 +61,10 @@ _FORM: Final[dict[str, Any]] = {
                 },
                 "content_type": {"type": "string"},
                 "metadata": {"type": "string", "description": "a JSON object of strings"},
-                "tags": {"type": "string", "description": "`a=1&b=2`"},
+                "tags": {
+                    "type": "string",
+                    "description": "`a=1&b=2`, `a=1,b=2`, or a JSON object of strings",
+                },
                 "sha256": {"type": "string", "description": "of the next file, hexadecimal; checked"},
                 "file": {"type": "string", "format": "binary", "description": "once or many times"},
             },
@@ -182,7 +188,8 @@ def _operation(route: Route) -> dict[str, Any]:
 def _operation_id(route: Route) -> str:
     words = re.findall(r"\w+", route.path.replace("/api/v1", ""))
     age = ["legacy"] if route.path.startswith(("/upload", "/download")) else []
-    return "_".join([route.method.lower(), *age, *words])
+    last = [] if words and not route.path.endswith("/") else ["root"]
+    return "_".join([route.method.lower(), *age, *words, *last])
 
 
 def _path_params(route: Route) -> list[dict[str, Any]]:

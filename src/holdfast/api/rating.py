@@ -18,13 +18,14 @@ from holdfast.core.clock import Clock
 from holdfast.core.errors import RateLimitedError, UnauthenticatedError
 from holdfast.core.types import Rate
 from holdfast.engine.limiter import Gauge, Limiter
+from holdfast.engine.signing import ForgedError
 from holdfast.policy.rate import Limit, limit_of
 
 Next = Callable[[Exchange], Awaitable[None]]
 _NONE: Final = Rate()
 _FAR: Final = 1.0  #: seconds that flows may be behind before a new request is refused
 _LONGEST: Final = 30.0  #: seconds of one pause
-_HEALTH: Final = b"/health"
+_HEALTH: Final = frozenset({b"/health", b"/health/live", b"/health/ready"})
 _REQUESTS, _IN, _OUT = "requests", "bytes_in", "bytes_out"
 
 
@@ -104,39 +105,59 @@ class Rating:
         )
 
 
+#: What says that a credential was made up.
+GUESSES: Final = (UnauthenticatedError, ForgedError)
+
+
+class Failures:
+    """Counts by address the requests whose credential does not hold, or that lack one; without a rate, none."""
+
+    def __init__(self, rating: Rating, rate: float | None) -> None:
+        self._rating = rating
+        self._rate = rate
+
+    def behind(self, exchange: Exchange) -> float:
+        """Return for how many seconds the address must wait, 0 when it may try."""
+        gauge = self._gauge(exchange)
+        return 0.0 if gauge is None else gauge.behind()
+
+    async def count(self, exchange: Exchange) -> None:
+        """Count one failure."""
+        if (gauge := self._gauge(exchange)) is not None:
+            await gauge.charge(1)
+
+    def _gauge(self, exchange: Exchange) -> Gauge | None:
+        return self._rating.gauge("address", group(exchange.address), "failures", self._rate)
+
+
 class RateAddress:
     """Limits of the client's address, counted before anybody knows who asks; failures to say so count again."""
 
-    def __init__(self, rating: Rating, rate: RateLimits, failures: float | None) -> None:
+    def __init__(self, rating: Rating, rate: RateLimits, failures: Failures) -> None:
         self._rating = rating
         self._rate = rate_of(rate)
         self._failures = failures
 
     async def __call__(self, exchange: Exchange, next: Next) -> None:
         """Pass on, or refuse. Whoever looks after the service may always ask how it is."""
-        if exchange.raw_path.startswith(_HEALTH):
+        if exchange.raw_path in _HEALTH:
             await next(exchange)
             return
-        name = group(exchange.address)
         if self._rate != _NONE:
-            await self._rating.enter(exchange, "address", name, self._rate)
-        failures = self._rating.gauge("address", name, "failures", self._failures)
-        if failures is None:
-            await next(exchange)
-            return
-        if (behind := failures.behind()) > 0:
+            await self._rating.enter(exchange, "address", group(exchange.address), self._rate)
+        if (behind := self._failures.behind(exchange)) > 0:
             raise RateLimitedError(
                 "too many failed authentications from this address; wait and try again", retry_after=behind
             )
         try:
             await next(exchange)
-        except UnauthenticatedError:
-            await failures.charge(1)
+        except GUESSES:
+            await self._failures.count(exchange)
             raise
 
 
 class RatePrincipal:
-    """Limits of who asks, and of the tenant."""
+    """Limits of who asks, together with all tokens and URLs made with the same credential, and of the tenant."""
 
     def __init__(self, rating: Rating, settings: RateSettings) -> None:
         self._rating = rating
@@ -156,7 +177,7 @@ class RatePrincipal:
         if principal.tenant_rate != _NONE:
             whole = over(principal.tenant_rate, whole)
         if own != _NONE:
-            name = f"{principal.tenant}\0{principal.id}"
+            name = f"{principal.tenant}\0{principal.root or principal.id}"
             await self._rating.enter(exchange, "principal", name, own)
         if whole != _NONE:
             await self._rating.enter(exchange, "tenant", principal.tenant, whole)

@@ -79,7 +79,9 @@ class Router:
         for pattern, methods in self._patterns:
             if match := pattern.fullmatch(raw):
                 return _found(methods, exchange, [decode_once(piece, "the path") for piece in match.groups()])
-        raise HttpRefusalError(404, "there is nothing at this path; /openapi.json lists what there is")
+        raise HttpRefusalError(
+            404, "there is nothing at this path; see /docs for people, /openapi.json for programs"
+        )
 
     def _add(self, path: str, methods: dict[str, Route]) -> None:
         if path.endswith(_TAIL):

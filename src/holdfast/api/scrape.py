@@ -20,7 +20,7 @@ from holdfast.api.summary import summary
 from holdfast.config.settings import Settings
 from holdfast.core.backend import StoreState
 from holdfast.core.clock import Environment
-from holdfast.core.errors import HoldfastError, PermissionDeniedError
+from holdfast.core.errors import ConfigError, HoldfastError, PermissionDeniedError
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
 from holdfast.policy.access import decide
@@ -40,8 +40,14 @@ class Scrape:
         self._everybody = settings.dev or settings.metrics_public
         self._pool = None
         if settings.shared is not None:
-            settings.shared.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._pool = Pool(settings.shared, environment.new_id())
+            try:
+                settings.shared.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._pool = Pool(settings.shared, environment.new_id())
+            except OSError as error:
+                raise ConfigError(
+                    f"shared: the directory {settings.shared} cannot be made or written: {error.strerror}; name "
+                    "another one (HOLDFAST_SHARED), or none"
+                ) from error
         self._lock = asyncio.Lock()
         self._known: tuple[float, list[Family]] | None = None
 

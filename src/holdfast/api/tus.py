@@ -28,7 +28,7 @@ from holdfast.api.tus_headers import (
     wish_of,
 )
 from holdfast.core.errors import ConflictError, DigestMismatchError, InvalidRequestError
-from holdfast.engine.pieces import BrokenOffError
+from holdfast.engine.pieces import BrokenOffError, Check
 from holdfast.engine.resumable import Progress
 
 #: Headers of answers that a page of another origin must be allowed to read, and of requests that it may send.
@@ -88,14 +88,18 @@ class Tus:
     # -- behind the version check -------------------------------------------------------------------------------
     async def _create(self, exchange: Exchange) -> None:
         wish = wish_of(exchange)
+        check = check_of(exchange)
         if (ids := joined_ids(exchange)) is not None:
             body_length(exchange)
+            _check_empty(check)
             made = await exchange.session.concatenate(
                 wish.bucket, wish.key, ids, wish.about, conditions=conditions_of(exchange)
             )
             await exchange.answer(201, [_location(exchange, made.id), *_zero, *described(made)])
             return
         carries = _carries_body(exchange)
+        if not carries:
+            _check_empty(check)
         length = length_of(exchange)
         self._check_size(length)
         progress = await exchange.session.create_resumable(
@@ -108,7 +112,7 @@ class Tus:
             conditions=conditions_of(exchange),
         )
         if carries and progress.version is None:
-            progress = await self._append(exchange, progress.id, 0)
+            progress = await self._append(exchange, progress.id, 0, check)
         await exchange.answer(201, [_location(exchange, progress.id), *_zero, *described(progress)])
 
     async def _head(self, exchange: Exchange, upload_id: str) -> None:
@@ -121,8 +125,9 @@ class Tus:
         offset = number_of(exchange, b"upload-offset")
         if offset is None:
             raise InvalidRequestError("PATCH needs Upload-Offset: how many bytes are there already")
+        check = check_of(exchange)
         await self._settled(exchange, upload_id, finish=False)
-        progress = await self._append(exchange, upload_id, offset)
+        progress = await self._append(exchange, upload_id, offset, check)
         await exchange.answer(204, described(progress))
 
     async def _delete(self, exchange: Exchange, upload_id: str) -> None:
@@ -130,11 +135,10 @@ class Tus:
         await exchange.session.abort_resumable(upload_id)
         await exchange.answer(204, [(b"tus-resumable", tus_headers.VERSION)])
 
-    async def _append(self, exchange: Exchange, upload_id: str, offset: int) -> Progress:
+    async def _append(self, exchange: Exchange, upload_id: str, offset: int, check: Check | None) -> Progress:
         announced = body_length(exchange)
         length = number_of(exchange, b"upload-length")
         self._check_size(length)
-        check = check_of(exchange)
         with _Writer(self._writers, (exchange.principal.tenant, upload_id)) as writer:
             progress = await exchange.session.append(
                 upload_id,
@@ -212,6 +216,12 @@ class _Writer:
 
 
 _zero: Final = ((b"content-length", b"0"),)
+
+
+def _check_empty(check: Check | None) -> None:
+    """Verify what is announced of a body that is not there."""
+    if check is not None:
+        check.verify()
 
 
 def _carries_body(exchange: Exchange) -> bool:

@@ -8,6 +8,7 @@ from binascii import Error as Base64Error
 from dataclasses import dataclass
 from typing import Final
 
+from holdfast.api import digests
 from holdfast.api.conditions import http_date
 from holdfast.api.describe import version_headers
 from holdfast.api.errors import HttpRefusalError
@@ -165,10 +166,16 @@ def number_of(exchange: Exchange, name: bytes) -> int | None:
 
 
 def check_of(exchange: Exchange) -> Check | None:
-    """Return what Upload-Checksum announces; `InvalidRequestError` for an algorithm that is not known."""
+    """Return what Upload-Checksum, or another header for digests, announces of the body of this request.
+
+    Raises:
+        InvalidRequestError: an algorithm is not known, or a digest is malformed.
+    """
     value = exchange.header(b"upload-checksum")
-    if value is None:
-        return None
+    return digests.check_of(exchange, None if value is None else _checksum(value))
+
+
+def _checksum(value: str) -> Check:
     algorithm, _, text = value.strip().partition(" ")
     try:
         digest = b64decode(text.strip(), validate=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,17 +13,18 @@ import msgspec
 from holdfast.api.body import body_of
 from holdfast.api.conditions import conditions_of
 from holdfast.api.describe import about_of, version_headers
-from holdfast.api.digests import digests_of
+from holdfast.api.digests import of_fields
 from holdfast.api.exchange import Exchange, parse_query
+from holdfast.api.form_order import is_file, ordered
 from holdfast.api.forms import FormPart, is_form, parts_of
 from holdfast.api.models import Stored, StoredFiles, decode, encode, stored
 from holdfast.core.body import Body
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.types import EMPTY, NO_DIGESTS, Digests, Version
-from holdfast.engine.checksums import SIZES
 from holdfast.engine.write import ObjectInput
 
-FILES: Final = ("file", "files", "file[]", "files[]")
+#: Fields that say something of a file: they go before it.
+PLACING: Final = ("bucket", "key", "path", "content_type", "metadata", "tags", "sha256", "md5")
 _ORDER: Final = "send the fields (bucket, key) before the file, or name them in the query: ?bucket=…&key=…"
 
 
@@ -50,11 +51,11 @@ class Fields:
         elif part.name == "metadata":
             self.metadata = decode(dict[str, str], text.encode()) if text else {}
         elif part.name == "tags":
-            self.tags = parse_query(text.encode())
+            self.tags = tags_of(text)
         elif part.name == "sha256":
-            self.digests = replace(self.digests, sha256=_hex("sha256", text))
+            self.digests = replace(self.digests, sha256=of_fields({part.name: text}).sha256)
         elif part.name == "md5":
-            self.digests = replace(self.digests, md5=_hex("md5", text))
+            self.digests = replace(self.digests, md5=of_fields({part.name: text}).md5)
 
     stored: int = 0  # files so far
     before: Callable[[str], Awaitable[None]] | None = None  #: called with the bucket before a file goes there
@@ -72,12 +73,10 @@ async def upload(exchange: Exchange) -> None:
 
     The first file that fails ends the request; the error's `files` says which were stored before it.
     """
-    if digests_of(exchange) != NO_DIGESTS:
-        raise InvalidRequestError("a form's digests are its fields sha256 and md5, each before its file")
     fields = Fields(exchange.query.get("bucket", ""), exchange.query.get("key", ""))
     made: list[Version] = []
-    async for part in parts_of(exchange):
-        if part.filename is None and part.name not in FILES:
+    async for part in ordered(parts_of(exchange), PLACING):
+        if not is_file(part):
             await fields.take(part)
             continue
         made.append(await store_file(exchange, fields, part, first=not made))
@@ -89,7 +88,9 @@ async def upload(exchange: Exchange) -> None:
         return
     said = f"{len(made)} files uploaded successfully"
     files: list[Stored] = [stored(version) for version in made]
-    await exchange.answer_json(201, encode(StoredFiles(True, said, fields.bucket, files)))
+    await exchange.answer_json(
+        201, encode(StoredFiles(True, said, one_of({version.ref.bucket for version in made}), files))
+    )
 
 
 async def upload_stream(exchange: Exchange) -> None:
@@ -133,6 +134,26 @@ async def store_file(exchange: Exchange, fields: Fields, part: FormPart, *, firs
     )
 
 
+def one_of(buckets: Collection[str]) -> str:
+    """Return the bucket that all files went to; "" when they went to several."""
+    return next(iter(buckets)) if len(buckets) == 1 else ""
+
+
+def tags_of(text: str) -> dict[str, str]:
+    """Return the tags that a form's field holds: a JSON object, `a=1&b=2` (percent-encoded) or `a=1,b=2`.
+
+    Raises:
+        InvalidRequestError: it is none of these.
+    """
+    text = text.strip()
+    if text.startswith("{"):
+        return decode(dict[str, str], text.encode())
+    pairs = [pair for pair in text.split("&" if "&" in text else ",") if pair.strip()]
+    if any(not pair.partition("=")[0].strip() or "=" not in pair for pair in pairs):
+        raise InvalidRequestError('the field tags is like a=1&b=2, a=1,b=2 or {"a": "1"}')
+    return parse_query("&".join(pair.strip() for pair in pairs).encode())
+
+
 def _of_file(idempotency_key: str, place: int, key: str) -> str:
     """Return the idempotency key of one file of a form: its place and its key told apart from those of other requests."""
     told = "\0".join((idempotency_key, str(place), key)).encode("utf-8", "surrogatepass")
@@ -152,13 +173,3 @@ def _key(fields: Fields, part: FormPart, *, first: bool) -> str:
 def _kind(part: FormPart) -> str | None:
     """Return the part's own type, unless it is only what clients say when they do not know."""
     return None if part.content_type in (None, "", "application/octet-stream") else part.content_type
-
-
-def _hex(name: str, text: str) -> bytes:
-    try:
-        raw = bytes.fromhex(text.strip())
-    except ValueError:
-        raw = b""
-    if len(raw) != SIZES[name]:
-        raise InvalidRequestError(f"{name} is {2 * SIZES[name]} hexadecimal digits")
-    return raw

@@ -102,7 +102,7 @@ def open_backend(store: str, name: str, settings: BaseModel, *, environment: Env
 
 def _explain(error: ValidationError) -> str:
     problems = (
-        f"setting {'.'.join(map(str, item['loc'])) or '(all)'!s}: {item['msg']}"
+        f"setting {'.'.join(map(str, item['loc'])) or '(all)'!s}: {item['msg'].removeprefix('Value error, ')}"
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     )
     return "; ".join(problems)

@@ -32,11 +32,13 @@ async def open_catalog(
     upgrade: bool = False,
     connections: int = 16,
     measures: Measures | None = None,
+    ballast: int = 0,
 ) -> SqlCatalog:
     """Return the catalog at `url`, ready: `sqlite:///relative/path`, `sqlite:////absolute/path` or `postgresql://…`.
 
     `upgrade` first brings its schema up to date (and makes the file); `connections` bounds those to PostgreSQL;
-    `measures` is told of every transaction.
+    `measures` is told of every transaction; `ballast` bytes of a file beside an SQLite catalog are kept for making room
+    on a full disk.
 
     Raises:
         ConfigError: the URL is wrong, the schema is behind or newer, or the server refuses us.
@@ -48,7 +50,7 @@ async def open_catalog(
         if upgrade:
             await asyncio.to_thread(upgrade_sqlite, path)
         await asyncio.to_thread(check_sqlite, path)
-        runner = await asyncio.to_thread(SqliteRunner, path, world.clock)
+        runner = await asyncio.to_thread(SqliteRunner, path, world.clock, ballast=ballast)
         return SqlCatalog(runner if measures is None else Measured(runner, measures, world.clock))
     if url.startswith(_POSTGRES):
         from holdfast.catalog.postgres import open_postgres

@@ -118,16 +118,16 @@ def revoke_key(key_id: str, tenant: str | None, *, actor: Actor, now: int | None
 
 
 def revoke_token(
-    token_id: str, tenant: str, expires: int, *, actor: Actor, now: int | None
+    token_id: str, tenant: str, expires: int, *, actor: Actor, now: int | None, action: str = "revoke-token"
 ) -> Transaction[None]:
-    """A signed token that holds no longer, remembered until it would have expired anyway."""
+    """A signed token that holds no longer, remembered until it would have expired anyway; audited as `action`."""
 
     def steps(attempt: Attempt) -> Steps[None]:
         if (yield TOKEN(of_token=token_id)):
             return
         yield TOKEN_REVOKE(id=token_id, tenant=tenant, expires=expires)
         at = (yield NOW(now=now))[0][0]
-        yield audited(at, tenant, "revoke-token", actor, detail={"id": token_id})
+        yield audited(at, tenant, action, actor, detail={"id": token_id})
 
     return steps
 

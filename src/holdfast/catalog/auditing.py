@@ -20,7 +20,7 @@ from holdfast.catalog.chain import (
 from holdfast.catalog.common import AUDIT, NOW, audited
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.rows import mapping_of
-from holdfast.catalog.schema import audit, audit_heads, audit_segments
+from holdfast.catalog.schema import audit, audit_heads, audit_segments, secrets
 from holdfast.catalog.statements import Many, Row, Statement, insert_into, int_param, text_param, upsert_into
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.errors import ConflictError, CorruptedError
@@ -29,6 +29,7 @@ from holdfast.core.types import AuditEntry
 SYSTEM = ""  #: the tenant of what belongs to none
 BEGUN = "audit-begin"  #: said in the system's audit of each audit that begins
 KNOWN = "audit-known"  #: said of each there is, when the system's own is pruned
+_MARK = "audit-begun:"  #: and a tenant: the name of the mark that its audit has begun, among the secrets
 
 _OPEN = (
     *("id", "at", "principal", "action", "bucket", "key", "version_id", "request_id"),
@@ -111,6 +112,11 @@ RECORDS_UP_TO = Statement(
         audit_segments.c.tenant == text_param("tenant"), audit_segments.c.number == int_param("last")
     )
 )
+MARKS = Statement(
+    select(secrets.c.name).where(secrets.c.name >= text_param("least"), secrets.c.name < text_param("most"))
+)
+MARKED = Statement(select(secrets.c.value).where(secrets.c.name == text_param("of_name")))
+MARK_PUT = upsert_into(secrets, "name", "value", "created", unique=("name",))
 
 _FOREVER = 1 << 62
 
@@ -173,10 +179,22 @@ def open_lines(tenant: str, limit: int) -> Transaction[tuple[Sequence[int], Sequ
 
 
 def heads() -> Transaction[Sequence[str]]:
-    """Tenants that have an audit."""
+    """Tenants that have an audit, or had one, as its mark says."""
 
     def steps(attempt: Attempt) -> Steps[Sequence[str]]:
-        return [row[0] for row in (yield HEADS())]
+        found = {row[0] for row in (yield HEADS())}
+        rows = yield MARKS(least=_MARK, most=_MARK[:-1] + chr(ord(_MARK[-1]) + 1))
+        return sorted(found | {row[0].removeprefix(_MARK) for row in rows})
+
+    return steps
+
+
+def mark(tenant: str) -> Transaction[bytes | None]:
+    """What tells, apart from its chain, that an audit has begun; None when it has not."""
+
+    def steps(attempt: Attempt) -> Steps[bytes | None]:
+        rows = yield MARKED(of_name=_MARK + tenant)
+        return _raw(rows[0][0]) if rows else None
 
     return steps
 
@@ -271,9 +289,11 @@ def append(
         for segment in made_segments:
             yield SEGMENT_ADD(tenant=tenant, **_columns(segment))
         yield HEAD_PUT(tenant=tenant, **_head_columns(made_head))
-        if stood is None and tenant != SYSTEM:
+        if stood is None:
             at = (yield NOW(now=now))[0][0]
-            yield audited(at, SYSTEM, BEGUN, _SERVICE, detail={"of": tenant})
+            yield MARK_PUT(name=_MARK + tenant, value=chain.mark(), created=at)
+            if tenant != SYSTEM:
+                yield audited(at, SYSTEM, BEGUN, _SERVICE, detail={"of": tenant})
         return made_head
 
     return steps
@@ -331,6 +351,7 @@ def restart(tenant: str, chain: Chain, actor: Actor, now: int | None) -> Transac
         yield SEGMENTS_REMOVE(tenant=tenant, last=_FOREVER)
         yield HEAD_PUT(tenant=tenant, **_head_columns(head))
         at = (yield NOW(now=now))[0][0]
+        yield MARK_PUT(name=_MARK + tenant, value=chain.mark(), created=at)
         detail = {"segments": str(number), "records": str(record), "mac": stood.mac.hex()}
         yield audited(at, tenant, "restart-audit", actor, detail=detail)
         yield from _remember_audits(tenant, at)
@@ -349,11 +370,12 @@ def _remember_audits(tenant: str, at: int) -> Steps[None]:
 
 
 def _standing(tenant: str, chain: Chain) -> Steps[AuditHead | None]:
-    """Return the head, after seeing that it is ours and that nothing lies behind it."""
+    """Return the head, after seeing that it is ours, that nothing lies behind it, and that it is not gone."""
     rows = yield HEAD(tenant=tenant)
     last = (yield LAST(tenant=tenant))[0][0] or 0
     stood = _head_of(rows[0]) if rows else None
-    sound = chain.holds(stood) if stood is not None else last == 0
+    gone = stood is None and bool((yield MARKED(of_name=_MARK + tenant)))
+    sound = chain.holds(stood) if stood is not None else last == 0 and not gone
     if not sound or last > (stood.segments if stood is not None else 0):
         raise CorruptedError(
             f"the audit of {tenant or 'the service'} was altered, or the secret is not the one that sealed it;"

@@ -45,6 +45,7 @@ from holdfast.catalog.contract import (
 )
 from holdfast.catalog.rates import RateAsk, RateGrant
 from holdfast.catalog.transaction import (
+    Freeing,
     Lock,
     Transaction,
     audit_lock,
@@ -213,7 +214,7 @@ class SqlCatalog:
 
     async def delete_bucket(self, tenant: str, name: str, *, actor: Actor = NOBODY) -> None:
         removal = tenancy.delete_bucket(tenant, name, actor=actor, now=self._runner.stamp())
-        await self._runner.write(removal, (bucket_lock(tenant, name, shared=False),))
+        await self._runner.write(Freeing(removal), (bucket_lock(tenant, name, shared=False),))
 
     async def bucket_and_usage(self, tenant: str, name: str) -> tuple[Bucket, Usage]:
         return await self._runner.read(tenancy.bucket_and_usage(tenant, name))
@@ -419,7 +420,7 @@ class SqlCatalog:
     # -- batches ------------------------------------------------------------------------------------------------
     async def create_batch(self, batch: Batch, *, lease: int) -> Batch:
         made = batches.create(batch, lease=lease, now=self._runner.stamp())
-        return await self._runner.write(made, (request_lock(batch.tenant, f"batch {batch.id}"),))
+        return await self._runner.write(Freeing(made), (request_lock(batch.tenant, f"batch {batch.id}"),))
 
     async def batch(self, tenant: str, batch_id: str) -> Batch:
         return await self._runner.read(batches.one(tenant, batch_id, self._runner.stamp()))
@@ -429,13 +430,15 @@ class SqlCatalog:
         return await self._runner.scan(page)
 
     async def progress_batch(self, batch: Batch, *, lease: int) -> bool:
-        return await self._runner.write_alone(batches.progress(batch, lease=lease, now=self._runner.stamp()))
+        return await self._runner.write_alone(
+            Freeing(batches.progress(batch, lease=lease, now=self._runner.stamp()))
+        )
 
     async def finish_batch(self, batch: Batch) -> None:
-        await self._runner.write_alone(batches.finish(batch, self._runner.stamp()))
+        await self._runner.write_alone(Freeing(batches.finish(batch, self._runner.stamp())))
 
     async def cancel_batch(self, tenant: str, batch_id: str) -> None:
-        await self._runner.write_alone(batches.cancel(tenant, batch_id, self._runner.stamp()))
+        await self._runner.write_alone(Freeing(batches.cancel(tenant, batch_id, self._runner.stamp())))
 
     # -- deleting -----------------------------------------------------------------------------------------------
     async def delete_object(
@@ -459,7 +462,7 @@ class SqlCatalog:
             if_due=if_due,
             now=self._runner.stamp(),
         )
-        return await self._runner.write(removal, key_locks(ref))
+        return await self._runner.write(Freeing(removal), key_locks(ref))
 
     # -- multipart ----------------------------------------------------------------------------------------------
     async def create_upload(self, upload: Upload, *, actor: Actor = NOBODY) -> Upload:
@@ -528,7 +531,9 @@ class SqlCatalog:
 
     async def abort_upload(self, ref: ObjectRef, upload_id: str, *, actor: Actor = NOBODY) -> None:
         abort = uploads.abort_upload(ref, upload_id, actor=actor, now=self._runner.stamp())
-        await self._runner.write(abort, (bucket_lock(ref.tenant, ref.bucket), upload_lock(upload_id)))
+        await self._runner.write(
+            Freeing(abort), (bucket_lock(ref.tenant, ref.bucket), upload_lock(upload_id))
+        )
 
     # -- uploads that grow at their end -------------------------------------------------------------------------
     async def upload_by_id(self, tenant: str, upload_id: str) -> Upload:
@@ -604,10 +609,10 @@ class SqlCatalog:
         count = 0
         for upload_id, tenant, bucket in await self._runner.read(sweeping.expired_uploads(limit, at)):
             locks = (bucket_lock(tenant, bucket), upload_lock(upload_id))
-            count += await self._runner.write(sweeping.expire_upload(upload_id, at), locks)
-        count += await self._runner.write(sweeping.expire_leases(limit, at))
-        count += await self._runner.write_alone(sweeping.expire_requests(limit, at))
-        await self._runner.write_alone(batches.expire(at))
+            count += await self._runner.write(Freeing(sweeping.expire_upload(upload_id, at)), locks)
+        count += await self._runner.write(Freeing(sweeping.expire_leases(limit, at)))
+        count += await self._runner.write_alone(Freeing(sweeping.expire_requests(limit, at)))
+        await self._runner.write_alone(Freeing(batches.expire(at)))
         await self.forget_tokens()
         await self.forget_rates()
         await self.fold_usage()
@@ -615,16 +620,16 @@ class SqlCatalog:
 
     async def fold_usage(self, *, limit: int = 10_000) -> int:
         """Add open changes to the counters, which are exact either way; return how many. For whoever sweeps."""
-        return await self._runner.write(sweeping.fold_usage(limit))
+        return await self._runner.write(Freeing(sweeping.fold_usage(limit)))
 
     async def doomed(self, *, limit: int = 1000) -> Sequence[DoomedReplica]:
         return await self._runner.scan(sweeping.doomed(limit, self._runner.stamp()))
 
     async def forget(self, replica_ids: Sequence[str]) -> None:
-        await self._runner.write_alone(sweeping.forget(replica_ids))
+        await self._runner.write_alone(Freeing(sweeping.forget(replica_ids)))
 
     async def postpone(self, replica_ids: Sequence[str], *, until: int) -> None:
-        await self._runner.write_alone(sweeping.postpone(replica_ids, until))
+        await self._runner.write_alone(Freeing(sweeping.postpone(replica_ids, until)))
 
     async def replicas(
         self, *, store: str | None = None, after: str = "", limit: int = 1000
@@ -637,7 +642,7 @@ class SqlCatalog:
 
     async def forget_rates(self, *, limit: int = 10_000) -> int:
         before = await self.now() - 60_000_000
-        return await self._runner.write_alone(rates.forget(limit, before))
+        return await self._runner.write_alone(Freeing(rates.forget(limit, before)))
 
     # -- figures ------------------------------------------------------------------------------------------------
     async def usages(self) -> Sequence[tuple[str, str, Usage]]:
@@ -666,11 +671,20 @@ class SqlCatalog:
 
     async def revoke_key(self, key_id: str, *, tenant: str | None = None, actor: Actor = NOBODY) -> ApiKey:
         revoked = access.revoke_key(key_id, tenant, actor=actor, now=self._runner.stamp())
-        return await self._runner.write(revoked, (request_lock("key", key_id),))
+        return await self._runner.write(Freeing(revoked), (request_lock("key", key_id),))
 
-    async def revoke_token(self, token_id: str, *, tenant: str, expires: int, actor: Actor = NOBODY) -> None:
-        revoked = access.revoke_token(token_id, tenant, expires, actor=actor, now=self._runner.stamp())
-        await self._runner.write(revoked, (request_lock("token", token_id),))
+    async def revoke_token(
+        self,
+        token_id: str,
+        *,
+        tenant: str,
+        expires: int,
+        action: str = "revoke-token",
+        actor: Actor = NOBODY,
+    ) -> None:
+        now = self._runner.stamp()
+        revoked = access.revoke_token(token_id, tenant, expires, action=action, actor=actor, now=now)
+        await self._runner.write(Freeing(revoked), (request_lock("token", token_id),))
 
     async def note(
         self, tenant: str, action: str, detail: Mapping[str, str], *, actor: Actor = NOBODY
@@ -682,7 +696,7 @@ class SqlCatalog:
         return await self._runner.read(access.token_revoked(token_id))
 
     async def forget_tokens(self) -> None:
-        await self._runner.write_alone(access.forget_tokens(self._runner.stamp()))
+        await self._runner.write_alone(Freeing(access.forget_tokens(self._runner.stamp())))
 
     # -- audit --------------------------------------------------------------------------------------------------
     async def audit(
@@ -699,6 +713,9 @@ class SqlCatalog:
     async def audit_tenants(self) -> Sequence[str]:
         return await self._runner.scan(auditing.heads())
 
+    async def audit_mark(self, tenant: str) -> bytes | None:
+        return await self._runner.read(auditing.mark(tenant))
+
     async def audit_head(self, tenant: str) -> AuditHead | None:
         return await self._runner.read(auditing.head(tenant))
 
@@ -713,7 +730,7 @@ class SqlCatalog:
 
     async def prune_audit(self, tenant: str, chain: Chain, *, before: int, actor: Actor = NOBODY) -> Pruned:
         pruning = auditing.prune(tenant, chain, before, actor, self._runner.stamp())
-        return await self._runner.write(pruning, (audit_lock(tenant),))
+        return await self._runner.write(Freeing(pruning), (audit_lock(tenant),))
 
     async def restart_audit(self, tenant: str, chain: Chain, *, actor: Actor = NOBODY) -> Pruned:
         restart = auditing.restart(tenant, chain, actor, self._runner.stamp())

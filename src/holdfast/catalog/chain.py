@@ -144,6 +144,10 @@ class Chain:
         """Return whether the seal of `head` is ours."""
         return hmac.compare_digest(self._seal(head), head.seal)
 
+    def mark(self) -> bytes:
+        """Return what proves that this chain was begun; it is kept apart from the chain."""
+        return self._mac(b"begun\0")
+
     def _seal(self, head: AuditHead) -> bytes:
         numbers = _HEAD.pack(head.segments, head.records, head.pruned_segments, head.pruned_records)
         macs = b"".join(len(mac).to_bytes(4, "big") + mac for mac in (head.mac, head.pruned_mac))

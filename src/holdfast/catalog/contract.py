@@ -652,8 +652,10 @@ class Catalog(Protocol):
         """End a key (of `tenant`, if that is given); `NotFoundError` when there is none. A second time changes nothing."""
         ...
 
-    async def revoke_token(self, token_id: str, *, tenant: str, expires: int, actor: Actor = ...) -> None:
-        """End a signed token before its time; `token_id` is `ISSUER:JTI`."""
+    async def revoke_token(
+        self, token_id: str, *, tenant: str, expires: int, action: str = ..., actor: Actor = ...
+    ) -> None:
+        """End a signed token before its time; `token_id` is `ISSUER:JTI`, `action` what the audit calls it."""
         ...
 
     async def note(self, tenant: str, action: str, detail: Mapping[str, str], *, actor: Actor = ...) -> None:
@@ -685,7 +687,11 @@ class Catalog(Protocol):
         ...
 
     async def audit_tenants(self) -> Sequence[str]:
-        """Return the tenants of which something was sealed."""
+        """Return the tenants of which something was sealed, also those of which nothing is left but the mark."""
+        ...
+
+    async def audit_mark(self, tenant: str) -> bytes | None:
+        """Return what is kept, apart from its chain, to tell that an audit has begun; None when it has not."""
         ...
 
     async def audit_head(self, tenant: str) -> AuditHead | None:

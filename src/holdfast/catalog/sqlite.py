@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import os
+import stat
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,11 +24,12 @@ from typing import Any, TypeVar
 
 import apsw
 
+from holdfast.catalog.ballast import Ballast
 from holdfast.catalog.sqlite_errors import BrokenConnectionError, translated
 from holdfast.catalog.statements import Batch, Call, Row
-from holdfast.catalog.transaction import Attempt, Lock, Step, Transaction
+from holdfast.catalog.transaction import Attempt, Freeing, Lock, Step, Transaction
 from holdfast.core.clock import Clock
-from holdfast.core.errors import HoldfastError, InvalidRequestError, UnavailableError
+from holdfast.core.errors import HoldfastError, InvalidRequestError, QuotaExceededError, UnavailableError
 
 T = TypeVar("T")
 
@@ -33,10 +37,28 @@ _GROUP = 256  #: transactions in one commit, at most
 _BUSY_MS = 10_000
 _CACHE_KIB = 64 << 10
 _WAL_KEEP = 64 << 20
+_LOG = logging.getLogger("holdfast")
+
+
+def keep_private(path: str) -> None:
+    """See that nobody but us can read the file, which holds the secret; SQLite gives its log the same mode.
+
+    One that is not there is made empty, without being opened: closing it would end the locks that SQLite has on it.
+    """
+    with suppress(OSError):  # of a wrong path SQLite tells better
+        if not Path(path).exists():
+            os.mknod(path, stat.S_IFREG | 0o600)
+    for name in (path, f"{path}-wal", f"{path}-shm"):
+        with suppress(OSError):
+            found = Path(name).stat()
+            if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+                Path(name).chmod(0o600)
+                _LOG.warning("%s could be read by others and is now only readable by its owner", name)
 
 
 def connect(path: str, *, write: bool) -> apsw.Connection:
     """Return a connection set up for our promises; a reading one cannot write."""
+    keep_private(path)
     try:
         connection = apsw.Connection(path, statementcachesize=256)
         connection.set_busy_timeout(_BUSY_MS)
@@ -121,10 +143,14 @@ def _own(failure: BaseException) -> BaseException:
     return made
 
 
+def _is_disk_full(error: BaseException | None) -> bool:
+    return error is not None and isinstance(error.__cause__, apsw.FullError)
+
+
 class SqliteRunner:
     """Runs transactions on the file at `path`. May be used from several event loops; `close` ends its threads."""
 
-    def __init__(self, path: str, clock: Clock) -> None:
+    def __init__(self, path: str, clock: Clock, *, ballast: int = 0) -> None:
         self._path = path
         self._clock = clock
         self._queue: SimpleQueue[_Item | None] = SimpleQueue()
@@ -134,6 +160,8 @@ class SqliteRunner:
         self._writer: apsw.Connection | None = connect(path, write=True)
         facts = Path(path).stat()
         self._identity = (facts.st_dev, facts.st_ino)
+        self._ballast = Ballast(path, ballast)
+        self._ballast.stands()
         self._closed = False
         self._thread = threading.Thread(target=self._write_groups, name="holdfast-catalog-write", daemon=True)
         self._thread.start()
@@ -206,6 +234,17 @@ class SqliteRunner:
                 self._writer.close()
 
     def _write_group(self, group: Sequence[_Item]) -> None:
+        self._try_group(group)
+        refused = [
+            item for item in group if isinstance(item.transaction, Freeing) and _is_disk_full(item.error)
+        ]
+        if refused and self._ballast.drop():
+            for item in refused:
+                item.error = None
+            self._try_group(refused)
+        self._answer(group)
+
+    def _try_group(self, group: Sequence[_Item]) -> None:
         try:
             self._commit_group(group)
         except BaseException as error:  # whoever waits must hear of it, whatever it is
@@ -213,6 +252,8 @@ class SqliteRunner:
             for item in group:
                 item.error = item.error or _own(failure)
             self._give_up(failure)
+
+    def _answer(self, group: Sequence[_Item]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Item]] = {}
         for item in group:
             by_loop.setdefault(item.loop, []).append(item)
@@ -229,9 +270,11 @@ class SqliteRunner:
             self._writer = connect(self._path, write=True)
         connection = self._writer
         self._refuse_when_moved()
+        adds = any(not isinstance(item.transaction, Freeing) for item in group)
+        only_freeing = adds and not self._ballast.stands()  # those that free must not have it made again
         connection.execute("BEGIN IMMEDIATE")
         for item in group:
-            self._write_one(connection, item)
+            self._write_one(connection, item, only_freeing)
         connection.execute("COMMIT")
 
     def _refuse_when_moved(self) -> None:
@@ -246,10 +289,16 @@ class SqliteRunner:
                 store="catalog",
             )
 
-    def _write_one(self, connection: apsw.Connection, item: _Item) -> None:
+    def _write_one(self, connection: apsw.Connection, item: _Item, only_freeing: bool) -> None:
         connection.execute("SAVEPOINT item")
+        before = connection.total_changes()
         try:
             item.value = drive(connection, item.transaction, self._path)
+            changed = connection.total_changes() != before
+            if only_freeing and changed and not isinstance(item.transaction, Freeing):
+                raise QuotaExceededError(
+                    "the disk that holds the catalog is full; free some space", store="catalog"
+                )
         except Exception as error:
             item.error = error
             if isinstance(error, BrokenConnectionError) or not connection.in_transaction:

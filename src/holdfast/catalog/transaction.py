@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from holdfast.catalog.statements import Batch, Call, Many, Row
 from holdfast.core.types import ObjectRef
@@ -28,6 +28,17 @@ class Attempt:
 
 
 Transaction = Callable[[Attempt], Steps[T]]
+
+
+@dataclass(frozen=True)
+class Freeing(Generic[T]):
+    """A transaction that makes room, or lets room be made: a full disk is no reason to refuse it."""
+
+    inner: Transaction[T]
+
+    def __call__(self, attempt: Attempt) -> Steps[T]:
+        """Begin it."""
+        return self.inner(attempt)
 
 
 @dataclass(frozen=True, slots=True)

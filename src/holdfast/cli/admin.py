@@ -28,8 +28,12 @@ Scopes = Annotated[
     ),
 ]
 Tenant = Annotated[str | None, typer.Option(help="the tenant (default: the one of the settings)")]
-Allow = Annotated[list[str] | None, typer.Option(metavar="NETWORK", help="only from there; repeatable")]
-Deny = Annotated[list[str] | None, typer.Option(metavar="NETWORK", help="never from there; repeatable")]
+Allow = Annotated[
+    list[str] | None, typer.Option(metavar="NETWORK", help="only from there; repeatable; none: from anywhere")
+]
+Deny = Annotated[
+    list[str] | None, typer.Option(metavar="NETWORK", help="never from there; repeatable; none: no such list")
+]
 Requests = Annotated[str | None, typer.Option(help="requests per second")]
 BytesIn = Annotated[str | None, typer.Option(help="bytes per second of uploads, as 10MB")]
 BytesOut = Annotated[str | None, typer.Option(help="bytes per second of downloads, as 10MB")]
@@ -108,7 +112,11 @@ def when(micros: int | None) -> str:
 def _networks(held: tuple[str, ...], given: list[str] | None) -> tuple[str, ...]:
     if not given:
         return held
-    return () if given == [NONE] else tuple(given)
+    if given == [NONE]:
+        return ()
+    if any(text.strip() in ("", NONE) for text in given):
+        raise InvalidRequestError("name a network such as 10.0.0.0/8, or none alone to empty the list")
+    return tuple(given)
 
 
 def _parsed(parse: Callable[[str], object], text: str, what: str) -> str:

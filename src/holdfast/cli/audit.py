@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,6 +17,7 @@ from holdfast.cli.output import human_time, iso_time, visible
 from holdfast.core.errors import CorruptedError, InvalidRequestError
 
 if TYPE_CHECKING:
+    from holdfast.core.errors import HoldfastError
     from holdfast.core.types import AuditEntry
     from holdfast.engine.audit import AuditFilter
     from holdfast.engine.engine import Engine
@@ -55,6 +56,7 @@ def _reading(group: typer.Typer) -> None:
         name = _name(cli, tenant, service)
         newest: deque[AuditEntry] = deque(maxlen=limit)
         async with cli.target.engine() as engine:
+            await _check_there(engine, name)
             async for entry in engine.audit.records(name, wanted):
                 newest.append(entry)
         cli.out.table(
@@ -73,14 +75,18 @@ def _reading(group: typer.Typer) -> None:
     ) -> int | None:
         """Seal what is open, then tell whether the audit is whole: of all tenants, unless one is named."""
         one = tenant is not None or service or expect is not None
-        async with _sealed(cli) as engine:
+        async with _sealed(cli) as (engine, unsealed):
             if one:
-                verdicts = [await engine.audit.verify(_name(cli, tenant, service), expected=expect)]
+                name = _name(cli, tenant, service)
+                await _check_there(engine, name)
+                verdicts = [await engine.audit.verify(name, expected=expect)]
             else:
                 verdicts = list(await engine.audit.verify_all())
         for verdict in verdicts:
             cli.out.record(verdict_facts(verdict), _sentence(verdict))
-        return None if all(verdict.whole for verdict in verdicts) else _broken()
+        if not all(verdict.whole for verdict in verdicts):
+            return _broken()
+        return _unsealed(cli, unsealed, [verdict.tenant for verdict in verdicts])
 
     @command(group, "export")
     async def export(
@@ -88,7 +94,8 @@ def _reading(group: typer.Typer) -> None:
     ) -> int | None:
         """Write all records as lines of JSON, and as the last line the head of the chain that they were read from."""
         wanted, name, count = _filter("", "", "", since, until), _name(cli, tenant, service), 0
-        async with _sealed(cli) as engine:
+        async with _sealed(cli) as (engine, unsealed):
+            await _check_there(engine, name)
             verdict = await engine.audit.verify(name)
             async for entry in engine.audit.records(name, wanted):
                 _write(facts(entry))
@@ -97,7 +104,7 @@ def _reading(group: typer.Typer) -> None:
         if not verdict.whole:
             cli.out.error(CorruptedError(_sentence(verdict)))
             return _broken()
-        return None
+        return _unsealed(cli, unsealed, [name])
 
 
 def _keeping(group: typer.Typer) -> None:
@@ -118,7 +125,8 @@ def _keeping(group: typer.Typer) -> None:
         if (before is None) == (keep_days is None):
             raise InvalidRequestError("say how much is to go: either --before or --keep-days")
         name = _name(cli, tenant, service)
-        async with _sealed(cli) as engine:
+        async with _sealed(cli) as (engine, _):
+            await _check_there(engine, name)
             limit = await engine.catalog.now() - (keep_days or 0) * _DAY if before is None else moment(before)
             pruned = await engine.audit.prune(name, before=limit, actor=Actor("local"))
         cli.out.record(
@@ -140,6 +148,7 @@ def _keeping(group: typer.Typer) -> None:
             raise InvalidRequestError("this removes all sealed records; export them, then say --yes")
         name = _name(cli, tenant, service)
         async with cli.target.engine() as engine:
+            await _check_there(engine, name)
             given_up = await engine.audit.restart(name, actor=Actor("local"))
         cli.out.record(
             {"tenant": name, "segments": given_up.segments, "records": given_up.records},
@@ -207,13 +216,24 @@ def _cells(entry: AuditEntry) -> list[str]:
 
 
 @asynccontextmanager
-async def _sealed(cli: Cli) -> AsyncIterator[Engine]:
-    """Give the engine, with nothing open in any audit; what cannot be sealed is for the verdict to tell."""
+async def _sealed(cli: Cli) -> AsyncIterator[tuple[Engine, Mapping[str, HoldfastError]]]:
+    """Give the engine, with nothing open in any audit but in those of which it gives the error."""
     async with cli.target.engine() as engine:
         report = await engine.audit.seal()
         for tenant, error in report.failed.items():
             cli.out.note(f"{visible(tenant) or 'the service'}: {error.message}")
-        yield engine
+        yield engine, report.failed
+
+
+def _unsealed(cli: Cli, failed: Mapping[str, HoldfastError], tenants: Sequence[str]) -> int | None:
+    """Say that what is sealed is whole and the newest records are not in it; return the status, None if they are."""
+    for tenant in tenants:
+        if (error := failed.get(tenant)) is not None:
+            whose = f"tenant {tenant}" if tenant else "the service"
+            told = f"what is sealed of {whose} is whole, newer records cannot be sealed: {error.message}"
+            cli.out.error(type(error)(told))
+            return ending(error).status
+    return None
 
 
 def _filter(bucket: str, prefix: str, principal: str, since: str | None, until: str | None) -> AuditFilter:
@@ -233,6 +253,12 @@ def _name(cli: Cli, tenant: str | None, service: bool) -> str:
     if service and tenant is not None:
         raise InvalidRequestError("--service is no tenant: leave --tenant out")
     return "" if service else cli.target.settings().tenant if tenant is None else tenant
+
+
+async def _check_there(engine: Engine, name: str) -> None:
+    """Raise `NotFoundError` for a tenant that neither is there nor has an audit."""
+    if name and name not in await engine.catalog.audit_tenants():
+        await engine.catalog.tenant(name)
 
 
 def _write(line: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ def register(app: typer.Typer, panel: str) -> None:
 
     @command(group, "show")
     async def show(cli: Cli) -> None:
-        """Show every setting with its source: flag, variable, file or default. Secrets are masked."""
+        """Show every setting that counts, with its source: flag, variable, file or default. Secrets are masked."""
         from holdfast.config.legacy import warnings
         from holdfast.config.settings import chosen_file, origins
 
@@ -30,8 +30,9 @@ def register(app: typer.Typer, panel: str) -> None:
         sources = origins(chosen_file(cli.target.config or os.environ.get("HOLDFAST_CONFIG")), flags)
         rows = []
         for name, value in flatten(settings.model_dump(mode="json")):
-            shown = masked(name, value)
-            source = sources.of(name)
+            shown, source = masked(name, value), sources.of(name)
+            if name == "placement.stores" and settings.placement_stores != settings.placement.stores:
+                shown, source = list(settings.placement_stores), "the only store"
             rows.append(({"setting": name, "value": shown, "source": source}, (name, _text(shown), source)))
         cli.out.table(("SETTING", "VALUE", "FROM"), rows)
         for warning in warnings(os.environ):

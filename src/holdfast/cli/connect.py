@@ -39,11 +39,16 @@ class Target:
         """The server's URL, or None: work in this process.
 
         Raises:
-            ConfigError: it is no URL; it must not pass for a directory.
+            ConfigError: it is no URL; it must not pass for a directory. Or a variable names another place too.
         """
         if not self.server and (self.data or self.config):
             return None
         url = self.server or os.environ.get("HOLDFAST_SERVER") or None
+        if not self.server and url and os.environ.get("HOLDFAST_DATA"):
+            raise ConfigError(
+                "HOLDFAST_SERVER and HOLDFAST_DATA are both set: unset HOLDFAST_SERVER to work in the data directory,"
+                " or unset HOLDFAST_DATA to work on the server (--data or --server choose for one command)"
+            )
         if url is not None and not url.startswith(("http://", "https://")):
             raise ConfigError("the server's URL must look like http://host:8083 or https://host")
         return url
@@ -57,10 +62,12 @@ class Target:
         from holdfast.config import load
 
         if self.server:
-            raise ConfigError("this command works where the stores are; run it there, without --server")
+            raise ConfigError(
+                "this command works where catalog and stores are: run it there, with --data or --config instead of --server"
+            )
         if self.url:
             raise ConfigError(
-                "this command works where the stores are, but HOLDFAST_SERVER names a server: unset it, or name the "
+                "this command works where catalog and stores are, but HOLDFAST_SERVER names a server: unset it, or name the "
                 "place with --data or --config"
             )
         config = self.config or _path_from("HOLDFAST_CONFIG")

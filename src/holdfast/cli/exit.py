@@ -46,6 +46,36 @@ ENDINGS: Final[dict[type[HoldfastError], Ending]] = {
 }
 
 
+#: What may be done about errors of a kind whose message begins so, where the hint of the kind would mislead.
+HINTS: Final[tuple[tuple[type[HoldfastError], str, str], ...]] = (
+    (errors.NotFoundError, "there is no such tenant", "see which there are with: holdfast tenant ls"),
+    (errors.NotFoundError, "there is no such key", "see which there are with: holdfast key ls"),
+    (
+        errors.PermissionDeniedError,
+        "tenant ",
+        "an operator serves it again with: holdfast tenant resume TENANT",
+    ),
+    (
+        errors.PermissionDeniedError,
+        "this credential cannot be used from this address",
+        "networks are set with: holdfast tenant set --allow/--deny, and where keys are made",
+    ),
+    (
+        errors.PermissionDeniedError,
+        "the bucket does not let this address in",
+        "networks are set with: holdfast bucket set --ip-allow/--ip-deny",
+    ),
+)
+
+
+def hint(error: HoldfastError) -> str:
+    """Return what the user may do about `error`."""
+    for kind, beginning, text in HINTS:
+        if isinstance(error, kind) and error.message.startswith(beginning):
+            return text
+    return ending(error).hint
+
+
 def ending(error: HoldfastError) -> Ending:
     """Return how `error` ends the program; a subclass ends as its kind does."""
     for kind in type(error).__mro__:

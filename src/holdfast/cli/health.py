@@ -75,6 +75,11 @@ def _ask(url: str, path: str, *, ca_file: Any, own: bool) -> tuple[int, dict[str
             body = answer.read(65536)
         finally:
             connection.close()
+    except ssl.SSLCertVerificationError as error:
+        raise UnavailableError(
+            f"the certificate of {url} is not trusted; when it is your own, name it with --ca-file:"
+            f" {error.verify_message}"
+        ) from error
     except (OSError, http.client.HTTPException) as error:
         why = getattr(error, "strerror", None) or error
         raise UnavailableError(f"{url} does not answer: {why}") from error

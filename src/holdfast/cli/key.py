@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from holdfast.cli.command import Cli, command
 from holdfast.cli.output import visible
 from holdfast.core.types import ApiKey, IpRules, KeySettings, Rate
 from holdfast.policy.scopes import format_scope, parse_scopes
+
+if TYPE_CHECKING:
+    from holdfast.engine.administration import Administration
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -79,11 +82,40 @@ def register(app: typer.Typer, panel: str) -> None:
         ],
         tenant: Tenant = None,
     ) -> None:
-        """End keys, and all tokens and signed URLs made with them. Services see it within 5 seconds."""
+        """End keys, and all keys, tokens and signed URLs made with them. Services see it within 5 seconds."""
         async with administration(cli) as admin:
             for key_id in ids:
+                before = {key.id: key for key in await admin.keys(tenant=tenant) if key.revoked is not None}
                 key = await admin.revoke_key(key_id, tenant=tenant)
+                if key.id in before:
+                    ended = when(before[key.id].revoked)
+                    cli.out.record(
+                        facts(before[key.id]), f"{key.id} ({visible(key.name)}) was revoked already, {ended}"
+                    )
+                    continue
                 cli.out.record(facts(key), f"revoked {key.id} ({visible(key.name)})")
+                for one in await admin.keys(tenant=tenant):
+                    if one.revoked is not None and one.id != key.id and one.id not in before:
+                        cli.out.note(f"{one.id} ({visible(one.name)}) ends too: it was made with this key")
+                await _warn(cli, admin, key)
+
+
+async def _warn(cli: Cli, admin: Administration, key: ApiKey) -> None:
+    """Say when nobody is left who could look after the service, or the tenant, over HTTP."""
+    if key.role == "operator":
+        tenants = [tenant.name for tenant in await admin.tenants()]
+    elif key.role == "admin":
+        tenants = [key.tenant]
+    else:
+        return
+    for tenant in tenants:
+        if await admin.keys_left(key.role, tenant=tenant):
+            return
+    where = "" if key.role == "operator" else f" of tenant {key.tenant}"
+    cli.out.note(
+        f"this was the last key{where} with the role {key.role}; make another here with: "
+        f"holdfast key create NAME --role {key.role} --tenant {key.tenant}"
+    )
 
 
 def facts(key: ApiKey) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from holdfast.cli.exit import ending
+from holdfast.cli.exit import hint
 from holdfast.core.errors import HoldfastError
 from holdfast.core.types import Bucket, Deleted, Usage, Version
 from holdfast.library.client import Progress
@@ -74,7 +74,7 @@ class Output:
             )
             return
         message = " ".join(str(error).split())
-        print(f"holdfast: {visible(message)} ({error.code}); {ending(error).hint}", file=sys.stderr)
+        print(f"holdfast: {visible(message)} ({error.code}); {hint(error)}", file=sys.stderr)
 
     @contextmanager
     def progress(self, title: str, total: int | None) -> Iterator[Progress | None]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 _SHARED: Final = ("Where", "How it is shown")
+#: Commands on catalog and stores themselves.
+_LOCAL: Final = ("audit", "catalog", "config", "key", "store", "sweep", "tenant", "token")
 
 
 def reference() -> str:
@@ -22,7 +24,10 @@ def reference() -> str:
         "",
         "## Options of every command",
         "",
-        "All commands but `serve` take these; they say where to work and how to show it.",
+        "They say where to work and how to show it. `serve` has only `--data`, `--config` and `--debug` of them.",
+        "",
+        f"{_named(_LOCAL)} work where catalog and stores are, with `--data` or `--config`, and need no token; they refuse",
+        "a server's URL. What they do can be asked of a server over [REST](openapi.json).",
         "",
         *_table(_options(_commands(root, "holdfast")[0][1], shared=True)),
         "## Exit statuses",
@@ -63,6 +68,11 @@ def _options(command: Any, *, shared: bool) -> list[tuple[str, str]]:
             names = ", ".join(f"`{name}`" for name in parameter.opts)
             rows.append((names, parameter.help or ""))
     return rows
+
+
+def _named(commands: tuple[str, ...]) -> str:
+    *most, last = (f"`{name}`" for name in commands)
+    return f"{', '.join(most)} and {last}"
 
 
 def _metavar(argument: Any) -> str:

@@ -35,16 +35,17 @@ def register(app: typer.Typer, panel: str) -> None:
     ) -> None:
         """Run the service until Ctrl-C or SIGTERM. The first start prints an admin token, once."""
         try:
-            _serve(dev=dev or None, host=host, port=port, workers=workers, data=data, config=config)
+            status = _serve(dev=dev or None, host=host, port=port, workers=workers, data=data, config=config)
         except HoldfastError as error:
             raise typer.Exit(fail(Output(debug=debug), error)) from None
         except KeyboardInterrupt:
             raise typer.Exit(0) from None
+        raise typer.Exit(status)
 
 
-def _serve(*, config: Path | None, **flags: object) -> None:
+def _serve(*, config: Path | None, **flags: object) -> int:
     from holdfast import app
     from holdfast.config import load
 
     chosen = config or os.environ.get("HOLDFAST_CONFIG") or None
-    app.serve(load(chosen, **flags))
+    return app.serve(load(chosen, **flags))

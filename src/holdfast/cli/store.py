@@ -93,6 +93,8 @@ async def _check(
     cli.out.table(("PROMISE", "STATE", ">SECONDS", "REASON"), [_row(outcome) for outcome in outcomes])
     counts = Counter(outcome.state for outcome in outcomes)
     cli.out.note(", ".join(f"{counts[state]} {state.value}" for state in State))
+    if counts[State.BROKEN]:
+        cli.out.note("what a broken promise means, and which three MinIO cannot keep: docs/guides/deploy.md")
     return BROKEN_PROMISE if counts[State.BROKEN] else None
 
 

@@ -31,8 +31,8 @@ def register(app: typer.Typer, panel: str) -> None:
             "reasons": report.reasons,
             "dry_run": dry_run,
         }
-        verb = "would delete" if dry_run else "deleted"
-        lines = [f"{verb} {report.deleted} blobs, gave up {report.expired} unfinished writes"]
+        deletes, gives_up = ("would delete", "would give up") if dry_run else ("deleted", "gave up")
+        lines = [f"{deletes} {report.deleted} blobs, {gives_up} {report.expired} unfinished writes"]
         lines += [
             f"{count} could not be deleted from {store}: {report.reasons.get(store, '')}"
             for store, count in failed.items()

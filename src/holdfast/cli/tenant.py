@@ -83,7 +83,7 @@ def register(app: typer.Typer, panel: str) -> None:
         bytes_in: BytesIn = None,
         bytes_out: BytesOut = None,
     ) -> None:
-        """Change limits and address rules; what is not given stays, `none` takes a limit away."""
+        """Change limits and address rules; what is not given stays, `none` takes a limit away or empties a list."""
         async with administration(cli) as admin:
             held, use = await admin.tenant(name)
             quota = quota_with(use.quota, max_bytes, max_objects)
@@ -99,6 +99,11 @@ def register(app: typer.Typer, panel: str) -> None:
     async def suspend(cli: Cli, name: Name) -> None:
         """Refuse everything to a tenant, within 5 seconds. Nothing of it is removed."""
         await _state(cli, name, TenantState.SUSPENDED)
+        if name == cli.target.settings().tenant:
+            cli.out.note(
+                f"{name} is the tenant of the service itself: also its operators' keys are refused now;"
+                f" undo it here with: holdfast tenant resume {name}"
+            )
 
     @command(group, "resume")
     async def resume(cli: Cli, name: Name) -> None:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import NoDecode
 
 from holdfast.config.units import Seconds
@@ -18,11 +27,25 @@ def _split(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
-        return json.loads(value)
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError('this is no list in JSON; write a, b or ["a", "b"]') from None
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError as error:
+        raise ValueError(
+            f"{text[:60]!r} is no network such as 10.0.0.0/8 or 2001:db8::/32: {error}"
+        ) from None
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+WordSet = Annotated[frozenset[str], NoDecode, BeforeValidator(_split)]
+Networks = Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], NoDecode, BeforeValidator(_split)]
 
 
 class TlsSettings(BaseModel):

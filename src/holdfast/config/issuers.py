@@ -8,7 +8,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from holdfast.config.exposure import Words
+from holdfast.config.exposure import Networks, Words
 from holdfast.config.units import Seconds
 
 Algorithm = Literal[
@@ -47,7 +47,7 @@ class IssuerSettings(BaseModel):
     )
     jwks_file: Path | None = Field(None, description="file with a JWKS")
     jwks_url: str = Field("", description="address of a JWKS, https; not for shared secrets")
-    jwks_networks: Words = Field(
+    jwks_networks: Networks = Field(
         (),
         description="networks (CIDR) inside which `jwks_url` may lie beside the open internet; plain http there too",
     )

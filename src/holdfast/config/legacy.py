@@ -54,7 +54,7 @@ VARIABLES: Final[Mapping[str, str]] = {
 
 @dataclass(slots=True)
 class Translation:
-    """The settings that the variables give, and by dotted name which variable gave which."""
+    """The settings that the variables give, and by dotted name which variable gave which; `default`: none did."""
 
     values: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
@@ -82,6 +82,9 @@ def translate(environ: Mapping[str, str], *, has_stores: bool = False) -> Transl
             made.put(setting, value, name)
     if not has_stores and any(environ.get(name) for name in _ASKS):
         _store(made, environ)
+    for name, source in made.origins.items():
+        if not environ.get(source) and not environ.get(f"{source}_FILE"):
+            made.origins[name] = "default"
     return made
 
 
@@ -112,7 +115,8 @@ def _store(made: Translation, environ: Mapping[str, str]) -> None:
     endpoint = _endpoint(environ, _ENDPOINT if kind == "minio" else "")
     made.put(f"{place}.endpoint", endpoint, "MINIO_ENDPOINT")
     if endpoint.startswith("http://"):
-        made.put(f"{place}.allow_http", True, "MINIO_SECURE")
+        given = environ.get("MINIO_ENDPOINT", "").strip().startswith("http://")
+        made.put(f"{place}.allow_http", True, "MINIO_ENDPOINT" if given else "MINIO_SECURE")
     made.put(f"{place}.region", environ.get("MINIO_REGION") or "us-east-1", "MINIO_REGION")
     bucket, source = environ.get("MINIO_BUCKET", ""), "MINIO_BUCKET"
     if not bucket:

@@ -47,11 +47,20 @@ class Origins:
     def say(self, name: str) -> str:
         """Return how to name the setting in an error: by its variable where that gave it."""
         origin = self.of(name)
+        if origin == "default" and (below := self._below(name)):
+            return f"{below} ({name})"
         if origin == "default" or origin == "flag":
             return name
         if origin == str(self.file):
             return f"{name} in {origin}"
         return f"{origin} ({name})"
+
+    def _below(self, name: str) -> str:
+        """Return the variables that set parts of a table, for an error of the whole of it."""
+        start = f"{PREFIX}{name.upper().replace('.', '__')}__"
+        return ", ".join(
+            sorted(key for key, value in self.environ.items() if value and key.upper().startswith(start))
+        )
 
     def _variable(self, name: str) -> str:
         set_ = {variable.upper() for variable, value in self.environ.items() if value}

@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from holdfast.config import legacy, secrets
-from holdfast.config.exposure import CorsSettings, TlsSettings, Words
+from holdfast.config.exposure import CorsSettings, Networks, TlsSettings, Words, WordSet
 from holdfast.config.issuers import AuthSettings
 from holdfast.config.origins import Origins, check_variables, dotted, nearest
 from holdfast.config.units import Seconds, Size
 from holdfast.core.backend import StoreState
-from holdfast.core.errors import ConfigError
-from holdfast.core.names import Layout
+from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.names import Layout, check_bucket, check_tenant
 
 DEFAULT_FILE = "holdfast.toml"
+_URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
+_FIELD: Final = re.compile(r'for field "(\w+)"')
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
+]
 
 
 class StoreSettings(BaseModel):
@@ -35,9 +50,7 @@ class StoreSettings(BaseModel):
         Layout.IMMUTABLE, description="how blob names look in the store: immutable or readable"
     )
     state: StoreState = Field(StoreState.ACTIVE, description="active, read-only, draining or down")
-    labels: frozenset[str] = Field(
-        frozenset(), description="free words; `external` makes reads prefer other copies"
-    )
+    labels: WordSet = Field(frozenset(), description="free words; `external` makes reads prefer other copies")
     max_in_flight: int | None = Field(
         None,
         ge=2,
@@ -62,9 +75,7 @@ class PlacementSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    stores: tuple[str, ...] = Field(
-        ("local",), description="the stores that hold a copy of every object, best first"
-    )
+    stores: Words = Field(("local",), description="the stores that hold a copy of every object, best first")
     acknowledge: int = Field(1, ge=1, description="copies that must be durable before a writer is answered")
 
 
@@ -171,7 +182,7 @@ class Settings(BaseSettings):
     audit_reads: bool = Field(
         True, description="record every request in the audit; false: only changes and refusals"
     )
-    log_level: str = Field("info", description="debug, info, warning or error")
+    log_level: LogLevel = Field("info", description="debug, info, warning or error")
     access_log: bool = Field(False, description="log every request, not only failed ones")
     auto_upgrade: bool = Field(True, description="bring the catalog's schema up to date at start")
     metrics_public: bool = Field(False, description="serve /metrics without a token")
@@ -188,6 +199,7 @@ class Settings(BaseSettings):
     default_retention_days: int | None = Field(
         None,
         ge=1,
+        le=36_500,
         description="retention of buckets that are made without their own; none: nothing is removed by age",
     )
     shared: Path | None = Field(
@@ -202,7 +214,6 @@ class Settings(BaseSettings):
     rate: RateSettings = Field(default_factory=RateSettings)
     public_url: str = Field(
         "",
-        pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$",
         description="URL under which clients reach the service, for signed URLs; empty: as each request says",
     )
     redirect_signed: bool = Field(
@@ -214,7 +225,7 @@ class Settings(BaseSettings):
         28800.0, ge=60, le=28800, description="how long a browser session lasts, at most 8 hours"
     )
     auth: AuthSettings = Field(default_factory=AuthSettings)
-    trusted_proxies: Words = Field(
+    trusted_proxies: Networks = Field(
         (), description="networks (CIDR) of proxies whose word about the client's address is taken"
     )
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = Field(
@@ -243,6 +254,25 @@ class Settings(BaseSettings):
         ge=0,
         description="time between removals of versions that are older than their bucket keeps them; 0: none here",
     )
+
+    @field_validator("tenant")
+    @classmethod
+    def _tenant(cls, name: str) -> str:
+        return _checked(check_tenant, name)
+
+    @field_validator("default_bucket")
+    @classmethod
+    def _bucket(cls, name: str) -> str:
+        return _checked(check_bucket, name) if name else name
+
+    @field_validator("public_url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        if url and not _URL.fullmatch(url):
+            raise ValueError(
+                "this is no URL to reach the service by; one looks like https://files.example.com"
+            )
+        return url
 
     @property
     def catalog_url(self) -> str:
@@ -350,9 +380,13 @@ def load(config_file: Path | str | None = None, **flags: Any) -> Settings:
     check_variables(os.environ, Settings.model_fields)
     Settings.file = chosen_file(config_file)
     try:
-        return Settings(**given)
+        settings = Settings(**given)
+        _check_copies(settings, origins(Settings.file, given))
+        return settings
     except ValidationError as error:
         raise ConfigError(_explain(error, origins(Settings.file, given))) from None
+    except SettingsError as error:
+        raise ConfigError(_explain_variable(error)) from None
     except ValueError as error:
         raise ConfigError(f"a HOLDFAST_* variable cannot be read: {error}") from None
     finally:
@@ -376,6 +410,31 @@ def origins(file: Path | None, flags: Mapping[str, Any]) -> Origins:
     return Origins(frozenset(flags), os.environ, translated.origins, file, frozenset(dotted(in_file)))
 
 
+def _checked(check: Callable[[str], str], name: str) -> str:
+    try:
+        return check(name)
+    except InvalidRequestError as error:
+        raise ValueError(error.message) from None
+
+
+def _check_copies(settings: Settings, known: Origins) -> None:
+    """Refuse to promise more copies than there are stores for."""
+    stores = dict.fromkeys(settings.placement_stores)
+    if settings.placement.acknowledge > len(stores):
+        raise ConfigError(
+            f"{known.say('placement.acknowledge')}: {settings.placement.acknowledge} copies need as many stores, but"
+            f" placement.stores names {len(stores)} ({', '.join(stores) or 'none'})"
+        )
+
+
+def _explain_variable(error: SettingsError) -> str:
+    """Return what to do about a variable with a table that is no JSON; the library names only the setting."""
+    named = _FIELD.search(str(error))
+    start = f"HOLDFAST_{named[1].upper()}" if named else "HOLDFAST_"
+    names = [name for name, value in os.environ.items() if value and name.upper().startswith(start)]
+    return f'{", ".join(sorted(names)) or start}: this is no JSON, such as {{"name": "value"}} or ["a", "b"]'
+
+
 def _explain(error: ValidationError, known: Origins) -> str:
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
@@ -383,7 +442,7 @@ def _explain(error: ValidationError, known: Origins) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown setting {known.say(where)}{nearest(where, _siblings(where))}")
         else:
-            lines.append(f"{known.say(where)}: {problem['msg']}")
+            lines.append(f"{known.say(where)}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)
 
 

@@ -365,13 +365,14 @@ class KeySettings:
     scopes: tuple[Scope, ...] = ()  #: empty: all that the role allows
     ip: IpRules = IpRules()
     rate: Rate = Rate()
+    by: tuple[str, ...] = ()  #: the credentials that it was made with; it ends with each of them
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is calling. `tenant` is the only tenant it can name."""
 
-    id: str
+    id: str  #: nobody else has it, and nobody can choose it
     tenant: str
     role: str = "admin"
     name: str = ""
@@ -383,7 +384,8 @@ class Principal:
     expires: int | None = None  #: when the credential ends
     credentials: tuple[
         str, ...
-    ] = ()  #: what it rests on, each of which can be revoked: `key:ID`, `ISSUER:JTI`
+    ] = ()  #: what it rests on, each of which can be revoked: `key:ID`, `TENANT/ISSUER:JTI`
+    root: str = ""  #: the id of the principal whose rate it shares, as a token does; "": its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from holdfast.catalog.contract import Actor
 from holdfast.core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
@@ -27,9 +28,9 @@ from holdfast.core.types import (
 )
 from holdfast.engine.context import Context
 from holdfast.engine.keys import create_key
-from holdfast.engine.minting import Minted, mint
+from holdfast.engine.minting import DEEPEST, Minted, mint
 from holdfast.engine.permits import Permit
-from holdfast.engine.tokens import token_id
+from holdfast.engine.tokens import OWN, role_of_jti, token_id
 from holdfast.policy.access import GRANTABLE, Decision, narrower
 from holdfast.policy.addresses import NO_RULES, check_rules, within
 
@@ -120,7 +121,7 @@ class Administration:
     ) -> tuple[ApiKey, str]:
         """Make an API key that ends after `seconds` (None: as its maker does), and return it with its token.
 
-        The token can be seen now and never again.
+        The token can be seen now and never again. What is made with a credential ends with it, and comes no faster.
 
         Raises:
             PermissionDeniedError: it would allow more than the credential that asks.
@@ -131,7 +132,8 @@ class Administration:
         held = settings or KeySettings()
         scopes = self._narrowed(role, held.scopes)
         ip = self._addresses(check_rules(held.ip))
-        made = KeySettings(scopes, ip, check_rate(held.rate))
+        rate = self._pace(check_rate(held.rate))
+        made = KeySettings(scopes, ip, rate, await self._lineage())
         token = await create_key(
             self._catalog,
             self._context.environment,
@@ -147,12 +149,21 @@ class Administration:
         return key, token
 
     async def keys(self, *, tenant: str | None = None) -> Sequence[ApiKey]:
-        """Return the keys of the tenant, revoked ones too; never a secret."""
+        """Return the keys of the tenant, never a secret; also those that were revoked, or ended with what made them."""
         home = await self._home(tenant, "list_keys")
-        return await self._catalog.api_keys(home)
+        return [await self._seen(key) for key in await self._catalog.api_keys(home)]
+
+    async def keys_left(self, role: str, *, tenant: str | None = None) -> bool:
+        """Return whether the tenant has a key that holds and may all that `role` may."""
+        wanted = GRANTABLE[GRANTABLE.index(role) :]
+        now = self._context.environment.clock.now()
+        return any(
+            key.role in wanted and key.revoked is None and (key.expires is None or key.expires > now)
+            for key in await self.keys(tenant=tenant)
+        )
 
     async def revoke_key(self, key_id: str, *, tenant: str | None = None) -> ApiKey:
-        """End a key, and every token and signed URL that was made with it, within 5 s."""
+        """End a key, and every key, token and signed URL that was made with it, within 5 s."""
         home = await self._home(tenant, "revoke_key")
         key = await self._catalog.api_key(key_id) if key_id.isascii() else None
         if key is None or key.tenant != home:
@@ -189,14 +200,21 @@ class Administration:
             seconds=seconds,
             by=self._principal.credentials if home == self._principal.tenant else (),
             ends=self._principal.expires,
+            root=self._root(),
         )
         detail = {"id": minted.id, "role": chosen}
         await self._catalog.note(home, "create-token", detail, actor=self._actor)
         return minted
 
     async def revoke_token(self, issuer: str, jti: str, *, tenant: str | None = None) -> None:
-        """End a signed token by what it is called: for those who may revoke keys."""
+        """End a signed token by what it is called: for those who may revoke keys, and not one that allows more."""
         home = await self._home(tenant, "revoke_key")
+        if issuer == OWN:
+            role = role_of_jti(jti)
+            if not narrower(self._principal, role, self._principal.scopes).allowed:
+                raise PermissionDeniedError(
+                    f"role {self._principal.role} cannot revoke a token of role {role}"
+                )
         expires = self._context.environment.clock.now() + _YEAR
         await self._catalog.revoke_token(
             token_id(home, issuer, jti), tenant=home, expires=expires, actor=self._actor
@@ -241,6 +259,47 @@ class Administration:
             raise PermissionDeniedError("a key cannot be used from where its maker's key cannot be used")
         return ip
 
+    def _pace(self, asked: Rate) -> Rate:
+        """Return the rate of a new key: never above that of the credential that asks.
+
+        The service's own rate for principals binds those without another; only operators give more than that.
+        """
+        own, usual = self._principal.rate, self._context.settings.principal_rate
+        if self._principal.role == GRANTABLE[-1]:
+            usual = Rate()
+        return Rate(
+            _slowest(asked.requests, own.requests, usual.requests),
+            _slowest(asked.bytes_in, own.bytes_in, usual.bytes_in),
+            _slowest(asked.bytes_out, own.bytes_out, usual.bytes_out),
+        )
+
+    def _root(self) -> str:
+        """Return with whom a new token shares its rate: nobody, when it is made on the machine itself."""
+        return (self._principal.root or self._principal.id) if self._actor.address else ""
+
+    async def _lineage(self) -> tuple[str, ...]:
+        """Return all credentials that a new key ends with: those of who asks, and what these were made with."""
+        found = dict.fromkeys(self._principal.credentials)
+        for credential in self._principal.credentials:
+            if credential.startswith("key:"):
+                key = await self._catalog.api_key(credential.removeprefix("key:"))
+                found |= dict.fromkeys(() if key is None else key.settings.by)
+        if len(found) > DEEPEST:
+            raise InvalidRequestError("this key rests on too many others; make it with an earlier one")
+        return tuple(found)
+
+    async def _seen(self, key: ApiKey) -> ApiKey:
+        """Return `key` as one that was revoked when what it was made with was; of tokens the time is not known."""
+        ended = [] if key.revoked is None else [key.revoked]
+        for credential in key.settings.by:
+            kind, _, name = credential.partition(":")
+            if kind != "key":
+                if await self._catalog.token_revoked(credential):
+                    ended.append(self._context.environment.clock.now())
+            elif (maker := await self._catalog.api_key(name)) is not None and maker.revoked is not None:
+                ended.append(maker.revoked)
+        return replace(key, revoked=min(ended, default=None))
+
     def _until(self, seconds: float | None) -> int | None:
         """Return when a new key ends: never later than the credential that asks."""
         own = self._principal.expires
@@ -254,6 +313,16 @@ class Administration:
     def _check(self, decision: Decision) -> None:
         if not decision.allowed:
             raise PermissionDeniedError(decision.reason)
+
+
+N = TypeVar("N", int, float)
+
+
+def _slowest(asked: N | None, own: N | None, usual: N | None) -> N | None:
+    """Return the limit that is given: at most `own`; without one, what is asked, at most `usual`."""
+    if own is not None:
+        return own if asked is None else min(asked, own)
+    return asked if asked is None or usual is None else min(asked, usual)
 
 
 def check_rate(rate: Rate) -> Rate:

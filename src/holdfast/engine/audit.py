@@ -21,12 +21,13 @@ from holdfast.core.errors import ConflictError, CorruptedError, HoldfastError
 from holdfast.core.types import AuditEntry
 from holdfast.engine.recording import Recorder, by_tenant
 from holdfast.engine.secrets import RootSecret
-from holdfast.engine.verifying import Verdict, Verifier
+from holdfast.engine.verifying import Verdict, Verifier, told_of
 
 _TRIES: Final = 10
 _AT_ONCE: Final = 8  #: tenants; on SQLite their commits become one
 _PAGE: Final = 1000
 _PAGES: Final = 20  #: pages that one listing looks through for what a filter wants
+_ALL: Final = 1 << 30
 _AT: Final = attrgetter("at")
 
 
@@ -163,10 +164,21 @@ class Auditor:
 
     async def verify_all(self) -> Sequence[Verdict]:
         """Return the verdicts on every audit there is or should be: on the service's own first."""
-        verifier = Verifier(self._catalog, SYSTEM, self.chain(SYSTEM))
-        found = [await verifier.verdict()]
-        there = {*await self._catalog.audit_tenants(), *await self._catalog.audit_open_tenants()}
-        for tenant in sorted({*there, *verifier.begun} - {SYSTEM}):
+        for _ in range(_TRIES):
+            started = {*await self._catalog.audit_tenants()} - {SYSTEM}
+            _, waiting = await self._catalog.audit_open(SYSTEM, limit=_ALL)
+            verifier = Verifier(self._catalog, SYSTEM, self.chain(SYSTEM))
+            verdict = await verifier.verdict()
+            untold = started - verifier.begun - told_of(waiting)
+            if not verdict.whole or not untold:
+                break  # else it may have been pruned between our looks
+        else:
+            text = f"it does not tell that the audit of {min(untold)} began: what was before is gone"
+            verdict = replace(verdict, problem="missing", text=text)
+        found = [verdict]
+        there = {*started, *await self._catalog.audit_open_tenants(), *verifier.begun}
+        there |= {tenant.name for tenant in await self._catalog.tenants()}
+        for tenant in sorted(there - {SYSTEM}):
             verdict = await self.verify(tenant)
             if verdict.whole and tenant in verifier.begun and not verdict.head:
                 verdict = replace(verdict, problem="missing", text="this audit had begun, and is gone")

@@ -10,13 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from holdfast.catalog.contract import Batch, BatchFailure, BatchState
-from holdfast.core.errors import ConflictError, HoldfastError, InvalidRequestError, UnavailableError
+from holdfast.core.errors import (
+    ConflictError,
+    HoldfastError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    UnavailableError,
+)
 from holdfast.engine.context import Context, finish
 
 MAX_ITEMS: Final = 10_000
@@ -26,7 +32,8 @@ _RUNNING: Final = 16  #: batches in the background of one process
 _AT_ONCE: Final = 8
 _SECOND: Final = 1_000_000
 _LEASE: Final = 60 * _SECOND  #: after so long without a sign of life a batch was interrupted
-_EVERY: Final = 0.5  #: seconds between two notes of progress
+_EVERY: Final = 0.5  #: seconds between two notes of progress, unless
+_OFTEN: Final = 25  #: so many items were done sooner
 _LIFETIME: Final = 24 * 3600 * _SECOND
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOG: Final = logging.getLogger("holdfast")
@@ -52,6 +59,8 @@ class Result:
     error: HoldfastError | None = None
 
 
+#: Raises `PermissionDeniedError` when whoever began a batch may go on no longer.
+Still = Callable[[], Awaitable[None]]
 #: Does one item; raises a `HoldfastError` when that fails.
 Act = Callable[[Item], Awaitable[Result]]
 
@@ -63,10 +72,14 @@ class Progress:
     batch: Batch
     noted: Batch | None = None  #: what the catalog knows
     failures: list[BatchFailure] = field(default_factory=list)
+    still: Still | None = None
+    ended: HoldfastError | None = None  #: why it may not go on
+    due: asyncio.Event = field(default_factory=asyncio.Event)  #: to tell the catalog
 
     def went_well(self, size: int = 0) -> None:
         """Count an item."""
         self.batch = replace(self.batch, done=self.batch.done + 1, bytes=self.batch.bytes + size)
+        self._count()
 
     def failed(self, bucket: str, key: str, error: HoldfastError, version_id: str = "") -> None:
         """Count an item that failed, and name it if there is room."""
@@ -74,10 +87,37 @@ class Progress:
             failure = BatchFailure(bucket, key, version_id, error.code, told(error)[:500])
             self.failures = [*self.failures, failure]
         self.batch = replace(self.batch, failed=self.batch.failed + 1, failures=self.failures)
+        self._count()
 
     def expect(self, total: int) -> None:
         """Say how many items there are, when that turns out later."""
         self.batch = replace(self.batch, total=total)
+
+    async def go_on(self) -> None:
+        """Return when the batch may go on; else note why not, and raise that."""
+        if self.ended is None and self.still is not None:
+            try:
+                await self.still()
+            except PermissionDeniedError as error:
+                self.ended = error
+                failure = BatchFailure("", "", "", error.code, told(error))
+                self.failures = [failure, *self.failures]
+                self.batch = replace(self.batch, failures=self.failures)
+            except UnavailableError:
+                return  # what is not known now is asked again soon
+        if self.ended is not None:
+            raise self.ended
+
+    def known(self, noted: Batch) -> None:
+        """The catalog has been told so much."""
+        self.noted = noted
+        self.due.clear()
+        self._count()
+
+    def _count(self) -> None:
+        known = 0 if self.noted is None else self.noted.done + self.noted.failed
+        if self.batch.done + self.batch.failed - known >= _OFTEN:
+            self.due.set()
 
 
 def told(error: HoldfastError) -> str:
@@ -116,21 +156,37 @@ class Batches:
 
     # -- doing --------------------------------------------------------------------------------------------------
     async def run(
-        self, tenant: str, principal: str, kind: str, items: Sequence[Item], act: Act, *, id: str | None
+        self,
+        tenant: str,
+        principal: str,
+        kind: str,
+        items: Sequence[Item],
+        act: Act,
+        *,
+        id: str | None,
+        still: Still | None = None,
     ) -> tuple[Batch, Sequence[Result]]:
         """Do all items and return how it went with each, in their order. Recorded only under an `id` of the client."""
         if id is None:
-            progress = Progress(_begun("", tenant, principal, kind, len(items), 0))
+            progress = Progress(_begun("", tenant, principal, kind, len(items), 0), still=still)
             results = await _each(items, act, progress)
             return replace(progress.batch, state=BatchState.DONE), results
-        async with self.track(tenant, principal, kind, len(items), id=id) as progress:
+        async with self.track(tenant, principal, kind, len(items), id=id, still=still) as progress:
             results = await _each(items, act, progress)
         return replace(progress.batch, state=BatchState.DONE), results
 
     async def start(
-        self, tenant: str, principal: str, kind: str, items: Sequence[Item], act: Act, *, id: str | None
+        self,
+        tenant: str,
+        principal: str,
+        kind: str,
+        items: Sequence[Item],
+        act: Act,
+        *,
+        id: str | None,
+        still: Still | None = None,
     ) -> Batch:
-        """Begin to do all items in the background and return the batch.
+        """Begin to do all items in the background and return the batch; it is cancelled once `still` raises.
 
         Raises:
             UnavailableError: this process has as many in the background as it takes.
@@ -141,7 +197,7 @@ class Batches:
         batch = await self._create(tenant, principal, kind, len(items), id)
 
         async def work() -> None:
-            async with self._tracked(batch) as progress:
+            async with self._tracked(batch, still) as progress:
                 await _each(items, act, progress)
 
         task: asyncio.Task[object] = asyncio.ensure_future(work())
@@ -151,15 +207,23 @@ class Batches:
 
     @asynccontextmanager
     async def track(
-        self, tenant: str, principal: str, kind: str, total: int, *, id: str | None
+        self,
+        tenant: str,
+        principal: str,
+        kind: str,
+        total: int,
+        *,
+        id: str | None,
+        still: Still | None = None,
     ) -> AsyncIterator[Progress]:
         """Give the progress of a batch that the block does itself, recorded while it runs.
 
         Raises:
             AlreadyExistsError: there is a batch of that id.
             ConflictError: out of the block, when somebody cancels the batch.
+            PermissionDeniedError: out of the block, when `still` raises it.
         """
-        async with self._tracked(await self._create(tenant, principal, kind, total, id)) as progress:
+        async with self._tracked(await self._create(tenant, principal, kind, total, id), still) as progress:
             yield progress
 
     async def _create(self, tenant: str, principal: str, kind: str, total: int, id: str | None) -> Batch:
@@ -169,23 +233,31 @@ class Batches:
         return await self._context.catalog.create_batch(batch, lease=_LEASE)
 
     @asynccontextmanager
-    async def _tracked(self, batch: Batch) -> AsyncIterator[Progress]:
-        progress, task, cancelled = Progress(batch, noted=batch), asyncio.current_task(), False
+    async def _tracked(self, batch: Batch, still: Still | None) -> AsyncIterator[Progress]:
+        progress, task, cancelled = Progress(batch, noted=batch, still=still), asyncio.current_task(), False
 
         async def keep() -> None:
             nonlocal cancelled
             clock, since = self._context.environment.clock, 0.0
             while True:
-                await clock.sleep(_EVERY)
+                await _either(clock.sleep(_EVERY), progress.due.wait())
                 since += _EVERY
+                try:
+                    await progress.go_on()
+                except HoldfastError:
+                    cancelled = True
+                    if task is not None:
+                        task.cancel()
+                    return
                 if progress.batch is progress.noted and since * _SECOND < _LEASE / 4:
                     continue
                 since, noted = 0.0, progress.batch
                 try:
                     if await self._context.catalog.progress_batch(noted, lease=_LEASE):
-                        progress.noted = noted
+                        progress.known(noted)
                         continue
                 except UnavailableError:
+                    await clock.sleep(_EVERY)
                     continue
                 cancelled = True
                 if task is not None:
@@ -202,11 +274,13 @@ class Batches:
                 raise
             if task is not None:
                 task.uncancel()
+            if progress.ended is not None:
+                raise progress.ended from None
             raise ConflictError("the batch was cancelled", name=batch.id) from None
         finally:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
-            if cancelled:
+            if cancelled or progress.ended is not None:
                 state = BatchState.CANCELLED
             await finish(self._finish(replace(progress.batch, state=state)))
 
@@ -253,6 +327,16 @@ def _begun(id: str, tenant: str, principal: str, kind: str, total: int, now: int
     )
 
 
+async def _either(*waits: Coroutine[object, object, object]) -> None:
+    """Return when the first of them does; the others are given up."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def _each(items: Sequence[Item], act: Act, progress: Progress) -> Sequence[Result]:
     """Do every item, a few at a time; one that fails is a result like any other."""
     results: list[Result] = [Result(item) for item in items]
@@ -261,6 +345,7 @@ async def _each(items: Sequence[Item], act: Act, progress: Progress) -> Sequence
     async def worker() -> None:
         for place in places:
             item = items[place]
+            await progress.go_on()
             try:
                 results[place] = result = await act(item)
                 progress.went_well(result.size)

@@ -15,7 +15,7 @@ from holdfast.core.errors import ConflictError
 from holdfast.core.types import Version
 from holdfast.engine import rules
 from holdfast.engine.context import Context
-from holdfast.engine.write import ObjectInput, check_input
+from holdfast.engine.write import ObjectInput, check_input, check_kept
 
 _TRIES: Final = 20
 
@@ -74,7 +74,7 @@ async def update(
 
     Raises:
         PreconditionFailedError: somebody changed it since; nothing was changed.
-        InvalidRequestError: what would be said is too much or no text.
+        InvalidRequestError: what would be said is too much, no text, or a type that the bucket does not take for this.
         NotFoundError: the version is gone.
     """
     for _ in range(_TRIES):
@@ -85,6 +85,9 @@ async def update(
         if said.content_type != version.content_type:
             bucket = await context.rules.bucket(version.ref.tenant, version.ref.bucket)
             rules.check_type(bucket, version.ref.key, said.content_type)
+            if bucket.settings.allowed_types:
+                located = await context.catalog.resolve(version.ref, version_id=version.id)
+                await check_kept(context, bucket, located, version.ref.key, said.content_type)
         try:
             return await context.catalog.update_version(version, said, actor=actor)
         except ConflictError as error:

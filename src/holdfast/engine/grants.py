@@ -5,7 +5,7 @@ An upload in pieces keeps its bounds among its options, so that they hold for wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -13,10 +13,12 @@ from holdfast.catalog.contract import Idempotency
 from holdfast.core.body import Body
 from holdfast.core.errors import PermissionDeniedError, TooLargeError
 from holdfast.core.types import EMPTY, Grant, Upload
-from holdfast.engine.write import ObjectInput
+from holdfast.engine.context import Context
+from holdfast.engine.write import ObjectInput, opened
 from holdfast.policy import media, signing
 
 _MOST: Final = "url-most"
+_TYPE: Final = "url-type"
 _ONCE: Final = "url-once"
 _EXPIRES: Final = "url-expires"
 _SLACK: Final = 60_000_000  #: microseconds that a nonce is remembered longer than its URL holds
@@ -34,7 +36,7 @@ def granted_input(grant: Grant | None, about: ObjectInput, key: str) -> ObjectIn
     if given is None:
         given = media.guess(key) or media.UNKNOWN if grant.content_type.endswith("/*") else grant.content_type
     if not signing.allows_type(grant.content_type, given):
-        raise PermissionDeniedError(f"this signed URL is for content of type {grant.content_type}")
+        raise _other_type(grant.content_type)
     return replace(about, content_type=given)
 
 
@@ -50,8 +52,14 @@ def granted_body(grant: Grant | None, body: Body) -> Body:
 
 def check_granted_size(grant: Grant | None, size: int | None) -> None:
     """Refuse more bytes than were signed; a size that is not known yet passes."""
-    if grant is not None and grant.max_size is not None and size is not None and size > grant.max_size:
-        raise _too_large(grant.max_size)
+    if grant is not None:
+        check_most(grant.max_size, size)
+
+
+def check_most(most: int | None, size: int | None) -> None:
+    """Refuse more than `most` bytes, which is what was signed."""
+    if most is not None and size is not None and size > most:
+        raise _too_large(most)
 
 
 def granted_once(grant: Grant | None) -> Idempotency | None:
@@ -67,9 +75,43 @@ def bounds_kept(grant: Grant | None) -> Mapping[str, str]:
     found = {}
     if grant.max_size is not None:
         found[_MOST] = str(grant.max_size)
+    if grant.content_type is not None:
+        found[_TYPE] = grant.content_type
     if grant.once:
         found |= {_ONCE: grant.once, _EXPIRES: str(grant.expires)}
     return found
+
+
+def types_of(upload: Upload) -> Sequence[str]:
+    """Return the type, or pattern of types, that was signed for what the upload makes; none when none was."""
+    return [upload.options[_TYPE]] if _TYPE in upload.options else []
+
+
+def check_upload_type(uploads: Iterable[Upload], about: ObjectInput, key: str) -> None:
+    """Refuse to make an object of another type than was signed for one of its uploads."""
+    given = about.content_type or media.guess(key) or media.UNKNOWN
+    for upload in uploads:
+        for wanted in types_of(upload):
+            if not signing.allows_type(wanted, given):
+                raise _other_type(wanted)
+
+
+async def granted_content(
+    context: Context, grant: Grant | None, body: Body, about: ObjectInput, key: str
+) -> Body:
+    """Return `body`, whose first bytes do not show another type than was signed; `about` is what was granted."""
+    if grant is None or grant.content_type is None:
+        return body
+    head, body = await opened(context, body, None)
+    check_granted_content(grant.content_type, key, about.content_type or media.UNKNOWN, head)
+    return body
+
+
+def check_granted_content(wanted: str, key: str, content_type: str, head: bytes) -> None:
+    """Refuse a content whose first bytes show another type than was signed."""
+    decision = media.check([media.essence(wanted)], key, content_type, head)
+    if not decision.allowed:
+        raise PermissionDeniedError(f"this signed URL is for content of type {wanted}: {decision.reason}")
 
 
 def most_of(upload: Upload, limit: int | None) -> int | None:
@@ -82,9 +124,7 @@ def most_of(upload: Upload, limit: int | None) -> int | None:
 
 def check_upload_size(upload: Upload, size: int) -> None:
     """Refuse to make an object of more bytes than were signed."""
-    most = most_of(upload, None)
-    if most is not None and size > most:
-        raise _too_large(most)
+    check_most(most_of(upload, None), size)
 
 
 def once_of(upload: Upload, lifetime: float) -> Idempotency | None:
@@ -112,6 +152,10 @@ def _limited(body: Body, limit: int) -> Body:
             yield chunk
 
     return replace(body, opener=chunks)
+
+
+def _other_type(wanted: str) -> PermissionDeniedError:
+    return PermissionDeniedError(f"this signed URL is for content of type {wanted}")
 
 
 def _too_large(limit: int) -> TooLargeError:

@@ -12,7 +12,7 @@ from holdfast.core.errors import UnauthenticatedError
 from holdfast.core.types import ApiKey, KeySettings, Principal
 from holdfast.engine.directory import Directory
 from holdfast.engine.jwt import looks_like
-from holdfast.engine.principals import TRUST, check_key, check_tenant, key_principal
+from holdfast.engine.principals import TRUST, check_tenant, key_principal
 
 _BLANK: Final = bytes(32)
 _REMEMBERED: Final = 4096
@@ -86,7 +86,7 @@ class Authenticator:
         given = hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
         if not hmac.compare_digest(held, given) or key is None:
             raise UnauthenticatedError("the token is unknown, wrong or revoked")
-        check_key(key, self._clock.now())
+        await self._directory.check_key(key, self._clock.now())
         tenant = await self._directory.tenant(key.tenant)
         if tenant is None:
             raise UnauthenticatedError("the token is unknown, wrong or revoked")

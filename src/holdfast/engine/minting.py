@@ -11,7 +11,7 @@ from holdfast.core.errors import InvalidRequestError
 from holdfast.core.types import Scope
 from holdfast.engine.jwt import LONGEST, sign
 from holdfast.engine.secrets import RootSecret
-from holdfast.engine.tokens import OWN, OWN_KID, token_id
+from holdfast.engine.tokens import OWN, OWN_KID, new_jti, token_id
 from holdfast.policy.scopes import format_scope
 
 LONGEST_LIFE: Final = 30 * 86400  #: seconds
@@ -42,8 +42,11 @@ def mint(
     seconds: float,
     by: Sequence[str] = (),
     ends: int | None = None,
+    root: str = "",
 ) -> Minted:
     """Return a token that holds for `seconds`, but never beyond `ends`, and ends with each credential in `by`.
+
+    `root` is the id of the principal whose rate it shares; without one it has its own.
 
     Raises:
         InvalidRequestError: its time, its name or the number of its scopes is out of bounds.
@@ -58,7 +61,7 @@ def mint(
     until = now + int(seconds)
     if ends is not None:
         until = min(until, ends // 1_000_000)
-    jti = environment.random.getrandbits(128).to_bytes(16, "big").hex()
+    jti = new_jti(role, environment.random.getrandbits(128).to_bytes(16, "big").hex())
     claims: dict[str, object] = {
         "iss": OWN,
         "aud": OWN,
@@ -74,6 +77,8 @@ def mint(
         claims["scope"] = " ".join(format_scope(scope) for scope in scopes)
     if by:
         claims["by"] = list(by)
+    if root:
+        claims["of"] = root
     token = sign({"typ": "JWT", "kid": OWN_KID}, claims, secret.derive("jwt"))
     if len(token) > LONGEST:
         raise InvalidRequestError("the token would be too long; give it fewer scopes")

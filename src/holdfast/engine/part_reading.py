@@ -1,10 +1,10 @@
-"""Reading a part of an upload before the upload is complete."""
+"""Reading parts of an upload before the upload is complete, and the first bytes of what is to be judged by them."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from holdfast.core.types import Part, Segment, Span, Upload
+from holdfast.core.types import Located, Part, Segment, Span, Upload
 from holdfast.engine.context import Context
 from holdfast.engine.run import Health, Run
 
@@ -26,6 +26,30 @@ async def read_part(
         await run.close()
 
 
-async def first_bytes(context: Context, upload: Upload, part: Part, length: int) -> bytes:
-    """Return the first `length` bytes of an acknowledged part, or all if it has fewer."""
-    return b"".join([chunk async for chunk in read_part(context, upload, part, length)])
+async def first_bytes(context: Context, parts: Sequence[tuple[Upload, Part]], length: int) -> bytes:
+    """Return the first `length` bytes of what these parts, each of its upload, make in this order; all if it has fewer."""
+    head = bytearray()
+    for upload, part in parts:
+        if len(head) >= length:
+            break
+        if part.size:
+            async for chunk in read_part(context, upload, part, length - len(head)):
+                head += chunk
+    return bytes(head)
+
+
+async def head_of(context: Context, located: Located, length: int) -> bytes:
+    """Return the first `length` bytes of a version, each proved before, or all if it has fewer."""
+    head = bytearray()
+    for segment in located.segments:
+        span = Span(0, min(segment.size, length - len(head)))
+        if not span.length:
+            continue
+        copies = [copy for copy in located.replicas if copy.segment_id == segment.id]
+        run = Run(context, Health(context), located.version.ref, segment, span, copies)
+        try:
+            async for chunk in run.chunks():
+                head += chunk
+        finally:
+            await run.close()
+    return bytes(head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from holdfast.core.errors import (
@@ -10,7 +11,7 @@ from holdfast.core.errors import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from holdfast.core.types import BucketSettings, Located, ObjectRef, Principal, Visibility
+from holdfast.core.types import EMPTY, BucketSettings, Located, ObjectRef, Principal, Visibility
 from holdfast.engine.context import Context
 from holdfast.policy.access import ANONYMOUS, decide, holds
 from holdfast.policy.addresses import admits
@@ -23,10 +24,11 @@ class Permit:
     """What one principal may do, coming from one address.
 
     An `address` of "" is work inside this process, which the address rules of buckets are not about. `asked` is what
-    was asked for last, allowed or not: verb, bucket, key or prefix; `version_id` what was found there. For the audit.
+    was asked for last, allowed or not: verb, bucket, key or prefix; `version_id` what was found there; `detail` what
+    more is to be told of it. For the audit.
     """
 
-    __slots__ = ("_address", "_context", "_principal", "asked", "version_id")
+    __slots__ = ("_address", "_context", "_principal", "asked", "detail", "version_id")
 
     def __init__(self, context: Context, principal: Principal, address: str) -> None:
         self._context = context
@@ -34,6 +36,7 @@ class Permit:
         self._address = address
         self.asked = ("", "", "")
         self.version_id = ""
+        self.detail: Mapping[str, str] = EMPTY
 
     def allow(self, verb: str, bucket: str = "", key: str | None = None, prefix: str = "") -> None:
         """Return when the policy allows `verb` there (see `policy.access.decide`).
@@ -55,6 +58,10 @@ class Permit:
     def may(self, verb: str, bucket: str = "", key: str | None = None, prefix: str = "") -> bool:
         """Return whether the policy allows `verb` there."""
         return decide(self._principal, verb, bucket=bucket, key=key, prefix=prefix).allowed
+
+    def admitted(self, settings: BucketSettings) -> bool:
+        """Return whether a bucket with `settings` lets the address in."""
+        return not self._address or admits(settings.ip, self._address)
 
     async def enter(self, verb: str, bucket: str, key: str | None = None, prefix: str = "") -> None:
         """As `allow`, and the bucket lets this address in. For all that does not resolve an object first.
@@ -84,7 +91,7 @@ class Permit:
     def _admit(self, settings: BucketSettings) -> None:
         if self._principal.role == ANONYMOUS and settings.visibility is not Visibility.PUBLIC:
             raise UnauthenticatedError(_NEEDED)
-        if self._address and not admits(settings.ip, self._address):
+        if not self.admitted(settings):
             raise PermissionDeniedError("the bucket does not let this address in")
 
     async def _check_missing(self, ref: ObjectRef) -> None:

@@ -19,7 +19,6 @@ from holdfast.engine.write import store_segment, too_large
 MIB: Final = 1 << 20
 PIECE: Final = 8 * MIB  #: what is lost at most when this process dies
 _FEW: Final = 1000  #: pieces that may be as small as a client likes; later ones are put together
-_PEEK: Final = 64 << 10
 
 
 class BrokenOffError(InvalidRequestError):
@@ -30,6 +29,7 @@ ALGORITHMS: Final[dict[str, Callable[[], Hasher]]] = {
     "sha256": hashlib.sha256,
     "md5": lambda: hashlib.md5(usedforsecurity=False),
     **{name: checksums.EXTRAS[name] for name in ("sha1", "sha512", "crc32", "crc32c")},
+    "crc64nvme": checksums.ChunkedCrc64,
 }
 
 
@@ -37,21 +37,26 @@ class Check:
     """What a client said of the bytes that it is sending; they count only if it holds."""
 
     def __init__(self, algorithm: str, digest: bytes) -> None:
+        self._wanted: list[tuple[str, Hasher, bytes]] = []
+        self.add(algorithm, digest)
+
+    def add(self, algorithm: str, digest: bytes) -> None:
+        """Ask that this holds as well. `InvalidRequestError`: the algorithm is not known."""
         if algorithm not in ALGORITHMS:
             known = ", ".join(ALGORITHMS)
             raise InvalidRequestError(f"{algorithm[:40]!r} is not one of the checksums known here: {known}")
-        self._name = algorithm
-        self._hasher = ALGORITHMS[algorithm]()
-        self._wanted = digest
+        self._wanted.append((algorithm, ALGORITHMS[algorithm](), digest))
 
     def update(self, data: bytes) -> None:
         """Take the next bytes."""
-        self._hasher.update(data)
+        for _, hasher, _ in self._wanted:
+            hasher.update(data)
 
     def verify(self) -> None:
         """Return when the bytes are the announced ones; `DigestMismatchError` else."""
-        if self._hasher.digest() != self._wanted:
-            raise DigestMismatchError(f"the {self._name} of the body is not the announced one; send it again")
+        for name, hasher, wanted in self._wanted:
+            if hasher.digest() != wanted:
+                raise DigestMismatchError(f"the {name} of the body is not the announced one; send it again")
 
     def settle(self, *, empty: bool) -> None:
         """Verify a source that turned out to be empty."""
@@ -134,8 +139,11 @@ async def append_piece(
     try:
         flow = pieces.piece(most, within=room, check=check)
         source = flow if joins is None else _joined(context, upload, joins, flow)
-        head, body = await Body.of_stream(source).peek(_PEEK)
-        if upload.received == 0 and upload.kind == "tus":
+        head, body = await Body.of_stream(source).peek(rules.HEAD)
+        whole = (
+            len(head) == rules.HEAD or len(head) == upload.length
+        )  # else it is looked at when all is there
+        if upload.received == 0 and upload.kind == "tus" and whole:
             bucket = await context.rules.bucket(upload.ref.tenant, upload.ref.bucket)
             rules.check_content(bucket, upload.ref.key, upload.content_type, head)
         written = await store_segment(

@@ -7,7 +7,7 @@ from typing import Final
 from holdfast.core.errors import PermissionDeniedError, UnauthenticatedError
 from holdfast.core.types import ApiKey, IpRules, Principal, Tenant, TenantState
 from holdfast.policy.access import ANONYMOUS
-from holdfast.policy.addresses import NO_RULES
+from holdfast.policy.addresses import NO_RULES, admits
 
 #: Seconds that an answer about a key, a token or a tenant is taken on trust. Two of them may follow each other, so
 #: what is revoked or suspended is seen after twice this time at most.
@@ -53,6 +53,11 @@ def check_key(key: ApiKey, now: int) -> None:
         raise UnauthenticatedError("the token is unknown, wrong or revoked")
     if key.expires is not None and key.expires <= now:
         raise UnauthenticatedError("the token has expired")
+
+
+def may_pass(principal: Principal, address: str) -> bool:
+    """Return whether the address rules of the principal's tenant and credential let `address` pass."""
+    return all(admits(rules, address) for rules in principal.ip)
 
 
 def check_tenant(tenant: Tenant) -> None:

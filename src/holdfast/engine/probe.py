@@ -16,7 +16,7 @@ from holdfast.core.errors import (
     UnauthenticatedError,
 )
 
-PATIENCE: Final = 5.0  #: seconds that a store may take
+PATIENCE: Final = 2.5  #: seconds that a store or the catalog may take
 _PREFIX: Final = "holdfast-health"  #: nothing is ever called so
 #: The store answers, and its answer will be the same until somebody changes something.
 _SETTLED: Final = (ConfigError, NotFoundError, PermissionDeniedError, UnauthenticatedError)
@@ -48,5 +48,5 @@ async def probe(backend: Backend, environment: Environment) -> Probe:
     except HoldfastError as error:
         return found(False, False, error.message)
     except TimeoutError:
-        return found(False, False, f"no answer within {PATIENCE:.0f} seconds")
+        return found(False, False, f"no answer within {PATIENCE:g} seconds")
     return found(True, True)

@@ -21,7 +21,7 @@ from holdfast.core.failpoints import failpoint
 from holdfast.core.types import EMPTY, ObjectRef, Part, Upload, Version
 from holdfast.engine import uploads
 from holdfast.engine.context import Context
-from holdfast.engine.grants import check_upload_size, once_of
+from holdfast.engine.grants import check_most, check_upload_size, check_upload_type, once_of
 from holdfast.engine.pieces import Check, Pieces, append_piece, room_of
 from holdfast.engine.write import ObjectInput, too_large
 
@@ -167,12 +167,15 @@ async def concatenate(
     *,
     conditions: Preconditions = NO_CONDITIONS,
     allowed: Callable[[ObjectRef], bool],
+    most: int | None = None,
+    types: Sequence[str] = (),
     actor: Actor,
 ) -> Progress:
     """Make one object of finished partial uploads, in this order, without copying a byte; they are gone then.
 
     Asked again for the same uploads and the same object it answers with what was made. `allowed` tells whether the
-    caller may take the parts of an upload to that key.
+    caller may take the parts of an upload to that key. It has at most `most` bytes and each of `types`, beside what the
+    uploads themselves were bound to.
     """
     lifetime = int(context.settings.idempotency_lifetime * 1_000_000)
     request = _joint_request(upload_ids, ref, await context.catalog.now() + lifetime)
@@ -181,17 +184,20 @@ async def concatenate(
     partials = [await _partial(context, ref, name, allowed) for name in upload_ids]
     if not partials or len(set(upload_ids)) != len(partials):
         raise InvalidRequestError("name each partial upload once")
-    chosen: list[Part] = []
+    owned: list[tuple[Upload, Part]] = []
     for partial in partials:
-        chosen += await uploads.all_parts(context, partial.id)
-    if not chosen:
+        owned += [(partial, part) for part in await uploads.all_parts(context, partial.id)]
+    if not owned:
         raise InvalidRequestError("the partial uploads are all empty; upload an empty object as it is")
-    if len(chosen) > uploads.MAX_PARTS:
-        raise InvalidRequestError(f"{len(chosen)} pieces; an object has at most {uploads.MAX_PARTS}")
+    if len(owned) > uploads.MAX_PARTS:
+        raise InvalidRequestError(f"{len(owned)} pieces; an object has at most {uploads.MAX_PARTS}")
+    size = sum(part.size for _, part in owned)
+    check_most(most, size)
     for partial in partials:
-        check_upload_size(partial, sum(part.size for part in chosen))
-    first = next(partial for partial in partials if partial.received)
-    version = await uploads.version_of(context, ref, context.environment.new_id(), chosen, about, first=first)
+        check_upload_size(partial, size)
+    check_upload_type(partials, about, ref.key)
+    new_id = context.environment.new_id()
+    version = await uploads.version_of(context, ref, new_id, owned, about, types=types)
     failpoint("concatenate.before_commit")
     made = await context.catalog.concatenate(
         version, partials, conditions=conditions, idempotency=request, grace=context.grace, actor=actor
@@ -228,7 +234,8 @@ async def _finished(context: Context, upload: Upload, actor: Actor) -> Progress:
         parts = [part]
     check_upload_size(upload, sum(part.size for part in parts))
     about = ObjectInput(upload.content_type, upload.metadata, upload.tags)
-    version = await uploads.version_of(context, upload.ref, upload.version_id, parts, about, first=upload)
+    owned = [(upload, part) for part in parts]
+    version = await uploads.version_of(context, upload.ref, upload.version_id, owned, about)
     failpoint("append.before_complete")
     made = await context.catalog.complete_upload(
         upload.id,

@@ -18,6 +18,7 @@ from holdfast.policy import media
 
 _FRESH: Final = 1.0  #: seconds
 _REMEMBERED: Final = 4096  #: buckets
+HEAD: Final = 64 << 10  #: bytes of a content that tell what it is
 ENCRYPTED: Final = "encrypted"  #: the label of a store that encrypts what it holds
 
 
@@ -77,7 +78,7 @@ def check_type(bucket: Bucket, key: str, content_type: str) -> None:
 
 
 def check_content(bucket: Bucket, key: str, content_type: str, head: bytes) -> None:
-    """Raise `InvalidRequestError` when the first bytes show a type that the bucket does not take."""
+    """Raise `InvalidRequestError` when the bucket does not take a content with these first bytes: `HEAD`, or all."""
     if bucket.settings.allowed_types:
         decision = media.check(bucket.settings.allowed_types, key, content_type, head)
         if not decision.allowed:

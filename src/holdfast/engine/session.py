@@ -44,6 +44,7 @@ from holdfast.engine.grants import (
     bounds_kept,
     check_granted_size,
     granted_body,
+    granted_content,
     granted_input,
     granted_once,
 )
@@ -88,6 +89,11 @@ class Session:
     def asked(self) -> tuple[str, str, str, str]:
         """What was asked for last: verb, bucket, key or prefix, version."""
         return (*self._permit.asked, self._permit.version_id)
+
+    @property
+    def detail(self) -> Mapping[str, str]:
+        """What more is to be told of it; what has such is recorded also where reads are not."""
+        return self._permit.detail
 
     @property
     def admin(self) -> Administration:
@@ -141,7 +147,11 @@ class Session:
         """Return the buckets that this session may know of by name, with exact counters."""
         self._permit.allow_role("list")
         found = await self._catalog.buckets(self.principal.tenant)
-        return [(bucket, usage) for bucket, usage in found if self._permit.may("list", bucket.name)]
+        return [
+            (bucket, usage)
+            for bucket, usage in found
+            if self._permit.may("list", bucket.name) and self._permit.admitted(bucket.settings)
+        ]
 
     async def delete_bucket(self, name: str, *, force: bool = False) -> None:
         """Remove an empty bucket, or with `force` one with everything in it, for good.
@@ -186,11 +196,14 @@ class Session:
     ) -> Version:
         """Store `body` and return the new current version once it is durable. See `engine.write.put`."""
         await self._permit.enter("put", bucket, key)
+        grant = self.principal.grant
+        about = granted_input(grant, about, key)
+        body = granted_body(grant, body)
         return await write.put(
             self._context,
             self._ref(bucket, key),
-            granted_body(self.principal.grant, body),
-            granted_input(self.principal.grant, about, key),
+            await granted_content(self._context, grant, body, about, key),
+            about,
             conditions=conditions,
             idempotency_key=idempotency_key,
             once=granted_once(self.principal.grant),
@@ -538,9 +551,7 @@ class Session:
         grant = self.principal.grant
         check_granted_size(grant, length)
         if partial and grant is not None and grant.once:
-            raise PermissionDeniedError(
-                "an upload by a URL that stores once comes in one piece, not in parallel"
-            )
+            raise _in_one_piece()
         return await resumable.create(
             self._context,
             self._ref(bucket, key),
@@ -604,11 +615,16 @@ class Session:
     ) -> Progress:
         """Make an object of finished partial uploads in this order. See `engine.resumable.concatenate`."""
         await self._permit.enter("upload", bucket, key)
+        grant = self.principal.grant
+        if grant is not None and grant.once:
+            raise _in_one_piece()
         return await resumable.concatenate(
             self._context,
             self._ref(bucket, key),
             upload_ids,
-            about,
+            granted_input(grant, about, key),
+            most=None if grant is None else grant.max_size,
+            types=() if grant is None or grant.content_type is None else (grant.content_type,),
             conditions=conditions,
             allowed=self._may_upload,
             actor=self._actor,
@@ -638,9 +654,15 @@ class Session:
     async def presign(self, bucket: str, key: str, wish: Wish) -> Signed:
         """Return a signed request that lets its bearer do what `wish` says, which this principal may do itself."""
         await self._permit.enter("presign", bucket, key)
-        for verb in wish.purpose.verbs:
-            self._permit.allow(verb, bucket, key)
-        return await signing.sign(self._context, self.principal, self._ref(bucket, key), wish)
+        asked = self._permit.asked
+        try:
+            for verb in wish.purpose.verbs:
+                self._permit.allow(verb, bucket, key)
+        finally:
+            self._permit.asked = asked
+        signed = await signing.sign(self._context, self.principal, self._ref(bucket, key), wish)
+        self._permit.detail = {"method": wish.purpose.value, "expires": str(signed.expires)}
+        return signed
 
     async def location(
         self,
@@ -671,3 +693,7 @@ class Session:
     # -----------------------------------------------------------------------------------------------------------
     def _ref(self, bucket: str, key: str) -> ObjectRef:
         return ObjectRef(self.principal.tenant, bucket, check_key(key))
+
+
+def _in_one_piece() -> PermissionDeniedError:
+    return PermissionDeniedError("an upload by a URL that stores once comes in one piece, not in parallel")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from holdfast.core.types import Rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,9 @@ class EngineSettings:
     upload_lifetime: float = 7 * 24 * 3600.0  #: how long a multipart upload may stay open
     idempotency_lifetime: float = 24 * 3600.0  #: how long an idempotency key is remembered
     default_retention_days: int | None = None  #: of buckets made without their own settings; None: never
+    principal_rate: Rate = field(
+        default_factory=Rate
+    )  #: of principals without their own, as the doors keep it
     read_attempts: int = 3  #: breaks without progress before a read that has begun gives up
     redirect_signed: bool = True  #: readers with a signed URL are sent to external stores that sign URLs too
     hash_threads: int = 2  #: threads that digest large chunks beside the flow

@@ -30,7 +30,6 @@ from holdfast.core.types import (
 from holdfast.engine.context import Context
 from holdfast.engine.directory import Directory
 from holdfast.engine.principals import address_rules, check_tenant, key_principal
-from holdfast.engine.principals import check_key as check_key_holds
 from holdfast.policy import signing
 from holdfast.policy.access import decide
 from holdfast.policy.addresses import NO_RULES
@@ -40,6 +39,11 @@ OBJECTS: Final = "/api/v1/objects/"  #: below it are the URLs of single objects
 UPLOADS: Final = "/api/v1/uploads"
 _SECOND: Final = 1_000_000
 _CHANGED: Final = "the signed URL was changed, or was not made here"
+_ROOT: Final = "of:"  #: begins what a URL says of where its credentials began
+
+
+class ForgedError(PermissionDeniedError):
+    """The signature is not one of this service: somebody may be guessing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +125,15 @@ class Verifier:
         """Return who may make this request because of its signature. `path` is decoded once.
 
         Raises:
-            PermissionDeniedError: the URL was changed, is over, is for something else, or whoever signed it may no longer.
+            ForgedError: the URL was changed.
+            PermissionDeniedError: it is over, is for something else, or whoever signed it may no longer.
         """
         terms = signing.read(query)
         if terms is None:
-            raise PermissionDeniedError(_CHANGED)
+            raise ForgedError(_CHANGED)
         text = signing.message(terms.purpose, path, query)
         if not signing.holds(_key(self._context, terms), text, query[SIGNATURE]):
-            raise PermissionDeniedError(_CHANGED)
+            raise ForgedError(_CHANGED)
         if terms.expires * _SECOND <= await self._context.catalog.now():
             raise PermissionDeniedError("this signed URL has expired; ask for a new one")
         if not _is_for(terms, method, path, query):
@@ -159,7 +164,7 @@ class Verifier:
         if key is None or key.tenant != tenant.name:
             raise PermissionDeniedError("the key that signed this URL is gone")
         try:
-            check_key_holds(key, await self._context.catalog.now())
+            await self._directory.check_key(key, await self._context.catalog.now())
         except UnauthenticatedError:
             raise PermissionDeniedError("the key that signed this URL was revoked or has expired") from None
         return key_principal(key, tenant)
@@ -184,6 +189,7 @@ def _bearer(terms: Terms, tenant: Tenant, issuer: Principal, bucket: str, key: s
         grant=grant,
         expires=terms.expires * _SECOND,
         credentials=tuple(_credentials(terms.issuer)),
+        root=_root(terms.issuer),
     )
 
 
@@ -210,13 +216,24 @@ def _key(context: Context, terms: Terms) -> bytes:
 
 def _issuer(principal: Principal) -> str:
     """Return the credentials of `principal` as one text; its id where it has none that could be revoked."""
-    if principal.credentials:
-        return ",".join(quote(credential, safe=":") for credential in principal.credentials)
-    return f"id:{quote(principal.id, safe='')}"
+    root = principal.root or principal.id
+    if not principal.credentials:
+        return f"id:{quote(root, safe='')}"
+    issuer = ",".join(quote(credential, safe=":") for credential in principal.credentials)
+    return issuer if _root(issuer) == root else f"{issuer},{_ROOT}{quote(root, safe='')}"
 
 
 def _credentials(issuer: str) -> list[str]:
-    return [] if issuer.startswith("id:") else [unquote(part) for part in issuer.split(",")]
+    parts = [] if issuer.startswith("id:") else issuer.split(",")
+    return [unquote(part) for part in parts if not part.startswith(_ROOT)]
+
+
+def _root(issuer: str) -> str:
+    """Return the id of the principal that the credentials of a URL began with."""
+    last = issuer.rpartition(",")[2]
+    if last.startswith(("id:", "key:", _ROOT)):
+        return unquote(last.partition(":")[2])
+    return unquote(last).partition("/")[2]
 
 
 def _exact(content_type: str) -> bool:

@@ -18,7 +18,7 @@ from holdfast.core.types import Principal, Scope
 from holdfast.engine.directory import Directory
 from holdfast.engine.issuers import Issuer, OneKey, check_kid, check_type, key_of
 from holdfast.engine.jwt import Unverified, check_audience, check_times, parse, refusal, text_claim, verify
-from holdfast.engine.principals import address_rules, check_key, check_tenant
+from holdfast.engine.principals import address_rules, check_tenant
 from holdfast.engine.secrets import RootSecret
 from holdfast.policy.access import GRANTABLE
 from holdfast.policy.addresses import NO_RULES
@@ -42,6 +42,8 @@ class Claims:
     scopes: tuple[Scope, ...]
     expires: int  #: microseconds
     credentials: tuple[str, ...]
+    jti: str = ""  #: of a token of our own
+    root: str = ""  #: likewise: what it began with
 
 
 def own_issuer(secret: RootSecret) -> Issuer:
@@ -65,6 +67,17 @@ def own_issuer(secret: RootSecret) -> Issuer:
 def token_id(tenant: str, issuer: str, jti: str) -> str:
     """Return the name under which a token is revoked: no tenant can name those of another."""
     return f"{tenant}/{issuer}:{jti}"
+
+
+def new_jti(role: str, unique: str) -> str:
+    """Return what a token of our own is called: its role, which so cannot be hidden from whoever revokes it."""
+    return f"{role}-{unique}"
+
+
+def role_of_jti(jti: str) -> str:
+    """Return the role of the token of our own that is called so; the highest for a name that tells none."""
+    role = jti.partition("-")[0]
+    return role if role in GRANTABLE else GRANTABLE[-1]
 
 
 class Tokens:
@@ -123,6 +136,8 @@ class Tokens:
             _scopes_of(issuer, claims),
             int((ends + issuer.leeway) * 1_000_000),
             _credentials_of(issuer, tenant, claims),
+            text_claim(claims, "jti") if issuer.own else "",
+            text_claim(claims, "of", most=600) if issuer.own and "of" in claims else "",
         )
 
     async def _principal(self, claims: Claims) -> Principal:
@@ -130,7 +145,7 @@ class Tokens:
         if tenant is None:
             raise refusal("its tenant is not known here")
         principal = Principal(
-            id=f"{claims.issuer}:{claims.subject}",
+            id=f"{claims.issuer}:{claims.jti or claims.subject}",  # our own let their maker choose the subject
             tenant=claims.tenant,
             role=claims.role,
             name=claims.subject,
@@ -139,6 +154,7 @@ class Tokens:
             tenant_rate=tenant.settings.rate,
             expires=claims.expires,
             credentials=claims.credentials,
+            root=claims.root,
         )
         for credential in claims.credentials:
             kind, _, name = credential.partition(":")
@@ -146,7 +162,7 @@ class Tokens:
                 key = await self._directory.key(name)
                 if key is None or key.tenant != claims.tenant:
                     raise refusal("the key that it was made with is not known")
-                check_key(key, self._clock.now())
+                await self._directory.check_key(key, self._clock.now())
                 rules = address_rules(tenant, key.settings.ip)
                 principal = replace(principal, ip=rules, rate=key.settings.rate)
             elif await self._directory.revoked(credential):

@@ -30,14 +30,13 @@ from holdfast.core.types import (
 )
 from holdfast.engine import checksums, rules
 from holdfast.engine.context import Context
-from holdfast.engine.grants import check_upload_size, once_of
+from holdfast.engine.grants import check_granted_content, check_upload_size, once_of, types_of
 from holdfast.engine.part_reading import first_bytes
 from holdfast.engine.write import ObjectInput, check_input, opened, store_segment
 from holdfast.policy.placement import Facts
 
 MAX_PARTS = 10_000
 _PAGE = 1000
-_HEAD = 64 << 10  #: bytes that tell what a content is
 
 
 async def create(
@@ -172,7 +171,8 @@ async def complete(
         )
     about = ObjectInput(upload.content_type, upload.metadata, upload.tags)
     check_upload_size(upload, size)
-    version = await version_of(context, ref, upload.version_id, chosen, about, first=upload)
+    owned = [(upload, part) for part in chosen]
+    version = await version_of(context, ref, upload.version_id, owned, about)
     failpoint("complete.before_commit")
     completed = await context.catalog.complete_upload(
         upload_id,
@@ -191,24 +191,31 @@ async def version_of(
     context: Context,
     ref: ObjectRef,
     version_id: str,
-    chosen: Sequence[Part],
+    owned: Sequence[tuple[Upload, Part]],
     about: ObjectInput,
     *,
-    first: Upload,
+    types: Sequence[str] = (),
 ) -> NewVersion:
-    """Return the version that these parts, in this order, make, if its bucket takes it; `first` has the first part.
+    """Return the version that these parts, each of its upload, make in this order, if its bucket takes it.
+
+    `types` were signed for it, beside those that were signed for its uploads.
 
     Raises:
         TooLargeError: it is over a limit. InvalidRequestError: the bucket does not take this type or content.
+        PermissionDeniedError: the content is of another type than was signed.
     """
     content_type = check_input(about, ref.key)
+    chosen = [part for _, part in owned]
     size = sum(part.size for part in chosen)
     bucket = await context.rules.bucket(ref.tenant, ref.bucket)
     rules.check_type(bucket, ref.key, content_type)
     rules.check_size(bucket, size, context.settings.max_object_size)
-    if bucket.settings.allowed_types:
-        head = await first_bytes(context, first, chosen[0], _HEAD)
+    signed = {*types, *(wanted for upload, _ in owned for wanted in types_of(upload))}
+    if bucket.settings.allowed_types or signed:
+        head = await first_bytes(context, owned, rules.HEAD)
         rules.check_content(bucket, ref.key, content_type, head)
+        for wanted in signed:
+            check_granted_content(wanted, ref.key, content_type, head)
     digests, etag = checksums.joined([(part.digests, part.size, part.etag) for part in chosen])
     return NewVersion(
         id=version_id,

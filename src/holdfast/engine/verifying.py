@@ -12,7 +12,7 @@ from typing import Any, Final
 from holdfast.catalog.auditing import BEGUN, KNOWN, SYSTEM
 from holdfast.catalog.chain import AuditHead, Chain, Line, Sealed, unpack
 from holdfast.catalog.contract import Catalog
-from holdfast.core.errors import CorruptedError, InvalidRequestError
+from holdfast.core.errors import CorruptedError, InvalidRequestError, NotFoundError
 
 _PAGE: Final = 64  #: segments
 _BEFORE_ALL: Final = -(1 << 63)
@@ -25,7 +25,8 @@ class Verdict:
     """What a look at one audit found.
 
     Attributes:
-        problem: "" when it is whole; else altered, missing, moved, inserted, truncated, head or rolled-back.
+        problem: "" when it is whole; else altered, missing, moved, inserted, truncated, head, mark or
+            rolled-back.
         segment: the first that does not fit, 0 when it is the head.
         text: what is wrong, in words.
         head: where the chain ends, to be kept elsewhere: `NUMBER:MAC`.
@@ -150,7 +151,9 @@ class Verifier:
             head = await self._catalog.audit_head(self._tenant)
         except _WRONG_KIND:
             raise _BrokenError("head", 0, "the head cannot be read") from None
+        mark = await self._catalog.audit_mark(self._tenant)
         if head is None:
+            await self._check_nothing(mark)
             if await self._catalog.audit_segments(self._tenant, after=_BEFORE_ALL, limit=1):
                 raise _BrokenError("head", 0, "there are segments, but the head is gone")
             if self._expected is not None and self._expected[0] > 0:
@@ -158,7 +161,27 @@ class Verifier:
             return AuditHead()
         if not _safely(self._chain.holds, head):
             raise _BrokenError("head", 0, "the head was altered, or the secret is not the one that sealed it")
+        if mark is None or not hmac.compare_digest(mark, self._chain.mark()):
+            raise _BrokenError("mark", 0, "the mark that this audit has begun is gone or was altered")
         return head
+
+    async def _check_nothing(self, mark: bytes | None) -> None:
+        """See that nothing is sealed because nothing ever was; a tenant that exists has the record of its making."""
+        open_rows, _ = await self._catalog.audit_open(self._tenant, limit=1)
+        expected = mark is not None or (not open_rows and await self._exists())
+        if expected and await self._catalog.audit_head(self._tenant) is not None:
+            raise _ChangedError  # it was begun while we looked
+        if expected:
+            raise _BrokenError("missing", 0, "this audit had begun, and is gone")
+
+    async def _exists(self) -> bool:
+        if self._tenant == SYSTEM:
+            return False
+        try:
+            await self._catalog.tenant(self._tenant)
+        except NotFoundError:
+            return False
+        return True
 
     def _links(self, page: Iterable[Sealed], number: int, records: int, mac: bytes, head: AuditHead) -> None:
         """See that `page` goes on from where we are."""
@@ -189,8 +212,7 @@ class Verifier:
     def _note(self, lines: Iterable[Line]) -> None:
         """Keep what the service's audit says of others."""
         for line in lines:
-            if line.action in (BEGUN, KNOWN):
-                tenant = line.detail.get("of", "")
+            for tenant in told_of([line]):
                 if line.action == BEGUN and tenant in self.begun:
                     self.begun_again.add(tenant)
                 self.begun.add(tenant)
@@ -205,6 +227,11 @@ class Verifier:
             raise _BrokenError(
                 "rolled-back", number, "its MAC is not the expected one: another chain took its place"
             )
+
+
+def told_of(lines: Iterable[Line]) -> set[str]:
+    """Return the tenants of which records of the service say that their audits have begun."""
+    return {line.detail.get("of", "") for line in lines if line.action in (BEGUN, KNOWN)}
 
 
 def _safely(question: Callable[..., bool], *given: Any) -> bool:

@@ -36,10 +36,10 @@ from holdfast.engine import checksums, rules
 from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.fanout import put_all
+from holdfast.engine.part_reading import head_of
 from holdfast.policy import media
 from holdfast.policy.placement import Facts
 
-_PEEK: Final = 64 << 10
 MAX_METADATA_BYTES: Final = 8192
 MAX_TAGS: Final = 50
 
@@ -172,6 +172,7 @@ async def copy(
     bucket = await context.rules.bucket(target.tenant, target.bucket)
     rules.check_type(bucket, target.key, content_type)
     rules.check_size(bucket, version.size, context.settings.max_object_size)
+    await check_kept(context, bucket, source, target.key, content_type)
     plan = context.placement.plan(Facts(target, version.size, content_type))
     rules.check_encryption(bucket, context.stores, plan.stores)
     pairs = _copy_pairs(context, source, target, plan.stores[: plan.acknowledge])
@@ -294,8 +295,8 @@ async def opened(context: Context, body: Body, limit: int | None) -> tuple[bytes
     if limit is not None and body.size is not None and body.size > limit:
         raise too_large(limit)
     if body.data is not None:
-        return body.data[:_PEEK], body
-    head, peeked = await _sourced(body).peek(_PEEK)
+        return body.data[: rules.HEAD], body
+    head, peeked = await _sourced(body).peek(rules.HEAD)
     if peeked.data is not None:
         if limit is not None and len(peeked.data) > limit:
             raise too_large(limit)
@@ -321,6 +322,12 @@ async def _reserve(
     return Reserve(0), _bounded(body, room, full)
 
 
+async def check_kept(context: Context, bucket: Bucket, source: Located, key: str, content_type: str) -> None:
+    """Raise `InvalidRequestError` when a kept content may not be in `bucket` under this name and type."""
+    if bucket.settings.allowed_types:
+        rules.check_content(bucket, key, content_type, await head_of(context, source, rules.HEAD))
+
+
 def check_input(about: ObjectInput, key: str) -> str:
     """Return the content type; `InvalidRequestError` for text that cannot travel in a header or is too much."""
     content_type = about.content_type or media.guess(key) or media.UNKNOWN
@@ -337,9 +344,10 @@ def check_input(about: ObjectInput, key: str) -> str:
         )
     if len(about.tags) > MAX_TAGS:
         raise InvalidRequestError(f"{len(about.tags)} tags; at most {MAX_TAGS} are allowed")
-    kind, _, subtype = content_type.partition("/")
-    if len(content_type) > 255 or not kind.strip() or not subtype.strip() or not content_type.isascii():
-        raise InvalidRequestError(f"{content_type[:80]!r} is not a content type")
+    if len(content_type) > 255 or not media.is_media_type(content_type):
+        raise InvalidRequestError(
+            f"{content_type[:80]!r} is not a content type; one is like text/csv or text/html; charset=utf-8"
+        )
     return content_type
 
 

@@ -9,7 +9,6 @@ import structlog
 from holdfast.catalog.chain import MOST
 from holdfast.core.errors import HoldfastError
 from holdfast.engine.audit import Auditor, SealReport
-from holdfast.engine.context import finish
 from holdfast.engine.engine import Engine
 
 _log = structlog.get_logger("holdfast.audit")
@@ -17,18 +16,41 @@ _INTERVAL = 1.0  #: seconds, jittered so that processes do not meet
 _LOOK = 0.1  #: seconds between looks whether so much waits that a segment is full
 _AGAIN = 60.0  #: seconds after which a failure that goes on is told again
 _LAST = 10.0  #: seconds that the end of the process waits for the last sealing
+_KNOCK = (
+    1.5  #: seconds that the catalog has at the end to show that it answers; else nothing is sealed any more
+)
 
 
 async def keep_sealing(engine: Engine) -> None:
     """Seal every second, or sooner when much waits, until cancelled, and a last time then."""
     environment = engine.context.environment
     watch = _Watch(engine.audit)
+    sealing: asyncio.Future[None] | None = None
     try:
         while True:
             await _wait(engine)
-            await finish(watch.seal(environment.clock.monotonic()))  # broken off, it might seal twice
+            sealing = asyncio.ensure_future(watch.seal(environment.clock.monotonic()))
+            await asyncio.shield(sealing)  # broken off, it might seal twice
     finally:
-        await asyncio.wait_for(watch.seal(environment.clock.monotonic()), _LAST)
+        await _seal_last(engine, watch, sealing)
+
+
+async def _seal_last(engine: Engine, watch: _Watch, sealing: asyncio.Future[None] | None) -> None:
+    """End the sealing that runs and seal what came since; a catalog that does not answer ends it at once."""
+    waiting = len(engine.audit.recorder)
+    try:
+        async with asyncio.timeout(_KNOCK):
+            await engine.catalog.ping()
+        async with asyncio.timeout(_LAST):
+            if sealing is not None:
+                await sealing
+            await watch.seal(engine.context.environment.clock.monotonic())
+    except (HoldfastError, TimeoutError):
+        _log.error("the last audit records could not be sealed: the catalog does not answer", records=waiting)
+    finally:
+        if sealing is not None and not sealing.done():
+            sealing.cancel()
+            await asyncio.gather(sealing, return_exceptions=True)
 
 
 async def _wait(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from mimetypes import MimeTypes
@@ -10,6 +11,11 @@ from typing import Final
 from holdfast.policy.sniffing import sniff
 
 UNKNOWN: Final = "application/octet-stream"
+_WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
+_QUOTED: Final = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t \x21-\x7e])*+"'
+_MEDIA_TYPE: Final = re.compile(
+    rf"{_WORD}/{_WORD}(?:[ \t]*+;[ \t]*+(?:{_WORD}=(?:{_WORD}|{_QUOTED}))?+)*+"  # possessive: linear in all cases
+)
 
 #: Extensions that the standard table lacks, or calls by an outdated name.
 _MORE: Final = {
@@ -135,6 +141,16 @@ _ALSO: Final[dict[str, tuple[str, ...]]] = {
     "application/vnd.rar": ("application/x-rar-compressed", "application/x-rar"),
 }  # fmt: skip
 
+#: Types whose contents all begin with a mark that is recognised: what bears none is not of that type.
+_MARKED: Final = frozenset(
+    {"image/png", "image/jpeg", "image/jpg", "image/pjpeg", "image/gif", "image/webp", "image/tiff"}
+    | {"application/pdf", "application/zip", "application/x-zip-compressed", "application/epub+zip"}
+    | {"application/java-archive", "application/gzip", "application/x-gzip", "application/x-xz"}
+    | {"application/x-7z-compressed", "application/vnd.rar", "application/x-rar-compressed"}
+    | {"application/vnd.apache.parquet", "application/x-npy", "font/woff", "font/woff2"}
+    | {_MORE[name] for name in (".docx", ".xlsx", ".pptx", ".odt", ".ods", ".odp")}
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -167,8 +183,9 @@ def allowed(patterns: Sequence[str], name: str, media_type: str) -> bool:
 def check(patterns: Sequence[str], key: str, content_type: str, head: bytes) -> Decision:
     """Return whether an object may be stored, by its name, its declared type and its first bytes.
 
-    Bytes that show nothing pass. Bytes that are recognised must be of a type that the patterns take, or that the
-    declared type or the extension stands for.
+    Bytes that are recognised must be of a type that the patterns take, or that the declared type or the extension
+    stands for. Bytes that show nothing pass, unless the declared type, or every type that they may be, has a mark that
+    they do not bear. No bytes at all pass: there is nothing in them to be taken for something else.
     """
     if not patterns:
         return Decision(True, "every type is taken here")
@@ -177,6 +194,9 @@ def check(patterns: Sequence[str], key: str, content_type: str, head: bytes) -> 
     if not expected:
         return Decision(False, f"{declared} is not among the types that are taken here: {_list(patterns)}")
     found = sniff(head)
+    if head and found is None and (declared in _MARKED or _MARKED.issuperset(expected)):
+        missed = declared if declared in _MARKED else expected[0]
+        return Decision(False, f"the content is not {missed}: it does not begin as such a content does")
     if found is None or _taken(patterns, found) or any(_is(found, wanted) for wanted in expected):
         return Decision(True, f"{declared} is taken here")
     return Decision(
@@ -196,6 +216,11 @@ def is_pattern(text: str) -> bool:
     return (
         "/" not in subtype and ("*" not in kind or text == "*/*") and ("*" not in subtype or subtype == "*")
     )
+
+
+def is_media_type(text: str) -> bool:
+    """Tell whether `text` is one media type, perhaps with parameters, as HTTP writes it (RFC 9110, 8.3.1)."""
+    return _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def essence(media_type: str) -> str:

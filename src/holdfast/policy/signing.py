@@ -20,6 +20,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from holdfast.core.errors import InvalidRequestError
+from holdfast.policy import media
 
 MARK: Final = "hf_"  #: what our parameters begin with
 MAX_LIFETIME: Final = 7 * 24 * 3600  #: seconds
@@ -181,5 +182,4 @@ def _number(text: str) -> int | None:
 
 
 def _is_type(text: str) -> bool:
-    kind, slash, subtype = text.partition("/")
-    return bool(kind and slash and subtype) and len(text) <= 255 and text.isascii() and text.isprintable()
+    return len(text) <= 255 and media.is_media_type(text)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_TEXT: Final = 1024  #: bytes in which markup shows itself
+_HEAD: Final = 64 << 10  #: bytes in which markup shows itself: it may stand behind blanks and comments
+_START: Final = 4096  #: bytes in which all else does
 
 _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -14,6 +15,8 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"GIF89a", "image/gif"),
     (b"II*\0", "image/tiff"),
     (b"MM\0*", "image/tiff"),
+    (b"II+\0", "image/tiff"),
+    (b"MM\0+", "image/tiff"),
     (b"\0\0\1\0", "image/x-icon"),
     (b"8BPS", "image/vnd.adobe.photoshop"),
     (b"%PDF-", "application/pdf"),
@@ -22,6 +25,7 @@ _MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage"),
     (b"PK\3\4", "application/zip"),
     (b"PK\5\6", "application/zip"),
+    (b"PK\7\x08PK", "application/zip"),
     (b"\x1f\x8b\x08", "application/gzip"),
     (b"\xfd7zXZ\0", "application/x-xz"),
     (b"\x28\xb5\x2f\xfd", "application/zstd"),
@@ -72,7 +76,7 @@ _HTML: Final = re.compile(
     re.IGNORECASE,
 )
 _PROLOGUE: Final = re.compile(
-    rb"(?:<\?xml[^>]*>|<!--.*?-->|<!doctype\s+svg[^>]*>|\s)+", re.IGNORECASE | re.DOTALL
+    rb"(?:<\?xml[^>]*+>|<!--.*?-->|<!doctype\s+svg[^>]*+>|\s++)++", re.IGNORECASE | re.DOTALL
 )
 _PICKLE: Final = re.compile(
     rb"\x80(?:[\x02\x03][()\]}cqXUK\x8a]|[\x04\x05]\x95.{8}|\x04[\x8c\]}()K])", re.DOTALL
@@ -82,15 +86,14 @@ _PICKLE: Final = re.compile(
 def sniff(head: bytes) -> str | None:
     """Return the media type that the first bytes show, None when they show none.
 
-    A few KiB are enough; four are looked at.
+    64 KiB are looked at; of a content that has fewer, give all.
     """
-    head = head[:4096]
     if not head:
         return None
     for magic, kind in _BY_FIRST.get(head[0], ()):
         if head.startswith(magic):
             return kind
-    return _structured(head) or _markup(head)
+    return _structured(head[:_START]) or _markup(head[:_HEAD])
 
 
 def _structured(head: bytes) -> str | None:
@@ -132,11 +135,9 @@ def _brand(brand: bytes) -> str:
 
 
 def _is_windows(head: bytes) -> bool:
-    """Tell a program from a text that begins with MZ: the header names where the next one starts."""
+    """Tell a program from a text that begins with MZ: its header has zeros, or names where the next one starts."""
     at = int.from_bytes(head[60:64], "little")
-    return len(head) >= 64 and (
-        head[at : at + 2] in (b"PE", b"NE", b"LE") or (at > len(head) and b"\0" in head[:64])
-    )
+    return b"\0" in head[:64] or (len(head) >= 64 and head[at : at + 2] in (b"PE", b"NE", b"LE"))
 
 
 def _is_mpeg_audio(head: bytes) -> bool:
@@ -150,7 +151,7 @@ def _is_mpeg_audio(head: bytes) -> bool:
 
 
 def _markup(head: bytes) -> str | None:
-    text = head[:_TEXT].removeprefix(b"\xef\xbb\xbf")
+    text = head.removeprefix(b"\xef\xbb\xbf")
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         text = text[2:].replace(b"\0", b"")
     text = text.lstrip()
@@ -162,4 +163,6 @@ def _markup(head: bytes) -> str | None:
         return "image/svg+xml"
     if _HTML.match(rest):
         return "text/html"
-    return "text/xml" if text[:5].lower() == b"<?xml" else None
+    if text[:5].lower() == b"<?xml" or (len(head) == _HEAD and (not rest or rest.startswith(b"<!--"))):
+        return "text/xml"  # or any other markup, behind a comment that fills all that is looked at
+    return None

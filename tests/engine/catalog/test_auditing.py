@@ -110,16 +110,57 @@ def test_an_audit_cannot_vanish_unnoticed_also_after_the_services_own_was_pruned
             await desk.put("k")
             for _ in range(2):
                 await auditor(desk).seal()
-            assert (await auditor(desk).verify("t")).whole
+            assert (await auditor(desk).verify("t")).problem == "missing"
             assert [verdict.problem for verdict in await auditor(desk).verify_all()] == ["", "missing"]
+            await auditor(desk).restart("t", actor=Actor("op"))
+            assert "t" not in (await auditor(desk).seal()).failed
+            assert [verdict.problem for verdict in await auditor(desk).verify_all()] == ["", ""]
 
     run(story())
 
 
-async def _wipe(url: str, desk: Desk, tenant: str) -> None:
-    """Remove all that is sealed of a tenant, behind the catalog's back."""
-    for table in ("audit_segments", "audit_heads"):
-        sql = f"DELETE FROM {table} WHERE tenant = '{tenant}'"
+@pytest.mark.parametrize("marks", [False, True])
+@pytest.mark.parametrize("gone", [("",), ("t",), ("", "u"), ("", "t", "u")])
+def test_no_audit_can_be_deleted_unnoticed(catalog_url: str, gone: tuple[str, ...], marks: bool) -> None:
+    async def story() -> None:
+        async with desk_at(catalog_url) as desk:
+            await desk.catalog.create_tenant("u")
+            for _ in range(2):
+                await auditor(desk).seal()
+            assert [verdict.problem for verdict in await auditor(desk).verify_all()] == ["", "", ""]
+            for tenant in gone:
+                await _wipe(catalog_url, desk, tenant, marks=marks)
+            found = {verdict.tenant for verdict in await auditor(desk).verify_all() if not verdict.whole}
+            if not marks or gone != ("", "t", "u"):
+                assert found >= set(gone)
+            assert found >= set(gone) - {""}
+
+    run(story())
+
+
+def test_the_services_audit_cannot_begin_anew_unnoticed(catalog_url: str) -> None:
+    async def story() -> None:
+        async with desk_at(catalog_url) as desk:
+            for _ in range(2):
+                await auditor(desk).seal()
+            await _wipe(catalog_url, desk, "", marks=True)
+            stranger = auditor(desk)
+            stranger.recorder.add(lambda raw: ("", Line(1, action="get")), ())
+            assert (await stranger.seal()).failed == {}
+            assert (await auditor(desk).verify("")).whole
+            assert [verdict.problem for verdict in await auditor(desk).verify_all()] == ["missing", ""]
+
+    run(story())
+
+
+async def _wipe(url: str, desk: Desk, tenant: str, *, marks: bool = False) -> None:
+    """Remove all that is sealed of a tenant, behind the catalog's back, perhaps with the mark that it was there."""
+    statements = [
+        f"DELETE FROM {table} WHERE tenant = '{tenant}'" for table in ("audit_segments", "audit_heads")
+    ]
+    if marks:
+        statements.append(f"DELETE FROM secrets WHERE name = 'audit-begun:{tenant}'")
+    for sql in statements:
         if url.startswith("sqlite"):
             with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
                 database.execute(sql)

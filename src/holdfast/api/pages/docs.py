@@ -10,6 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
+from holdfast.api.errors import HttpRefusalError
 from holdfast.api.exchange import Exchange
 
 _VERBS: Final = ("get", "head", "post", "put", "patch", "delete", "options")
@@ -39,6 +40,18 @@ class DocsPage:
         policy, body = self._made
         headers = [*_HEADERS, (b"content-security-policy", policy), (b"content-length", b"%d" % len(body))]
         await exchange.answer(200, headers, body)
+
+
+async def nothing_here(exchange: Exchange) -> None:
+    """Say where to look: there is nothing at the root, for anybody."""
+    raise HttpRefusalError(
+        404, "there is nothing at this path; see /docs for people, /openapi.json for programs"
+    )
+
+
+async def to_page(exchange: Exchange) -> None:
+    """Send who asked for the page with a slash behind it to the page."""
+    await exchange.answer(308, [(b"location", b"../docs"), (b"content-length", b"0")])
 
 
 def page(described: Mapping[str, Any]) -> tuple[bytes, bytes]:

@@ -19,6 +19,7 @@ from holdfast.api.errors import HttpRefusalError
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import decode, encode
 from holdfast.api.routing import Route
+from holdfast.catalog.contract import Actor
 from holdfast.core.errors import (
     InvalidRequestError,
     PermissionDeniedError,
@@ -27,7 +28,7 @@ from holdfast.core.errors import (
 from holdfast.core.types import Principal
 from holdfast.engine.context import Context
 from holdfast.engine.directory import Directory
-from holdfast.engine.principals import check_key, check_tenant, key_principal
+from holdfast.engine.principals import check_tenant, key_principal
 
 PAGE: Final = b"x-holdfast-page"  #: sent by our own pages; other origins cannot send it
 _NAME: Final = "holdfast_session"
@@ -59,10 +60,13 @@ class _Kept(Struct, frozen=True, array_like=True):
     kind: str
     value: str
     expires: int
+    tenant: str = ""
+    principal: str = ""
+    id: str = ""  #: under which it is ended
 
 
 class BrowserSessions:
-    """Opens, reads and closes sessions. Nothing is kept here: a cookie ends by itself, and with its credential."""
+    """Opens, reads and closes sessions. Only that one was closed is kept: a cookie ends by itself, and with its credential."""
 
     def __init__(
         self, context: Context, directory: Directory, read: TokenReader, *, lifetime: float, public_url: str
@@ -82,7 +86,8 @@ class BrowserSessions:
         principal = await self._read(wish.token.strip())
         now = self._context.environment.clock.now()
         ends = min(now + self._lifetime, principal.expires or now + self._lifetime)
-        kept = _Kept(*_credential(principal, wish.token.strip()), ends)
+        made = self._context.environment.new_id()
+        kept = _Kept(*_credential(principal, wish.token.strip()), ends, principal.tenant, principal.id, made)
         value = self._sealed(kept)
         if len(value) > _LONGEST:
             raise InvalidRequestError("the token is too long for a cookie; use it as a bearer token")
@@ -93,12 +98,24 @@ class BrowserSessions:
             role=principal.role,
             expires_at=iso(ends),
         )
+        actor = Actor(principal.id, exchange.request_id, exchange.address)
+        await self._context.catalog.note(principal.tenant, "open_session", {"id": made}, actor=actor)
         cookie = _cookie(exchange, value, (ends - now) // _SECOND)
         await exchange.answer_json(201, encode(told), [cookie])
 
     async def close(self, exchange: Exchange) -> None:
-        """Close the session of this browser."""
+        """Close the session of this browser: its cookie is taken away, and holds nowhere any longer within 5 seconds."""
         self._refuse_foreign(exchange)
+        kept = self._opened(_given(exchange) or "")
+        if kept is not None and kept.id:
+            await self._context.catalog.revoke_token(
+                _name_of(kept),
+                tenant=kept.tenant,
+                expires=kept.expires,
+                action="close_session",
+                actor=Actor(kept.principal, exchange.request_id, exchange.address),
+            )
+            self._directory.learn_revoked(_name_of(kept))
         await exchange.answer(204, [_cookie(exchange, "", 0)])
 
     # -- reading a credential -----------------------------------------------------------------------------------
@@ -110,13 +127,15 @@ class BrowserSessions:
         kept = self._opened(value)
         if kept is None or kept.expires <= self._context.environment.clock.now():
             raise UnauthenticatedError("the session is over; open a new one")
+        if kept.id and await self._directory.revoked(_name_of(kept)):
+            raise UnauthenticatedError("the session was closed; open a new one")
         if kept.kind == "token":
             return await self._read(kept.value)
         key = await self._directory.key(kept.value)
         tenant = None if key is None else await self._directory.tenant(key.tenant)
         if key is None or tenant is None:
             raise UnauthenticatedError("the session is over; open a new one")
-        check_key(key, await self._context.catalog.now())
+        await self._directory.check_key(key, await self._context.catalog.now())
         check_tenant(tenant)
         return key_principal(key, tenant)
 
@@ -166,6 +185,11 @@ def _credential(principal: Principal, token: str) -> tuple[str, str]:
     if len(principal.credentials) == 1 and principal.credentials[0].startswith("key:"):
         return "key", principal.credentials[0].removeprefix("key:")
     return "token", token
+
+
+def _name_of(kept: _Kept) -> str:
+    """Return under which name a session is remembered as closed; no token is called so."""
+    return f"session:{kept.tenant}/{kept.id}"
 
 
 def _given(exchange: Exchange) -> str | None:

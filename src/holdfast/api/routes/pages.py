@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.api.pages.docs import DocsPage
+from holdfast.api.pages.docs import DocsPage, nothing_here, to_page
 from holdfast.api.pages.session import BrowserSessions, NewSession, SessionInfo
 from holdfast.api.routing import Route
 
@@ -16,6 +16,8 @@ def pages(
         Route(
             "GET", "/docs", docs.show, "Operations, as a page for people", answers={200: "html"}, open=True
         ),
+        Route("GET", "/", nothing_here, "Where to look", answers={404: None}, open=True),
+        Route("GET", "/docs/", to_page, "The page, under its other address", answers={308: None}, open=True),
         Route(
             "POST",
             "/api/v1/session",

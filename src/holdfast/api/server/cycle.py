@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE
 
+from holdfast.api.conditions import http_date
 from holdfast.api.server.sendfile import Outlet, SourceError, outlet
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ class Cycle:
     def draining(self) -> bool:
         """Whether the server was told to stop and only finishes what it began."""
         return self._protocol.gate.draining
+
+    @property
+    def forsaken(self) -> bool:
+        """Whether the client is gone, or sends no more: a socket that was closed looks like one that was half closed."""
+        return self.disconnected or self._protocol.ended
 
     # -- what the protocol tells ----------------------------------------------------------------------------------
     def feed(self, data: bytes) -> None:
@@ -255,7 +261,8 @@ class Cycle:
             if name == b"content-length":
                 self._remaining, self._framed = int(value), True
         parts = [STATUS_LINE[status]]
-        every = (*self._protocol.server_state.default_headers, *headers)
+        date = http_date(self._protocol.gate.environment.clock.now())
+        every = ((b"date", date), *self._protocol.server_state.default_headers, *headers)
         for name, value in every:
             parts += (name, b": ", value, b"\r\n")
         if not self._framed and status not in _BODILESS and self.scope["method"] != "HEAD":

@@ -78,6 +78,7 @@ class Protocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._afterwards: Refusal | None = None
         self._deaf = False  # what arrives is no longer looked at
+        self.ended = False  # the client sends no more
         self._lingering = False
         self._admitted = False
         self._length = 0  # of the body that arrives, as announced
@@ -132,6 +133,7 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """The client sends no more; it may still read the answers to whole requests."""
+        self.ended = True
         if self._lingering or self._incoming is not Incoming.BETWEEN:
             return None
         if self._active is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
+import multiprocessing
 import resource
 import signal
 import socket
@@ -18,6 +19,7 @@ from holdfast.api import logs
 from holdfast.api.server.gate import Gate
 from holdfast.api.server.protocol import Protocol
 from holdfast.api.server.tls import Acceptor, Certificate, certificate_of
+from holdfast.api.server.workers import HURRY
 from holdfast.config.exposure import TlsSettings
 from holdfast.config.settings import LimitSettings, Settings
 from holdfast.core.clock import Environment
@@ -87,9 +89,10 @@ async def serve(
     logs.configure(settings.log_level)
     allow_connections(settings.limits.max_connections)
     own = listener or listen(settings.host, settings.port)
-    async with running(app, settings.limits, own, tls=settings.tls) as server:
-        say(f"Holdfast listens on {url_of(own, settings.tls)}")
-        with _signals(server):
+    with contextlib.ExitStack() as stack:  # signals are heard until the shutdown is over
+        async with running(app, settings.limits, own, tls=settings.tls) as server:
+            say(f"Holdfast listens on {url_of(own, settings.tls)}")
+            stack.enter_context(_signals(server))
             await server.main_loop()
 
 
@@ -135,6 +138,7 @@ class Server(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            date_header=False,
             backlog=BACKLOG,
             timeout_graceful_shutdown=math.ceil(limits.shutdown_timeout),
         )
@@ -147,6 +151,15 @@ class Server(uvicorn.Server):
         if self.should_exit:
             self.force_exit = True
         self.should_exit = self.gate.draining = True
+
+    def leave(self) -> None:
+        """Ask for the end, however often: whoever may hear of one stop twice waits for requests in flight."""
+        self.should_exit = self.gate.draining = True
+
+    def hurry(self) -> None:
+        """End, and do not wait for requests in flight."""
+        self.leave()
+        self.force_exit = True
 
     def renew(self) -> None:
         """Load the certificate again."""
@@ -190,16 +203,21 @@ class Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def _signals(server: Server) -> Iterator[None]:
-    """Let SIGINT and SIGTERM stop `server` inside the block, where this thread may do so."""
+    """Let SIGINT and SIGTERM stop `server` inside the block, where this thread may do so.
+
+    In a worker process they are counted by its supervisor, which says when to hurry.
+    """
     loop = asyncio.get_running_loop()
+    alone = multiprocessing.parent_process() is None
+    stop = server.stop if alone else server.leave
+    wanted = {signal.SIGINT: stop, signal.SIGTERM: stop, signal.SIGHUP: server.renew}
+    if not alone:
+        wanted[HURRY] = server.hurry
     taken: list[signal.Signals] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number, handler in wanted.items():
         with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
-            loop.add_signal_handler(number, server.stop)
+            loop.add_signal_handler(number, handler)
             taken.append(number)
-    with contextlib.suppress(RuntimeError, ValueError, NotImplementedError):
-        loop.add_signal_handler(signal.SIGHUP, server.renew)
-        taken.append(signal.SIGHUP)
     try:
         yield
     finally:

@@ -253,7 +253,10 @@ def _reached(error: BaseException) -> bool:
 
 def _unreachable(base: str, error: BaseException) -> HoldfastError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
-        return ConfigError(f"the certificate of {base} is not trusted: {error}")
+        return ConfigError(
+            f"the certificate of {base} is not trusted; when it is your own, name it with --ca-file, or ca_file= in"
+            f" Python: {error}"
+        )
     if isinstance(error, aiohttp.ClientConnectorError):
         return UnavailableError(f"cannot connect to {base}: {error.strerror or error.os_error}")
     if isinstance(error, asyncio.TimeoutError):
