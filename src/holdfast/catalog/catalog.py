@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -95,6 +95,13 @@ class Runner(Protocol):
 
     async def read(self, transaction: Transaction[T]) -> T:
         """Run a transaction that only reads, and little."""
+        ...
+
+    async def recall(self, question: Hashable, transaction: Transaction[T]) -> T:
+        """As `read`, for what is asked again and again: an answer may be shared, so it is not to be changed.
+
+        `question` names what `transaction` asks. An answer is never older than one that `read` would give.
+        """
         ...
 
     async def scan(self, transaction: Transaction[T]) -> T:
@@ -351,7 +358,12 @@ class SqlCatalog:
 
     # -- reading ------------------------------------------------------------------------------------------------
     async def resolve(self, ref: ObjectRef, *, version_id: str | None = None) -> Located:
-        return await self._runner.read(reading.resolve(ref, version_id))
+        located = await self._runner.recall((ref, version_id), reading.resolve(ref, version_id))
+        version = located.version
+        if version.metadata or version.tags:  # plain dicts: each caller has its own
+            own = replace(version, metadata=dict(version.metadata), tags=dict(version.tags))
+            return replace(located, version=own)
+        return located
 
     async def version(self, ref: ObjectRef, version_id: str) -> Version:
         return await self._runner.read(reading.version(ref, version_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from holdfast.catalog.transaction import Lock, Transaction
@@ -60,6 +60,10 @@ class Measured:
     async def read(self, transaction: Transaction[T]) -> T:
         """As the inner one."""
         return await self._timed(self._read, self._inner.read(transaction))
+
+    async def recall(self, question: Hashable, transaction: Transaction[T]) -> T:
+        """As the inner one."""
+        return await self._timed(self._read, self._inner.recall(question, transaction))
 
     async def scan(self, transaction: Transaction[T]) -> T:
         """As the inner one."""

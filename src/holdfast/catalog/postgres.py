@@ -8,7 +8,7 @@ dies during COMMIT leaves an unknown outcome: the transaction is driven again as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import lru_cache
 from re import sub
 from typing import TypeVar, cast
@@ -142,6 +142,10 @@ class PostgresRunner:
         return await self._persist(lambda connection, attempt: drive(connection, transaction(attempt)))
 
     scan = read
+
+    async def recall(self, question: Hashable, transaction: Transaction[T]) -> T:
+        """As `read`: what other replicas commit cannot be noticed without asking."""
+        return await self.read(transaction)
 
     async def write_alone(self, transaction: Transaction[T]) -> T:
         """Run a transaction of one statement: it commits itself."""

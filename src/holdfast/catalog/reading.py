@@ -108,7 +108,7 @@ def _in_one_piece(version: Version, first: Row, rows: Sequence[Row], settings: B
     digests = digests_of(first[9], first[10], first[11])
     segment = Segment(version.id, version.size, digests, first[VERSION_WIDTH], first[VERSION_WIDTH + 1])
     start = VERSION_WIDTH + 2
-    copies = [replica_of(row[start:-2]) for row in rows if row[start] is not None]
+    copies = tuple(replica_of(row[start:-2]) for row in rows if row[start] is not None)
     return Located(version, (segment,), copies, settings)
 
 
@@ -118,7 +118,12 @@ def _in_pieces(version: Version, pieces: int, settings: BucketSettings) -> Steps
     if len(parts) != pieces:
         return None
     copies = yield REPLICAS(of_version=version.id)
-    return Located(version, [segment_of(row) for row in parts], [replica_of(row) for row in copies], settings)
+    return Located(
+        version,
+        tuple(segment_of(row) for row in parts),
+        tuple(replica_of(row) for row in copies),
+        settings,
+    )
 
 
 def _why_not(ref: ObjectRef) -> Steps[NotFoundError]:

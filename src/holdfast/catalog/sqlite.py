@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
@@ -37,6 +37,7 @@ _GROUP = 256  #: transactions in one commit, at most
 _BUSY_MS = 10_000
 _CACHE_KIB = 64 << 10
 _WAL_KEEP = 64 << 20
+_REMEMBERED = 8192  #: answers that one reading thread remembers
 _LOG = logging.getLogger("holdfast")
 
 
@@ -115,6 +116,31 @@ def drive(connection: apsw.Connection, transaction: Transaction[T], path: str) -
         steps.close()
 
 
+class _Reader:
+    """A reading connection of one thread, and what it was answered since the catalog last changed."""
+
+    __slots__ = ("_answers", "_seen", "connection")
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._seen = -1
+        self._answers: dict[Hashable, Any] = {}
+
+    def answers(self) -> dict[Hashable, Any]:
+        """Return what still holds: nothing once any other connection, of whatever process, has committed.
+
+        That is what SQLite promises of `PRAGMA data_version`; this connection itself never writes.
+        """
+        try:
+            seen = self.connection.execute("PRAGMA data_version").get
+        except apsw.Error as error:
+            raise translated(error, self.connection.filename) from error
+        if seen != self._seen or len(self._answers) >= _REMEMBERED:
+            self._answers.clear()
+            self._seen = seen
+        return self._answers
+
+
 @dataclass(slots=True)
 class _Item:
     """A queued transaction and who waits for it."""
@@ -172,23 +198,34 @@ class SqliteRunner:
         self._refuse_when_closed()
         return self._read(transaction)
 
+    async def recall(self, question: Hashable, transaction: Transaction[T]) -> T:
+        """As `read`, or the answer that `question` had since the last commit: asking SQLite for it costs six times this."""
+        self._refuse_when_closed()
+        return self._read(transaction, question)
+
     async def scan(self, transaction: Transaction[T]) -> T:
         """Run a read that may take milliseconds or more, beside the event loop."""
         self._refuse_when_closed()
         return await asyncio.get_running_loop().run_in_executor(self._scans, self._read, transaction)
 
-    def _read(self, transaction: Transaction[T]) -> T:
-        connection: apsw.Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
-            connection = connect(self._path, write=False)
-            self._readers.connection = connection
-            self._opened.append(connection)
+    def _read(self, transaction: Transaction[T], question: Hashable = None) -> T:
+        reader: _Reader | None = getattr(self._readers, "reader", None)
+        if reader is None:
+            reader = self._readers.reader = _Reader(connect(self._path, write=False))
+            self._opened.append(reader.connection)
         try:
-            return drive(connection, transaction, self._path)
+            if question is None:
+                return drive(reader.connection, transaction, self._path)
+            answers = reader.answers()
+            answer: T | None = answers.get(question)
+            if answer is None:
+                # A commit between the look above and this read makes the next look forget it: never is it kept too long.
+                answer = answers[question] = drive(reader.connection, transaction, self._path)
+            return answer
         except BrokenConnectionError:
-            del self._readers.connection
-            self._opened.remove(connection)
-            connection.close(True)
+            del self._readers.reader
+            self._opened.remove(reader.connection)
+            reader.connection.close(True)
             raise
 
     # -- writing ------------------------------------------------------------------------------------------------

@@ -155,11 +155,12 @@ class Administration:
 
     async def keys_left(self, role: str, *, tenant: str | None = None) -> bool:
         """Return whether the tenant has a key that holds and may all that `role` may."""
+        keys = await self.keys(tenant=tenant)
         wanted = GRANTABLE[GRANTABLE.index(role) :]
         now = self._context.environment.clock.now()
         return any(
             key.role in wanted and key.revoked is None and (key.expires is None or key.expires > now)
-            for key in await self.keys(tenant=tenant)
+            for key in keys
         )
 
     async def revoke_key(self, key_id: str, *, tenant: str | None = None) -> ApiKey:

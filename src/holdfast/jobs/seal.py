@@ -13,7 +13,8 @@ from holdfast.engine.engine import Engine
 
 _log = structlog.get_logger("holdfast.audit")
 _INTERVAL = 1.0  #: seconds, jittered so that processes do not meet
-_LOOK = 0.1  #: seconds between looks whether so much waits that a segment is full
+_LOOK = 0.1  #: seconds between looks whether so much waits that it must not wait longer
+_MUCH = 16 * MOST
 _AGAIN = 60.0  #: seconds after which a failure that goes on is told again
 _LAST = 10.0  #: seconds that the end of the process waits for the last sealing
 _KNOCK = (
@@ -22,7 +23,7 @@ _KNOCK = (
 
 
 async def keep_sealing(engine: Engine) -> None:
-    """Seal every second, or sooner when much waits, until cancelled, and a last time then."""
+    """Seal every second, or sooner when very much waits, until cancelled, and a last time then."""
     environment = engine.context.environment
     watch = _Watch(engine.audit)
     sealing: asyncio.Future[None] | None = None
@@ -54,12 +55,12 @@ async def _seal_last(engine: Engine, watch: _Watch, sealing: asyncio.Future[None
 
 
 async def _wait(engine: Engine) -> None:
-    """Return after about a second, or once a segment can be filled: sealing little at a time holds nobody up."""
+    """Return after about a second, or once very much waits: each sealing is a commit, which readers notice."""
     environment = engine.context.environment
     until = environment.clock.monotonic() + _INTERVAL * environment.random.uniform(0.75, 1.25)
     while (left := until - environment.clock.monotonic()) > 0:
         await environment.clock.sleep(min(left, _LOOK))
-        if engine.audit.recorder.fresh >= MOST:
+        if engine.audit.recorder.fresh >= _MUCH:
             return
 
 
