@@ -36,8 +36,6 @@ class Rating:
         self._limiter = limiter
         self._clock = clock
         self._burst = settings.burst
-        self.refused = 0  #: requests, for metrics
-        self.slowed = 0  #: pauses, likewise
 
     def limit(self, rate: float | None) -> Limit | None:
         """Return the limit of a rate, with the burst of the settings."""
@@ -95,11 +93,9 @@ class Rating:
 
     async def _pause(self, seconds: float) -> None:
         if seconds > 0:
-            self.slowed += 1
             await self._clock.sleep(min(seconds, _LONGEST))
 
     def _refusal(self, kind: str, wait: float, what: str) -> RateLimitedError:
-        self.refused += 1
         return RateLimitedError(
             f"too many {what} of this {kind}; go on in {max(1, math.ceil(wait))} s", retry_after=wait
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from holdfast.api.authentication import TENANT
 from holdfast.api.exchange import Exchange, decode_once
 from holdfast.api.routing import Route
@@ -11,8 +9,6 @@ from holdfast.core.errors import InvalidRequestError, PermissionDeniedError
 from holdfast.core.types import Principal
 from holdfast.engine.signing import Verifier
 from holdfast.policy.signing import MARK, is_signed
-
-_MARK: Final = MARK.encode()
 
 
 class SignedUrls:
@@ -38,14 +34,6 @@ class SignedUrls:
         if b"authorization" in exchange.headers:
             raise InvalidRequestError("send a token or use a signed URL, not both")
         return await self._verify(exchange.method, path, query)
-
-
-def carried(exchange: Exchange) -> bytes:
-    """Return the signature of the request as it came, for URLs in the answer that must carry it too; b"" without one."""
-    query: bytes = exchange.scope["query_string"]
-    if not is_signed(query):
-        return b""
-    return b"&".join(pair for pair in query.split(b"&") if pair.startswith(_MARK))
 
 
 def place_signed(exchange: Exchange) -> tuple[str, str] | None:

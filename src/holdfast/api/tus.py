@@ -32,8 +32,6 @@ from holdfast.engine.pieces import BrokenOffError, Check
 from holdfast.engine.resumable import Progress
 
 #: Headers of answers that a page of another origin must be allowed to read, and of requests that it may send.
-TUS_HEADERS: Final = tus_headers.ANSWERED
-TUS_REQUEST_HEADERS: Final = tus_headers.ASKED
 _OVERRIDES: Final = ("HEAD", "PATCH", "DELETE")
 _SETTLE: Final = (
     10.0  #: seconds that a request waits for another one of the same upload to put down what it has

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import and_, func, insert, literal_column, or_, select, update
 
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.rows import text_of
@@ -136,6 +136,18 @@ AUDIT = insert_into(
     *("at", "tenant", "principal", "action", "bucket", "key", "version_id", "request_id", "detail"),
     *("address", "bytes"),
 )
+
+
+def sum_of(name: str) -> Any:
+    """The exact value of a counter of `usage`: the row, and the changes that were not yet added to it."""
+    deltas = (
+        select(func.coalesce(func.sum(usage_deltas.c[name]), literal_column("0")))
+        .where(usage_deltas.c.bucket_id == usage.c.bucket_id)
+        .correlate(usage)
+        .scalar_subquery()
+    )
+    return (usage.c[name] + deltas).label(name)
+
 
 #: On SQLite the counter itself; on PostgreSQL a delta, so that writers of one bucket do not queue for its counter.
 USAGE = Statement(

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, literal_column, select
 
+from holdfast.catalog.common import sum_of
 from holdfast.catalog.contract import Backlog
 from holdfast.catalog.schema import (
     audit,
@@ -28,18 +29,8 @@ MOST: Final = 100_000
 _COUNTERS: Final = ("objects", "versions", "bytes", "upload_bytes")
 
 
-def _total(name: str) -> Any:
-    deltas = (
-        select(func.coalesce(func.sum(usage_deltas.c[name]), literal_column("0")))
-        .where(usage_deltas.c.bucket_id == buckets.c.id)
-        .correlate(buckets)
-        .scalar_subquery()
-    )
-    return (usage.c[name] + deltas).label(name)
-
-
 USAGES = Statement(
-    select(buckets.c.tenant, buckets.c.name, *[_total(name) for name in _COUNTERS])
+    select(buckets.c.tenant, buckets.c.name, *[sum_of(name) for name in _COUNTERS])
     .select_from(buckets.join(usage, usage.c.bucket_id == buckets.c.id))
     .order_by(buckets.c.tenant, buckets.c.name)
 )

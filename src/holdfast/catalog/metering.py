@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import func, literal_column, select, update
 
-from holdfast.catalog.common import BUCKET, NOW, audited, no_bucket, read_head
+from holdfast.catalog.common import BUCKET, NOW, audited, no_bucket, read_head, sum_of
 from holdfast.catalog.contract import Actor
-from holdfast.catalog.schema import buckets, quotas, reservations, tenants, usage, usage_deltas
+from holdfast.catalog.schema import buckets, quotas, reservations, tenants, usage
 from holdfast.catalog.settings import bucket_settings, settings_text, tenant_settings
 from holdfast.catalog.statements import Call, Row, Statement, insert_into, int_param, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
@@ -67,18 +66,8 @@ TENANT_SETTINGS = Statement(
 _COUNTED = ("versions", "bytes", "upload_bytes")
 
 
-def _sum(name: str) -> Any:
-    deltas = (
-        select(func.coalesce(func.sum(usage_deltas.c[name]), literal_column("0")))
-        .where(usage_deltas.c.bucket_id == usage.c.bucket_id)
-        .correlate(usage)
-        .scalar_subquery()
-    )
-    return usage.c[name] + deltas
-
-
 USED = Statement(
-    select(*[_sum(name) for name in _COUNTED]).where(usage.c.bucket_id == int_param("in_bucket"))
+    select(*[sum_of(name) for name in _COUNTED]).where(usage.c.bucket_id == int_param("in_bucket"))
 )
 RESERVED = Statement(
     select(

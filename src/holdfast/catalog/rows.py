@@ -247,21 +247,6 @@ def replica_of(row: Row) -> Replica:
     return Replica(id_, version_id, segment_id, store, blob, size, _STATES[state], copy_number)
 
 
-def replica_params(replica: Replica, lease_until: int) -> dict[str, Any]:
-    """Return the row of a replica about to be written."""
-    return {
-        "version_id": replica.version_id,
-        "id": replica.id,
-        "segment_id": replica.segment_id,
-        "store": replica.store,
-        "blob": replica.blob,
-        "size": replica.size,
-        "state": "pending",
-        "copy_number": replica.copy_number,
-        "lease_until": lease_until,
-    }
-
-
 def part_of(row: Row) -> Part:
     """Return the part of `row` (see `PART`)."""
     number, segment_id, size, etag, created, sha256, md5, crc64nvme, chunk_size, chunk_crcs = row

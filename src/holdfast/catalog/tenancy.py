@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import and_, case, func, literal_column, select, update
 
 from holdfast.catalog import metering, quotas
-from holdfast.catalog.common import BUCKET, audited, in_bucket, no_bucket
+from holdfast.catalog.common import BUCKET, audited, in_bucket, no_bucket, sum_of
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.schema import buckets, objects, parts, tenants, uploads, usage, usage_deltas, versions
 from holdfast.catalog.settings import bucket_settings, settings_text
@@ -56,16 +56,6 @@ Change = Callable[[BucketSettings], BucketSettings]
 _COUNTERS = ("objects", "versions", "bytes", "upload_bytes")
 
 
-def _total(name: str) -> Any:
-    deltas = (
-        select(func.coalesce(func.sum(usage_deltas.c[name]), literal_column("0")))
-        .where(usage_deltas.c.bucket_id == buckets.c.id)
-        .correlate(buckets)
-        .scalar_subquery()
-    )
-    return (usage.c[name] + deltas).label(name)
-
-
 _COUNTED = (
     select(
         buckets.c.name,
@@ -74,7 +64,7 @@ _COUNTED = (
         buckets.c.id,
         buckets.c.settings,
         buckets.c.metered,
-        *[_total(name) for name in _COUNTERS],
+        *[sum_of(name) for name in _COUNTERS],
     )
     .select_from(buckets.join(usage, usage.c.bucket_id == buckets.c.id))
     .where(buckets.c.tenant == text_param("tenant"))

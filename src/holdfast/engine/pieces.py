@@ -13,7 +13,7 @@ from holdfast.engine import checksums, rules
 from holdfast.engine.context import Context
 from holdfast.engine.grants import most_of
 from holdfast.engine.part_reading import read_part
-from holdfast.engine.uploads import MAX_PARTS, begin_part
+from holdfast.engine.uploads import MAX_PARTS, begin_part, part_of
 from holdfast.engine.write import store_segment, too_large
 
 MIB: Final = 1 << 20
@@ -155,17 +155,8 @@ async def append_piece(
             upload.content_type,
             md5=upload.length is not None and upload.length <= context.settings.md5_limit,
         )
-        segment = written.segment
-        part = Part(
-            number=0,  # given by the catalog
-            segment_id=segment.id,
-            size=segment.size,
-            etag=checksums.etag_of(segment.digests),
-            digests=segment.digests,
-            created=await context.catalog.now(),
-            chunk_size=segment.chunk_size,
-            chunk_crcs=segment.chunk_crcs,
-        )
+        now = await context.catalog.now()
+        part = part_of(written.segment, number=0, created=now)  # the catalog gives the number
         kept = await context.catalog.append_part(
             upload,
             part,

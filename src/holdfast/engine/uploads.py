@@ -39,6 +39,20 @@ MAX_PARTS = 10_000
 _PAGE = 1000
 
 
+def part_of(segment: Segment, *, number: int, created: int) -> Part:
+    """Return the part that `segment` is the content of."""
+    return Part(
+        number=number,
+        segment_id=segment.id,
+        size=segment.size,
+        etag=checksums.etag_of(segment.digests),
+        digests=segment.digests,
+        created=created,
+        chunk_size=segment.chunk_size,
+        chunk_crcs=segment.chunk_crcs,
+    )
+
+
 async def create(
     context: Context,
     ref: ObjectRef,
@@ -98,17 +112,7 @@ async def put_part(
     try:
         written = await store_segment(context, ref, replicas, body, announced, upload.content_type)
         failpoint("part.after_store")
-        segment = written.segment
-        part = Part(
-            number=number,
-            segment_id=segment.id,
-            size=segment.size,
-            etag=checksums.etag_of(segment.digests),
-            digests=segment.digests,
-            created=await context.catalog.now(),
-            chunk_size=segment.chunk_size,
-            chunk_crcs=segment.chunk_crcs,
-        )
+        part = part_of(written.segment, number=number, created=await context.catalog.now())
         acknowledged = await context.catalog.commit_part(upload, part, written.replica_ids)
     except BaseException:
         await context.abandon(replicas)

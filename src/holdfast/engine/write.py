@@ -281,11 +281,6 @@ async def store_segment(
     return Written(segment, replicas)
 
 
-async def prepare(context: Context, body: Body) -> Body:
-    """Return `body` as `opened` does, bounded by the largest object of the service."""
-    return (await opened(context, body, context.settings.max_object_size))[1]
-
-
 async def opened(context: Context, body: Body, limit: int | None) -> tuple[bytes, Body]:
     """Return the first bytes of `body`, and all of it: in good chunks, in memory when small, at most `limit` bytes.
 
