@@ -72,7 +72,7 @@ async def engine_on(
     """Give an engine with the tenant `default`, a plain and a versioned bucket, and an admin's session."""
     environment = environment or Environment()
     catalog = await open_catalog(url, environment=environment, upgrade=True)
-    placement = Placement(tuple(store.name for store in stores), acknowledge or len(stores))
+    placement = Placement.everything([store.name for store in stores], acknowledge or len(stores))
     engine = Engine(
         catalog,
         {store.name: store for store in stores},

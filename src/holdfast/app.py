@@ -107,7 +107,7 @@ async def open_engine(
         engine = Engine(
             catalog,
             stores,
-            Placement(settings.placement_stores, settings.placement.acknowledge),
+            Placement.everything(settings.placement_stores, settings.placement.acknowledge),
             environment=environment,
             settings=_engine_settings(settings),
             secret=await root_secret(catalog, environment, settings.secret.get_secret_value()),

@@ -108,7 +108,7 @@ class World:
         engine = Engine(
             catalog if wire is None else WiredCatalog(catalog, wire),
             stores,
-            Placement(self.stores, len(self.stores)),
+            Placement.everything(self.stores, len(self.stores)),
             environment=self.environment,
             settings=SETTINGS,
         )

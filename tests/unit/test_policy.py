@@ -36,8 +36,8 @@ def test_every_verb_is_someones() -> None:
 
 def test_a_plan_never_asks_for_more_copies_than_it_names() -> None:
     facts = Facts(ObjectRef("t", "b", "k"), None, "text/plain")
-    assert Placement(("a", "b"), 5).plan(facts).acknowledge == 2
-    assert Placement(("a", "b"), 1).plan(facts).stores == ("a", "b")
+    assert Placement.everything(("a", "b"), 5).plan(facts).acknowledge == 2
+    assert Placement.everything(("a", "b"), 1).plan(facts).stores == ("a", "b")
 
 
 def test_reading_order() -> None:

@@ -47,6 +47,7 @@ tenants = Table(
         "settings", Text, nullable=False, server_default=""
     ),  # TenantSettings as JSON, "" for all defaults
     Column("signing_generation", BigInteger, nullable=False, server_default="1"),
+    Column("delete_after", BigInteger),  # while it is being deleted
 )
 
 buckets = Table(
@@ -396,5 +397,134 @@ batches = Table(
     Column("results", Text, nullable=False),
     Index(None, "tenant", "created"),
     Index(None, "expires"),
+    sqlite_with_rowid=False,
+)
+
+#: Bytes of replicas whose store is the catalog itself, by the name of the blob.
+contents = Table(
+    "contents",
+    metadata,
+    Column("blob", Bytewise, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+#: Stores that are described here and not in a file of the process (`core.records.Connection`).
+stores = Table(
+    "stores",
+    metadata,
+    Column("name", Bytewise, primary_key=True),
+    Column("driver", Text, nullable=False),
+    Column("settings", Text, nullable=False),  # JSON, without secrets
+    Column("sealed", LargeBinary, nullable=False),  # the secret settings
+    Column("layout", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("labels", Text, nullable=False),  # JSON list
+    Column("region", Text, nullable=False),
+    Column("price", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("max_in_flight", Integer),
+    Column("active", Boolean, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("tested", Text, nullable=False),
+    Column("tested_at", BigInteger),
+    Column("trouble", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Placement rules (`policy.placement.Rule`, JSON), asked by scope and then by position.
+rules = Table(
+    "rules",
+    metadata,
+    Column("name", Bytewise, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Counts the changes of what processes keep a copy of: `stores`, `rules`.
+generations = Table(
+    "generations",
+    metadata,
+    Column("name", Bytewise, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Versions that are not where their plan wants them (`core.records.Debt`).
+debts = Table(
+    "debts",
+    metadata,
+    Column("version_id", Bytewise, primary_key=True),
+    Column("bucket_id", BigInteger, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("trouble", Text, nullable=False),
+    Index(None, "not_before"),
+    sqlite_with_rowid=False,
+)
+
+#: What each bucket holds in each store, as it was measured last.
+store_usage = Table(
+    "store_usage",
+    metadata,
+    Column("store", Bytewise, primary_key=True),
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("blobs", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("measured", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("id", Bytewise, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Index(None, "tenant", "created"),
+    sqlite_with_rowid=False,
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("execution_id", Bytewise, primary_key=True),
+    Column("id", Bytewise, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("artifact_type", Text, nullable=False),
+    Column("storage_type", Text, nullable=False),
+    Column("file_path", Text, nullable=False),
+    Column("bucket", Bytewise, nullable=False),
+    Column("key", Bytewise, nullable=False),
+    Column("version_id", Bytewise, nullable=False),
+    Column("content_type", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("checksum", Text, nullable=False),
+    Column("compression", Text, nullable=False),
+    Column("encryption_key_ref", Text, nullable=False),
+    Column("retention_policy", Text, nullable=False),
+    Column("expires", BigInteger),
+    Column("access_count", BigInteger, nullable=False),
+    Column("last_access", BigInteger),
+    Column("metadata", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index(
+        "ix_artifacts_expires",
+        "expires",
+        sqlite_where=text("expires IS NOT NULL"),
+        postgresql_where=text("expires IS NOT NULL"),
+    ),
     sqlite_with_rowid=False,
 )

@@ -163,4 +163,6 @@ class Store:
     backend: Backend
     layout: Layout = Layout.IMMUTABLE
     state: StoreState = StoreState.ACTIVE
-    labels: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()  #: `internal` or `external`; `hot`, `cold` or `archive`; free words
+    region: str = ""
+    price: str = ""  #: the key of its prices in the price book; "": unknown

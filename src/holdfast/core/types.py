@@ -235,6 +235,7 @@ class BucketSettings:
     retention_days: int | None = None  #: versions are removed when they are this old; None: never
     encryption: str = "none"  #: `none`, or `store`: the store's own encryption is required
     ip: IpRules = IpRules()
+    inline: int | None = None  #: bytes; contents below it live in the catalog; None: as the tenant says
 
 
 class TenantState(StrEnum):
@@ -242,6 +243,7 @@ class TenantState(StrEnum):
 
     ACTIVE = "active"
     SUSPENDED = "suspended"  #: every request of its principals is refused
+    DELETING = "deleting"  #: the same, and at `delete_after` all that it has is removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,9 @@ class TenantSettings:
     quota: Quota = Quota()
     ip: IpRules = IpRules()
     rate: Rate = Rate()
+    inline: int | None = None  #: bytes; contents below it live in the catalog; None: as the service says
+    categories: tuple[str, ...] = ()  #: of the hierarchy that `provision` made
+    subfolders: tuple[str, ...] = ()  #: below each category
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,7 @@ class Tenant:
     state: TenantState = TenantState.ACTIVE
     settings: TenantSettings = TenantSettings()
     signing_generation: int = 1  #: signed URLs of earlier generations hold no longer
+    delete_after: int | None = None  #: while it is `deleting`: when its data goes
 
 
 @dataclass(frozen=True, slots=True)

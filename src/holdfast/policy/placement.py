@@ -1,41 +1,227 @@
-"""Where an object belongs: facts in, a plan with its reason out."""
+"""Where an object belongs: facts in, a plan with its reason out. Pure; the same facts always give the same plan.
+
+Rules are asked by scope, and within a scope in the order in which they are written; the first that matches decides. A
+rule that names tenants goes before one that names content types, and that before all others: a company's own wish beats
+that of a kind of content, and both beat what holds for everybody. Last comes the default, which matches everything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import translate
+from functools import cached_property, lru_cache
+from typing import Final
 
-from holdfast.core.types import ObjectRef
+from holdfast.core.types import EMPTY, ObjectRef
+
+INLINE: Final = "catalog"  #: the store that is the catalog itself, for small contents
+DEFAULT_INLINE: Final = 64 << 10  #: bytes; contents below it may live in the catalog
+
+
+class WhenDown(StrEnum):
+    """What is done with an object when a store that it must go to takes none."""
+
+    REFUSE = "refuse"  #: the writer is told so
+    FALLBACK = "fallback"  #: it goes to a store of `Rule.fallback`, visibly, and is owed to its own
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of an object before its bytes are stored."""
+    """What is known of an object before its bytes are stored.
+
+    `size` None: larger than every threshold of the rules (the writer has looked as far as the largest). `inline` is
+    the threshold of its bucket, else of its tenant; None: neither says one.
+    """
 
     ref: ObjectRef
     size: int | None
     content_type: str
+    storage_class: str = ""
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    inline: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a rule is about. Each that is given must hold; of several values one is enough; patterns have `*` and `?`."""
+
+    tenants: tuple[str, ...] = ()
+    buckets: tuple[str, ...] = ()
+    content_types: tuple[str, ...] = ()  #: `image/*`
+    keys: tuple[str, ...] = ()  #: `*.zip`, `videos/*`; `*` also takes slashes
+    min_size: int | None = None  #: bytes, included
+    max_size: int | None = None  #: bytes, excluded: "below 64 KB"
+    storage_classes: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)  #: each must be there with that value
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Where objects that match belong.
+
+    `stores` best first; `acknowledge` copies must be durable before the writer is answered. `inline` is the size in
+    bytes below which contents live in the catalog instead (0: never; None: as bucket, tenant or service say).
+    """
+
+    name: str
+    stores: tuple[str, ...]
+    match: Match = Match()
+    acknowledge: int = 1
+    inline: int | None = None
+    when_down: WhenDown = WhenDown.REFUSE
+    fallback: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`stores` should hold a copy each; `acknowledge` of them must before the writer is answered; `rule` said so."""
+    """`stores` should hold a copy each; `acknowledge` of them must before the writer is answered; `rule` said so.
+
+    An inline plan has the single store `INLINE`. `fallback` are stores to use, visibly, when one of `stores` is down.
+    """
 
     stores: tuple[str, ...]
     acknowledge: int
     rule: str
+    fallback: tuple[str, ...] = ()
+
+    @property
+    def inline(self) -> bool:
+        """Whether the content lives in the catalog."""
+        return self.stores == (INLINE,)
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """The rules. So far one: everything goes to the same stores."""
+class Verdict:
+    """Why a rule was or was not the one: `reason` is empty for the one that decided."""
 
-    stores: tuple[str, ...]
-    acknowledge: int = 1
+    rule: str
+    matched: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The plan, and every rule that was asked until one matched, in the order in which they were asked."""
+
+    plan: Plan
+    asked: Sequence[Verdict]
+    why_inline: str = ""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The rules and the default. `inline` is the service's own threshold in bytes; 0: nothing goes into the catalog."""
+
+    default: Rule
+    rules: tuple[Rule, ...] = ()
+    inline: int = 0
+
+    @classmethod
+    def everything(cls, stores: Sequence[str], acknowledge: int = 1, *, inline: int = 0) -> Placement:
+        """Return the placement without rules: all objects go to the same stores."""
+        return cls(Rule("default", tuple(stores), acknowledge=acknowledge), inline=inline)
+
+    @cached_property
+    def ordered(self) -> tuple[Rule, ...]:
+        """The rules in the order in which they are asked, the default last."""
+        return (*sorted(self.rules, key=_scope), self.default)
+
+    @cached_property
+    def stores(self) -> tuple[str, ...]:
+        """Every store that some rule names, `INLINE` not among them, each once."""
+        named = (name for rule in (self.default, *self.rules) for name in (*rule.stores, *rule.fallback))
+        return tuple(dict.fromkeys(named))
+
+    @cached_property
+    def thresholds(self) -> int:
+        """The largest size that any rule asks about: so far a writer looks into a body of unknown size."""
+        sizes = [self.inline]
+        for rule in self.ordered:
+            sizes += (rule.inline or 0, rule.match.min_size or 0, rule.match.max_size or 0)
+        return max(sizes)
 
     def plan(self, facts: Facts) -> Plan:
         """Return where the object of `facts` belongs."""
-        return Plan(self.stores, min(self.acknowledge, len(self.stores)), "default")
+        for rule in self.ordered:
+            if not mismatch(rule.match, facts):
+                return self._plan(rule, facts)
+        raise AssertionError("the default matches everything")
+
+    def explain(self, facts: Facts) -> Explanation:
+        """Return the plan with its reasons."""
+        asked = []
+        for rule in self.ordered:
+            reason = mismatch(rule.match, facts)
+            asked.append(Verdict(rule.name, not reason, reason))
+            if not reason:
+                return Explanation(self._plan(rule, facts), asked, self._why(rule, facts))
+        raise AssertionError("the default matches everything")
+
+    def _plan(self, rule: Rule, facts: Facts) -> Plan:
+        if facts.size is not None and facts.size < self._threshold(rule, facts)[0]:
+            return Plan((INLINE,), 1, rule.name)
+        return Plan(
+            rule.stores,
+            min(rule.acknowledge, len(rule.stores)),
+            rule.name,
+            rule.fallback if rule.when_down is WhenDown.FALLBACK else (),
+        )
+
+    def _threshold(self, rule: Rule, facts: Facts) -> tuple[int, str]:
+        if rule.inline is not None:
+            return rule.inline, "of the rule"
+        if facts.inline is not None:
+            return facts.inline, "of the bucket or tenant"
+        return self.inline, "of the service"
+
+    def _why(self, rule: Rule, facts: Facts) -> str:
+        threshold, whose = self._threshold(rule, facts)
+        size = "unknown" if facts.size is None else f"{facts.size} bytes"
+        below = facts.size is not None and facts.size < threshold
+        return f"the size ({size}) is {'' if below else 'not '}below {threshold} bytes, the threshold {whose}"
+
+
+def mismatch(match: Match, facts: Facts) -> str:
+    """Return why `match` does not hold for `facts`; "" when it does."""
+    ref, size = facts.ref, facts.size
+    if match.tenants and not _any(match.tenants, ref.tenant):
+        return f"the tenant {ref.tenant} is not one of {', '.join(match.tenants)}"
+    if match.buckets and not _any(match.buckets, ref.bucket):
+        return f"the bucket {ref.bucket} is not one of {', '.join(match.buckets)}"
+    if match.content_types and not _any(
+        match.content_types, facts.content_type.partition(";")[0].strip().lower()
+    ):
+        return f"the content type {facts.content_type} is not one of {', '.join(match.content_types)}"
+    if match.keys and not _any(match.keys, ref.key):
+        return f"the key {ref.key} is not like {', '.join(match.keys)}"
+    if match.min_size is not None and size is not None and size < match.min_size:
+        return f"the size of {size} bytes is below {match.min_size}"
+    if match.max_size is not None and (size is None or size >= match.max_size):
+        return f"the size {'is unknown and so not' if size is None else f'of {size} bytes is not'} below {match.max_size}"
+    if match.storage_classes and facts.storage_class not in match.storage_classes:
+        return f"the storage class {facts.storage_class or '(none)'} is not one of {', '.join(match.storage_classes)}"
+    for name, value in match.tags.items():
+        if facts.tags.get(name) != value:
+            return f"the tag {name} is not {value}"
+    return ""
+
+
+def _scope(rule: Rule) -> int:
+    return 0 if rule.match.tenants else 1 if rule.match.content_types else 2
+
+
+def _any(patterns: Sequence[str], text: str) -> bool:
+    return any(
+        pattern == text or (("*" in pattern or "?" in pattern) and _like(pattern)(text)) for pattern in patterns
+    )
+
+
+@lru_cache(4096)
+def _like(pattern: str) -> Callable[[str], object]:
+    return re.compile(translate(pattern.replace("[", "[[]"))).match
 
 
 @dataclass(frozen=True, slots=True)
