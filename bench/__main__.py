@@ -15,7 +15,18 @@ from bench.figures import Figure
 from bench.options import Options, options, parser
 
 #: Every benchmark: a module of this package with `run(options) -> list[Figure]`.
-NAMES = ("service", "library", "list_page", "streams", "slow", "overload", "replicas", "guarded")
+NAMES = (
+    "service",
+    "library",
+    "inline",
+    "list_page",
+    "streams",
+    "slow",
+    "overload",
+    "replicas",
+    "guarded",
+    "placement",
+)
 _RESULTS = Path(__file__).with_name("results")
 
 

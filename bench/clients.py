@@ -148,7 +148,7 @@ class Boto3(Client):
 
 
 def _settings(place: Place) -> Any:
-    """Return settings with one S3 store and a SQLite catalog under `place.home`."""
+    """Return settings with one S3 store, for contents of any size, and a SQLite catalog under `place.home`."""
     from holdfast.config import load
 
     store = {
@@ -161,18 +161,23 @@ def _settings(place: Place) -> Any:
         "allow_http": True,
         "prefix": Path(place.home).name,
     }
-    return load(data=Path(place.home), stores={"s3": store}, sweep_interval=0.0)
+    where = {"stores": ["s3"], "inline": 0}
+    return load(data=Path(place.home), stores={"s3": store}, placement=where, sweep_interval=0.0)
 
 
 class Holdfast(Client):
     """Holdfast as a library: the engine over a SQLite catalog; every put is digested and committed durably."""
+
+    def settings(self, place: Place) -> Any:
+        """Return what it is configured with."""
+        return _settings(place)
 
     async def open(self, place: Place) -> None:
         from holdfast.app import local_principal, open_engine
         from holdfast.core.body import Body
 
         self._body = Body.of_bytes
-        settings = _settings(place)
+        settings = self.settings(place)
         self._engine = await open_engine(settings)
         self._session = self._engine.session(local_principal(settings))
         await self._session.create_bucket("bench")
@@ -192,13 +197,31 @@ class Holdfast(Client):
         await self._engine.close()
 
 
+class HoldfastLocal(Holdfast):
+    """The same with the local disk as its store, for contents of any size."""
+
+    inline = 0  #: bytes; contents below it live in the catalog
+
+    def settings(self, place: Place) -> Any:
+        """Return settings with a folder beside the catalog."""
+        from holdfast.config import load
+
+        return load(data=Path(place.home), placement={"inline": self.inline}, sweep_interval=0.0)
+
+
+class HoldfastInline(HoldfastLocal):
+    """The same with small contents in the catalog, as it is by default."""
+
+    inline = 64 << 10
+
+
 class HoldfastStack(Client):
     """Only the S3 driver inside its layers: what remains when the engine and its catalog are taken away."""
 
     async def open(self, place: Place) -> None:
-        from holdfast.app import open_store
         from holdfast.core.body import Body
         from holdfast.core.clock import Environment
+        from holdfast.drivers import open_store
 
         self._body = Body.of_bytes
         settings = _settings(place)
@@ -225,6 +248,8 @@ CLIENTS: dict[str, type[Client]] = {
     "obstore": Obstore,
     "boto3": Boto3,
 }
+#: The engine with small contents in different places.
+PLACES: dict[str, type[Client]] = {"inline": HoldfastInline, "local": HoldfastLocal, "s3": Holdfast}
 
 
 async def carry_out(client: Client, order: dict[str, Any]) -> dict[str, Any]:
@@ -286,7 +311,7 @@ def _cpu() -> float:
 
 
 async def _main(name: str) -> None:
-    client = CLIENTS[name]()
+    client = (CLIENTS | PLACES)[name]()
     await client.open(Place(**json.loads(sys.stdin.readline())))
     print(json.dumps({"ready": name}), flush=True)
     loop = asyncio.get_running_loop()

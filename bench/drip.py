@@ -1,8 +1,9 @@
 """Clients that hold connections and hardly send: `python -m bench.drip PORT COUNT SECONDS`.
 
-A third says nothing, a third sends a header byte by byte, a third a body, one byte a second each. They come from many
-addresses of loopback, so that it is not the cap per address which ends them. When all are connected it prints `ready`;
-in the end, as JSON, how many were closed and when the last one was, counted from its own connection.
+A third says nothing, a third sends a header byte by byte, a third a body, one byte a second each, each at its own moment
+of the second, since clients do not know each other. They come from many addresses of loopback, so that it is not the
+cap per address which ends them. When all are connected it prints `ready`; in the end, as JSON, how many were closed and
+when the last one was, counted from its own connection.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _OPENING = {
     "body": b"PUT /api/v1/objects/bench/slow HTTP/1.1\r\n" + _HEAD + b"Content-Length: 1000000\r\n\r\n",
 }
 _PER_ADDRESS = 100
+_TURNS = 200  #: moments of a second
+_TURN = 1 / _TURNS
 
 
 def main(port: int, count: int, seconds: float) -> dict[str, object]:
@@ -40,19 +43,21 @@ def main(port: int, count: int, seconds: float) -> dict[str, object]:
         poll.register(sock.fileno(), select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR)
     print("ready", flush=True)
     ends: dict[str, list[float]] = {kind: [] for kind in _KINDS}
-    until, drip = time.monotonic() + seconds, time.monotonic() + 1
+    begun = time.monotonic()
+    until, turn = begun + seconds, 0
+    turns: list[list[int]] = [list(held)[place::_TURNS] for place in range(_TURNS)]
     while held and time.monotonic() < until:
-        for fd, _ in poll.poll(0.05):
+        for fd, _ in poll.poll(_TURN / 2):
             if _closed(held[fd][0]):
                 sock, kind, began = held.pop(fd)
                 poll.unregister(fd)
                 sock.close()
                 ends[kind].append(time.monotonic() - began)
-        if time.monotonic() >= drip:
-            drip += 1
-            for sock, kind, _ in held.values():
-                if kind != "silent":
-                    _one_byte(sock)
+        while time.monotonic() >= begun + turn * _TURN:
+            for fd in turns[turn % _TURNS]:
+                if fd in held and held[fd][1] != "silent":
+                    _one_byte(held[fd][0])
+            turn += 1
     return {
         "count": count,
         "open": len(held),

@@ -75,7 +75,7 @@ def run(options: Options) -> list[Figure]:
             server = stack.enter_context(flask_stack.store())
         for figure in figures:
             figure.unit += f"; server: {server.kind}"
-        children = [stack.enter_context(_child(name, server, home)) for name in CLIENTS]
+        children = [stack.enter_context(started(name, server, home)) for name in CLIENTS]
         for turn in range(options.rounds):
             first = turn % len(children)
             for child in children[first:] + children[:first]:
@@ -121,7 +121,7 @@ def _round(child: Child, figures: list[Figure], options: Options, turn: int) -> 
 
 
 @contextmanager
-def _child(name: str, server: S3Server, home: Path) -> Iterator[Child]:
+def started(name: str, server: S3Server, home: Path) -> Iterator[Child]:
     """Yield a client that is ready."""
     own, log = home / name, home / f"{name}.log"
     own.mkdir()

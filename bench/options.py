@@ -81,7 +81,11 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
     made.add_argument(
         "--share", type=float, help="part of each upload that is sent among the streams, up to 1"
     )
-    made.add_argument("--list-keys", type=int, help="keys in the bucket that is listed")
+    made.add_argument(
+        "--list-keys",
+        type=int,
+        help="keys in the bucket that is listed, and versions that `placement` simulates",
+    )
     return made
 
 

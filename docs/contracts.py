@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from holdfast import facades
 from holdfast.api.openapi import reference
 from holdfast.config.legacy import VARIABLES
 
 ROOT: Final = Path(__file__).parent.parent
 DATA: Final = ROOT / "tests" / "contracts.toml"
+_TABLES: Final = (
+    ("Endpoint", "calls"),
+    ("Variable", "variables"),
+    ("Method", "methods"),
+    ("Statement", "statements"),
+)
 _INTRODUCTION: Final = """# Compatibility
 
 What services and people that were written for other storage services can go on using here. Each line is proved by the
@@ -47,13 +55,16 @@ def page() -> str:
     text = _INTRODUCTION
     for contract in contracts():
         text += f"\n## {contract['name']}\n"
-        for title, kind in (("Endpoint", "calls"), ("Variable", "variables")):
+        for title, kind in _TABLES:
+            if not contract.get(kind):
+                continue
             text += f"\n| {title} | | Proved by |\n|---|---|---|\n"
             for name, test, note in contract[kind]:
                 check(kind, name, test)
                 proof = f"`tests/{test}`" if test else "*not yet*"
                 instead = "instead: " if not test and note.startswith(("`", "objects under")) else ""
-                text += f"| `{name}` | {instead}{note} | {proof} |\n"
+                shown = name if kind == "statements" else f"`{name}`"
+                text += f"| {shown} | {instead}{note} | {proof} |\n"
     return text
 
 
@@ -67,13 +78,29 @@ def check(kind: str, name: str, test: str) -> None:
     """Compare one line with the code."""
     if test and not _exists(test):
         raise ContractError(f"{name}: there is no test {test}")
+    if kind == "statements":
+        return
     if kind == "variables":
         there = name in VARIABLES
+    elif kind == "methods":
+        there = _is_method(name)
     else:
         method, _, path = name.partition(" ")
         there = method.lower() in _paths().get(path, {})
     if there != bool(test):
         raise ContractError(f"{name} is {'served but no test proves it' if there else 'not served'}")
+
+
+def _is_method(name: str) -> bool:
+    """Return whether `CLASS.METHOD(argument, …)` of the facades takes these arguments, in this order at first."""
+    dotted, _, arguments = name.rstrip(")").partition("(")
+    kind, _, method = dotted.partition(".")
+    found = getattr(getattr(facades, kind, None), method or "__init__", None)
+    if found is None:
+        return False
+    wanted = [argument for argument in arguments.split(", ") if argument]
+    taken = [parameter for parameter in inspect.signature(found).parameters if parameter != "self"]
+    return taken[: len(wanted)] == wanted
 
 
 def _exists(test: str) -> bool:
@@ -86,7 +113,7 @@ def _functions(path: Path) -> frozenset[str]:
     if not path.is_file():
         return frozenset()
     tree = ast.parse(path.read_text("utf-8"))
-    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+    return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
 
 @cache

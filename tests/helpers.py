@@ -66,13 +66,16 @@ async def engine_on(
     environment: Environment | None = None,
     settings: EngineSettings | None = None,
     acknowledge: int | None = None,
+    inline: int = 0,
     buckets: tuple[str, ...] = ("plain",),
     versioned: tuple[str, ...] = ("kept",),
 ) -> AsyncIterator[tuple[Engine, Session]]:
     """Give an engine with the tenant `default`, a plain and a versioned bucket, and an admin's session."""
     environment = environment or Environment()
     catalog = await open_catalog(url, environment=environment, upgrade=True)
-    placement = Placement.everything([store.name for store in stores], acknowledge or len(stores))
+    placement = Placement.everything(
+        [store.name for store in stores], acknowledge or len(stores), inline=inline
+    )
     engine = Engine(
         catalog,
         {store.name: store for store in stores},

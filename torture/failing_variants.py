@@ -24,14 +24,15 @@ from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import NotFoundError, UnavailableError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.types import NO_DIGESTS, ObjectRef, Replica, Segment, Version
-from holdfast.engine import checksums, write
+from holdfast.engine import checksums, storing, write
 from holdfast.engine.context import Context
+from holdfast.engine.targets import Target, pending
 from holdfast.engine.write import NO_INPUT, ObjectInput
 from holdfast.policy.placement import Facts
 from torture.in_place import key_named
 
 _OCTETS = "application/octet-stream"
-_COMMITS = ("commit_put", "commit_part", "complete_upload", "delete_object")
+_COMMITS = ("commit_put", "commit_inline", "commit_part", "complete_upload", "delete_object")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class _Put:
     replicas: list[Replica]
 
     async def store(self) -> None:
-        await write.store_segment(
+        await storing.store_segment(
             self.context, self.ref, self.replicas, Body.of_bytes(self.data), NO_DIGESTS, _OCTETS
         )
         failpoint("put.after_store")
@@ -103,8 +104,10 @@ async def _put_in_order(
 ) -> Version:
     data = await body.read()
     version_id = context.environment.new_id()
-    plan = context.placement.plan(Facts(ref, len(data), _OCTETS))
-    replicas = context.pending(ref, plan, version_id, version_id, len(data))
+    plan = context.placement.plan(Facts(ref, len(data), _OCTETS, apart=True))
+    replicas = pending(
+        context, ref, Target(plan.stores[: plan.acknowledge]), version_id, version_id, len(data)
+    )
     await context.catalog.begin(ref, replicas, lease_until=await context.lease_until())
     failpoint("put.after_begin")
     return await order(_Put(context, ref, data, actor, replicas))

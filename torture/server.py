@@ -24,6 +24,7 @@ from torture.ground import Ground
 from torture.journal import Journal, parse
 from torture.model import Model
 from torture.processes import Child, died_of, end_with_parent, fork
+from torture.service import INLINE
 from torture.trial import Outcome, Style, judge
 from torture.workload import Load, Seen
 
@@ -102,7 +103,11 @@ def _spawn(data: Path, failpoint: str | None, warm: bool) -> Server:
         os.dup2(0, 1)
         os.dup2(writing, 2)
         os.closerange(3, 256)
-        os.environ.update(HOLDFAST_GRACE="0", HOLDFAST_SWEEP_INTERVAL="0.1")
+        os.environ.update(
+            HOLDFAST_GRACE="0",
+            HOLDFAST_SWEEP_INTERVAL="0.1",
+            HOLDFAST_PLACEMENT__INLINE=str(INLINE),
+        )
         if failpoint:
             os.environ["HOLDFAST_FAILPOINT"] = failpoint
         sys.argv = ["holdfast", "serve", "--dev", "--data", str(data), "--port", "0"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast.app import local_principal, open_engine
 from holdfast.config import Settings
+from holdfast.config.placement import PlacementSettings
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, SystemClock
 from holdfast.core.errors import AlreadyExistsError
@@ -20,6 +21,7 @@ from torture.workload import BUCKETS, Seen, content_of
 
 DAY = 86_400.0
 _PIECE = 100_000
+INLINE = 4097  #: about half of the contents of the load are below it
 
 
 class ShiftedClock(SystemClock):
@@ -33,8 +35,11 @@ class ShiftedClock(SystemClock):
 
 
 def settings_for(data: Path, *, grace: float = 0.0) -> Settings:
-    """Return what a service on `data` is configured with: the defaults, but for the grace."""
-    return Settings(data=data, grace=grace, sweep_interval=0.0)
+    """Return what a service on `data` is configured with: the defaults, but for the grace.
+
+    Small contents live in the catalog and others in the store, so that both ways are walked.
+    """
+    return Settings(data=data, grace=grace, sweep_interval=0.0, placement=PlacementSettings(inline=INLINE))
 
 
 @asynccontextmanager

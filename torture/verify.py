@@ -11,6 +11,7 @@ from pathlib import Path
 from holdfast.backends.local.paths import path_of
 from holdfast.core.body import Body
 from holdfast.core.errors import HoldfastError, NotFoundError
+from holdfast.core.names import INLINE
 from holdfast.core.types import Replica, ReplicaState, Version
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
@@ -129,13 +130,14 @@ async def _counters(engine: Engine, session: Session, verdict: Verdict) -> None:
 
 
 async def _blobs(engine: Engine, session: Session, data: Path, verdict: Verdict) -> None:
-    """Every live replica has its file, of its size, and belongs to a version that can be reached."""
+    """Every live replica has its file (or its row of bytes), of its size, and belongs to a version that can be reached."""
     sizes = await _segment_sizes(engine, session)
-    for row in await _rows(engine):
+    rows, contents = await _rows(engine), await _contents(engine)
+    for row in rows:
         if row.state not in _READABLE:
             continue
         path = data / "objects" / path_of(row.blob)
-        size = path.stat().st_size if path.exists() else -1
+        size = path.stat().st_size if path.exists() else contents.get(row.blob, -1)
         if row.segment_id not in sizes:
             verdict.wrong("orphan", f"live replica {row.blob} belongs to no version")
         elif size != sizes[row.segment_id]:
@@ -174,7 +176,11 @@ async def _empty(data: Path, model: Model, verdict: Verdict) -> None:
                 verdict.wrong("orphan", f"row left after the sweep: {row}")
         async for _ in engine.stores["local"].backend.list():
             pass  # a listing removes what dead writers left in temporary files
-        _compare_files(data, {path_of(row.blob) for row in await _rows(engine)}, verdict)
+        rows = await _rows(engine)
+        _compare_files(data, {path_of(row.blob) for row in rows if row.store != INLINE}, verdict)
+        _compare_contents(
+            set(await _contents(engine)), {row.blob for row in rows if row.store == INLINE}, verdict
+        )
         for key, content in verdict.found.items():
             seen = await _read(session, verdict, key)
             if (None if seen is None else content_of(seen.data)) != content:
@@ -194,6 +200,18 @@ def _compare_files(data: Path, wanted: set[str], verdict: Verdict) -> None:
         verdict.wrong("orphan", f"file {path} belongs to no row after the sweep")
     for path in sorted(wanted - there):
         verdict.wrong("missing", f"file {path} is gone after the sweep")
+
+
+async def _contents(engine: Engine) -> dict[str, int]:
+    """Return the sizes of the contents that lie in the catalog."""
+    return {info.name: info.size async for info in engine.stores[INLINE].backend.list()}
+
+
+def _compare_contents(there: set[str], wanted: set[str], verdict: Verdict) -> None:
+    for name in sorted(there - wanted):
+        verdict.wrong("orphan", f"content {name} belongs to no row after the sweep")
+    for name in sorted(wanted - there):
+        verdict.wrong("missing", f"content {name} is gone after the sweep")
 
 
 async def _rows(engine: Engine) -> list[Replica]:

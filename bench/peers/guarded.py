@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.peers.base import Peer
-from bench.peers.holdfast import BUCKET
+from bench.peers.holdfast import BUCKET, STORED
 from bench.processes import PeerFailedError, running
 from bench.wire import Call
 from holdfast.testing.servers import free_port
@@ -31,7 +31,10 @@ def start(
     port = free_port()
     command = [sys.executable, "-m", "holdfast", "serve", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--data", str(home / "data")]
-    with running(command, home=home, port=port, ready="/health", environment=environment) as pid:
+    variables = dict(environment or {})
+    if "PYTHONPATH" not in variables:  # an earlier one may not know it
+        variables |= STORED
+    with running(command, home=home, port=port, ready="/health", environment=variables) as pid:
         found = _TOKEN.search((home / "server.log").read_text())
         if found is None:
             raise PeerFailedError("the service did not say its first token")

@@ -1,4 +1,6 @@
-"""Ourselves: `holdfast serve` as a user starts it. One process, objects on local disk, SQLite catalog, raw bodies.
+"""Ourselves: `holdfast serve` as a user starts it. One process, SQLite catalog, raw bodies; objects on local disk.
+
+Small objects too, other than by default: what is compared is stores (`bench.inline` is about the catalog as a store).
 
 Every put is digested (SHA-256, and MD5 for its ETag where it is small), synced to disk and committed durably before it is
 answered.
@@ -13,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.peers.base import Peer
 from bench.processes import PeerFailedError, running
@@ -21,6 +23,7 @@ from bench.wire import Call
 from holdfast.testing.servers import free_port
 
 BUCKET = "bench"
+STORED: Final = {"HOLDFAST_PLACEMENT__INLINE": "0"}  #: contents of any size go to the store
 
 
 @contextmanager
@@ -39,7 +42,8 @@ def start(home: Path, *, environment: Mapping[str, str] | None = None) -> Iterat
         "--data",
         str(home / "data"),
     ]
-    with running(command, home=home, port=port, ready="/health", environment=environment) as pid:
+    variables = {**STORED, **(environment or {})}
+    with running(command, home=home, port=port, ready="/health", environment=variables) as pid:
         if _create_bucket(port) not in (200, 201, 409):
             raise PeerFailedError("the bucket was not made")
         target = f"/api/v1/objects/{BUCKET}/{{key}}"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import ConfigError
 from holdfast.core.types import Bucket, ByteRange, Deleted, Digests, ListPage, Part, Upload, Usage, Version
+from holdfast.library import opening
 
 if TYPE_CHECKING:
     from holdfast.config import Settings
@@ -134,9 +136,16 @@ async def _open_embedded(settings: Settings) -> AsyncClient:
     from holdfast.library.embedded import EmbeddedClient
 
     engine = await open_engine(settings)
+    principal = local_principal(settings)
     return EmbeddedClient(
-        engine.session(local_principal(settings)), engine.close, public_url=settings.public_url
+        engine.session(principal),
+        engine.close,
+        public_url=settings.public_url,
+        sessions=lambda tenant: engine.session(replace(principal, tenant=tenant)),
     )
+
+
+opening.provide(_opener)
 
 
 def __getattr__(name: str) -> Any:

@@ -10,33 +10,49 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from holdfast.backends import registry
 from holdfast.catalog import Measures, open_catalog
-from holdfast.config import Settings, StoreSettings, legacy
-from holdfast.core.backend import Store, StoreState
+from holdfast.config import Settings, legacy
+from holdfast.config.prices import price_rows
+from holdfast.core.backend import Store
 from holdfast.core.clock import Environment
-from holdfast.core.errors import AlreadyExistsError, ConfigError, DeadlineError, UnavailableError
+from holdfast.core.errors import (
+    AlreadyExistsError,
+    ConfigError,
+    DeadlineError,
+    InvalidRequestError,
+    UnavailableError,
+)
 from holdfast.core.failpoints import arm_from_environment
 from holdfast.core.types import Principal, Rate
+from holdfast.drivers import InstalledDrivers, described, open_store
 from holdfast.engine.engine import Engine
 from holdfast.engine.keys import Authenticator, create_key
 from holdfast.engine.probe import probe
+from holdfast.engine.sealing import sealer_of
 from holdfast.engine.secrets import root_secret
 from holdfast.engine.settings import EngineSettings
+from holdfast.engine.stores import Stores
 from holdfast.engine.trust import open_tokens
+from holdfast.jobs.artifacts import keep_counting_reads
 from holdfast.jobs.expire import keep_expiring
+from holdfast.jobs.measuring import keep_measuring
+from holdfast.jobs.reconcile import keep_paying
 from holdfast.jobs.seal import keep_sealing
 from holdfast.jobs.sweep import keep_sweeping
-from holdfast.layers import stack
+from holdfast.jobs.tenants import keep_removing_tenants
 from holdfast.layers.metrics import StoreMetrics
-from holdfast.policy.placement import Placement
+from holdfast.policy import prices
+from holdfast.policy.artifacts import KINDS, Naming
+from holdfast.policy.placement import Placement, Rule, WhenDown
+from holdfast.policy.rule_form import check_rules, rules_of
 
 Say = Callable[[str], None]
 _TURN: Final = 0.0005  #: seconds that a thread beside the loop may hold the interpreter while requests wait
@@ -58,21 +74,6 @@ def _hush(text: str) -> None:
 def store_metrics() -> StoreMetrics:
     """Return the figures of all stores of this process, which `/metrics` shows."""
     return StoreMetrics()
-
-
-def open_store(
-    name: str, settings: StoreSettings, environment: Environment, *, metrics: StoreMetrics | None = None
-) -> Store:
-    """Return the store that `[stores.NAME]` describes: its driver inside its layers."""
-    driver_settings = registry.parse(settings.driver, settings.driver_settings)
-    driver = registry.open_backend(name, settings.driver, driver_settings, environment=environment)
-    layers = stack.StackSettings(
-        max_in_flight=settings.in_flight,
-        attempts=settings.attempts,
-        read_only=settings.state is StoreState.READ_ONLY,
-    )
-    backend = stack.build(driver, layers, environment=environment, metrics=metrics)
-    return Store(name, backend, layout=settings.layout, state=settings.state, labels=settings.labels)
 
 
 async def open_engine(
@@ -104,13 +105,23 @@ async def open_engine(
         for name, store_settings in settings.all_stores.items():
             stores[name] = open_store(name, store_settings, environment, metrics=metrics)
             undo.push_async_callback(stores[name].backend.close)
+        secret = await root_secret(catalog, environment, settings.secret.get_secret_value())
+        live = Stores(
+            stores,
+            catalog,
+            environment.clock,
+            drivers=InstalledDrivers(environment, metrics),
+            sealer=sealer_of(settings.seal_keys.get_secret_value(), secret, environment),
+            described=described(settings),
+        )
+        await live.refresh()
         engine = Engine(
             catalog,
-            stores,
-            Placement.everything(settings.placement_stores, settings.placement.acknowledge),
+            live,
+            placement_of(settings, live),
             environment=environment,
             settings=_engine_settings(settings),
-            secret=await root_secret(catalog, environment, settings.secret.get_secret_value()),
+            secret=secret,
         )
         if not await catalog.tenants():
             await _refuse_foreign_objects(stores, settings)
@@ -119,6 +130,28 @@ async def open_engine(
         undo.pop_all()
         return engine
     raise AssertionError  # unreachable: the stack does not swallow
+
+
+def placement_of(settings: Settings, stores: Collection[str]) -> Placement:
+    """Return the placement that the settings describe.
+
+    Raises:
+        ConfigError: a rule cannot be followed with these `stores`; it names the rule.
+    """
+    said = settings.placement
+    usual = Rule(
+        "default",
+        settings.placement_stores,
+        acknowledge=said.acknowledge,
+        when_down=WhenDown(said.when_down),
+        fallback=said.fallback,
+    )
+    try:
+        rules = check_rules(rules_of([rule.members for rule in said.rules]), stores)
+        check_rules([replace(usual, name="placement")], {*stores, *usual.stores})
+    except InvalidRequestError as error:
+        raise ConfigError(f"placement: {error.message}") from None
+    return Placement(usual, rules, said.inline)
 
 
 def local_principal(settings: Settings) -> Principal:
@@ -215,7 +248,7 @@ async def _prepare(settings: Settings, say: Say) -> None:
 
 
 async def _look_around(engine: Engine, settings: Settings, say: Say) -> None:
-    """Say what an operator should know at the start, and make the default bucket when it was named.
+    """Say what an operator should know at the start, and make the buckets that settings name.
 
     Raises:
         ConfigError: a store that takes new objects answers, but has no such bucket or does not let us in.
@@ -228,18 +261,25 @@ async def _look_around(engine: Engine, settings: Settings, say: Say) -> None:
             raise _unusable(settings, name, found.problem)
         if not found.usable:
             say(f"WARNING: store {name} does not answer yet: {found.problem}")
+    wanted = list(settings.buckets)
     if "default_bucket" in settings.model_fields_set and settings.default_bucket:
-        session = engine.session(local_principal(settings))
+        wanted.append(settings.default_bucket)
+    session = engine.session(local_principal(settings))
+    for bucket in wanted:
         with contextlib.suppress(AlreadyExistsError):
-            await session.create_bucket(settings.default_bucket)
+            await session.create_bucket(bucket)
+    if settings.artifacts.make_buckets:
+        for kind in KINDS:
+            await session.create_default_bucket(kind)
 
 
 def _unusable(settings: Settings, name: str, problem: str) -> ConfigError:
     """Return the error of a store that answers but cannot be used, with the bucket and the server that were meant."""
-    known, place = settings.all_stores[name].driver_settings, ""
+    known = settings.all_stores[name].driver_settings if name in settings.all_stores else {}
+    place = ""
     if bucket := known.get("bucket"):
         host = urlsplit(str(known.get("endpoint") or "")).netloc.rpartition("@")[2]
-        named = "MINIO_BUCKET or DEFAULT_BUCKET" if name == legacy.STORE else f"`bucket` of [stores.{name}]"
+        named = legacy.bucket_variables(os.environ, name) or f"`bucket` of [stores.{name}]"
         place = f" (bucket {bucket!r}{f' at {host}' if host else ''}, named by {named})"
     return ConfigError(f"store {name} cannot be used{place}: {problem}")
 
@@ -259,6 +299,10 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
     sweeper = asyncio.ensure_future(keep_sweeping(engine, settings.sweep_interval))
     sealer = asyncio.ensure_future(keep_sealing(engine))
     expirer = asyncio.ensure_future(keep_expiring(engine, settings.expire_interval))
+    payer = asyncio.ensure_future(keep_paying(engine, settings.reconcile_interval))
+    remover = asyncio.ensure_future(keep_removing_tenants(engine, settings.tenants_interval))
+    counter = asyncio.ensure_future(keep_counting_reads(engine))
+    measurer = asyncio.ensure_future(keep_measuring(engine, settings.measure_interval))
     try:
         if settings.dev:
             principal = Principal(id="dev", tenant=settings.tenant, role="operator", name="dev")
@@ -284,7 +328,13 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
         sweeper.cancel()
         sealer.cancel()
         expirer.cancel()
-        await asyncio.gather(sweeper, sealer, expirer, return_exceptions=True)
+        payer.cancel()
+        remover.cancel()
+        counter.cancel()
+        measurer.cancel()
+        await asyncio.gather(
+            sweeper, sealer, expirer, payer, remover, counter, measurer, return_exceptions=True
+        )
         await engine.close()
         await asyncio.sleep(0.05)  # lets the threads of the S3 client come to rest before the loop goes
 
@@ -325,6 +375,9 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         upload_lifetime=settings.upload_lifetime,
         idempotency_lifetime=settings.idempotency_lifetime,
         redirect_signed=settings.redirect_signed,
+        artifact_buckets=Naming(settings.artifacts.prefix, settings.artifacts.bucket),
+        artifact_roots=settings.artifacts.roots,
+        prices=prices.parse(*price_rows(settings.price_book)),
         default_retention_days=settings.default_retention_days,
         principal_rate=Rate(
             settings.rate.principal.requests,

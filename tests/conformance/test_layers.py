@@ -10,10 +10,12 @@ from prometheus_client import CollectorRegistry
 from holdfast.backends.memory import MemoryBackend
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, PutOptions
 from holdfast.core.body import Body
+from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
 from holdfast.core.errors import RateLimitedError, UnavailableError
 from holdfast.core.types import BlobInfo
 from holdfast.layers.base import Layer
+from holdfast.layers.breaker import Breaker
 from holdfast.layers.faults import Effect, Fault, Faults, Plan
 from holdfast.layers.integrity import Integrity
 from holdfast.layers.limit import Limit, LimitSettings
@@ -94,6 +96,9 @@ test_integrity = conformance(lambda environment, folder: Integrity(memory(enviro
 test_limit = conformance(lambda environment, folder: Limit(memory(environment)))
 test_a_narrow_limit = conformance(
     lambda environment, folder: Limit(memory(environment), settings=LimitSettings(max_in_flight=12, wait=20))
+)
+test_breaker = conformance(
+    lambda environment, folder: Breaker(memory(environment), Circuit("memory", environment.clock))
 )
 test_metrics = conformance(
     lambda environment, folder: Metrics(

@@ -12,6 +12,7 @@ from typing import Any
 
 from holdfast.core.errors import ConflictError, HoldfastError, NotFoundError
 from holdfast.engine.engine import Engine
+from holdfast.policy.placement import Rule
 from tests.crash.flows import Flow, Here, Notes
 from tests.crash.invariants import Picture, check_now, check_swept, picture
 from tests.crash.tripwire import Death, Fault, Kind, Tripwire, When
@@ -49,12 +50,16 @@ def drive(
     variant: Callable[[], AbstractContextManager[None]] = nullcontext,
     calls: Callable[[str], bool] = lambda label: True,
     databases: Databases | None = None,
+    inline: int = 0,
+    rule: Rule | None = None,
     enough: int = 1_000_000,
 ) -> Tally:
     """Fail `flow` at every call whose label `calls` wants, in every way; stop after `enough` violations."""
 
     async def work() -> Tally:
-        start, notes = await _prepared(flow, bucket, World(base / "start", stores, databases=databases))
+        start, notes = await _prepared(
+            flow, bucket, World(base / "start", stores, databases=databases, inline=inline, rule=rule)
+        )
         tally = Tally()
         with variant():
             expected = await _undisturbed(flow, bucket, start, base, notes, tally)

@@ -82,7 +82,8 @@ class Tripwire:
         if fault.kind is Kind.DEATH:
             self.dead = True
             raise Death
-        raise UnavailableError("injected", operation=self.labels[number - 1])
+        place, _, operation = self.labels[number - 1].partition(".")
+        raise UnavailableError("injected", operation=operation, store="" if place == "catalog" else place)
 
     def trips_during(self, number: int) -> bool:
         """Tell whether the body of that put breaks half-way."""

@@ -21,7 +21,7 @@ from holdfast.core.types import Principal, Quota
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
-from holdfast.policy.placement import Placement
+from holdfast.policy.placement import Placement, Rule
 from tests.crash.tripwire import Tripwire, WiredCatalog, wrap_store
 
 ADMIN = Principal("tester", "default", "admin")
@@ -75,6 +75,8 @@ class World:
     memory: dict[str, MemoryBackend] = field(default_factory=dict)
     databases: Databases | None = None  #: where the catalog is, if not in a file below `root`
     url: str = ""
+    inline: int = 0  #: contents below this size live in the catalog
+    rule: Rule | None = None  #: what holds for all objects; None: a copy in each store
 
     def __post_init__(self) -> None:
         self._founded = bool(self.url)
@@ -86,7 +88,10 @@ class World:
     async def twin(self, root: Path, seed: int) -> World:
         """Return an independent copy; this one must be closed."""
         shutil.copytree(self.root, root)
-        made = World(root, self.stores, seed, databases=self.databases, url=self._twin_url())
+        made = World(
+            root, self.stores, seed, databases=self.databases, url=self._twin_url(), inline=self.inline
+        )
+        made.rule = self.rule
         made.clock.advance(self.clock.monotonic())
         for name, backend in self.memory.items():
             made.memory[name] = MemoryBackend(name, environment=made.environment)
@@ -108,7 +113,7 @@ class World:
         engine = Engine(
             catalog if wire is None else WiredCatalog(catalog, wire),
             stores,
-            Placement.everything(self.stores, len(self.stores)),
+            self._placement(),
             environment=self.environment,
             settings=SETTINGS,
         )
@@ -125,6 +130,11 @@ class World:
                 await session.create_bucket(name, versioning=versioning)
             if len(self.stores) > 1:
                 await engine.catalog.set_quota("default", None, Quota(max_bytes=1 << 40))
+
+    def _placement(self) -> Placement:
+        if self.rule is not None:
+            return Placement(self.rule, inline=self.inline)
+        return Placement.everything(self.stores, len(self.stores), inline=self.inline)
 
     def _twin_url(self) -> str:
         return self.databases.copy(self.url) if self.databases else ""

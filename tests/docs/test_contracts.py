@@ -26,13 +26,13 @@ def contracts() -> ModuleType:
 
 def test_every_line_is_true(contracts: ModuleType) -> None:
     page = contracts.page()
-    assert page.count("*not yet*") == 10
+    assert page.count("*not yet*") == 3
     assert "| `POST /api/v1/files/upload` |" in page
     assert "| `RETENTION_DAYS` |" in page
 
 
 def test_every_variable_that_is_understood_is_listed(contracts: ModuleType) -> None:
-    listed = {name for contract in contracts.contracts() for name, *_ in contract["variables"]}
+    listed = {name for contract in contracts.contracts() for name, *_ in contract.get("variables", ())}
     assert set(VARIABLES) <= listed
 
 
@@ -44,6 +44,13 @@ def test_every_variable_that_is_understood_is_listed(contracts: ModuleType) -> N
         ("calls", "GET /health", "", "served but no test proves it"),
         ("calls", "GET /wealth", "doors/test_rest_figures.py::test_health_in_detail", "not served"),
         ("calls", "DELETE /health", "doors/test_rest_figures.py::test_health_in_detail", "not served"),
+        (
+            "methods",
+            "StorageManager.get_adapter(kind)",
+            "doors/test_rest_figures.py::test_health_in_detail",
+            "not served",
+        ),
+        ("methods", "StorageManager.get_adapter(content_type)", "", "served but no test proves it"),
         ("variables", "PROT", "doors/test_rest_figures.py::test_health_in_detail", "not served"),
     ],
 )

@@ -32,13 +32,15 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def steps(block: str) -> Iterator[tuple[str, str]]:
-    """Yield each command with the output that is shown for it; `[3]` at its end is an exit status."""
+    """Yield each command, `> ` before its further lines, with the output shown for it; `[3]` at the end is an exit status."""
     command, shown = "", ""
     for line in block.splitlines():
         if line.startswith("$ "):
             if command:
                 yield command, shown
             command, shown = line[2:], ""
+        elif command and not shown and line.startswith(">"):
+            command += "\n" + line[2:]
         else:
             shown += line + "\n"
     if command:

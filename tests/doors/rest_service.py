@@ -25,6 +25,8 @@ from holdfast.config.settings import Settings, load
 from holdfast.core.clock import Environment
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
+from holdfast.engine.settings import EngineSettings
+from holdfast.policy.artifacts import Naming
 from tests.helpers import engine_on, local_store
 
 Wrap = Callable[[Any], Any]
@@ -160,7 +162,14 @@ async def _serve(
     try:
         environment = Environment()
         store = local_store("local", root / "objects", environment)
-        async with engine_on(f"sqlite:///{root}/catalog.db", store, environment=environment) as (engine, _):
+        own = EngineSettings(
+            artifact_buckets=Naming(settings.artifacts.prefix, settings.artifacts.bucket),
+            artifact_roots=settings.artifacts.roots,
+        )
+        inline = settings.placement.inline if "inline" in settings.placement.model_fields_set else 0
+        async with engine_on(
+            f"sqlite:///{root}/catalog.db", store, environment=environment, settings=own, inline=inline
+        ) as (engine, _):
             asks = authenticate(engine) if authenticate else _anyone
             app = create_app(engine, authenticate=asks, settings=settings)
             listener = listen("127.0.0.1", 0)

@@ -13,7 +13,7 @@ import holdfast
 
 pytestmark = pytest.mark.doors
 
-_MODULES = ("holdfast", "holdfast.library.sync")
+_MODULES = ("holdfast", "holdfast.library.sync", "holdfast.facades")
 
 
 def _examples() -> list[doctest.DocTest]:

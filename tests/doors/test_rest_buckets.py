@@ -143,6 +143,10 @@ def test_what_buckets_hold_and_may_hold(service: Service) -> None:
         "object_count": 1,
         "version_count": 2,
         "upload_bytes": 0,
+        "lifecycle_policy": {"expiration_days": 30},
+        "encryption_enabled": False,
+        "versioning_enabled": True,
+        "public_access": False,
         "reserved_bytes": 0,
         "reserved_objects": 0,
     }

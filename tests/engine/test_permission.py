@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from holdfast.core.errors import PermissionDeniedError, UnauthenticatedError
 from holdfast.core.search import Search
 from holdfast.core.types import ObjectRef, Principal, Version
 from holdfast.engine.administration import Administration
+from holdfast.engine.executions import Executions
 from holdfast.engine.permits import Permit
 from holdfast.engine.session import Session
 from holdfast.policy.access import ANONYMOUS
@@ -43,6 +45,10 @@ GIVEN: dict[str, Any] = {
     "issuer": "us",
     "jti": "1",
     "key_id": "hf1",
+    "path": "a/b",
+    "kind": "logs",
+    "execution_id": "run",
+    "artifact_id": "a",
     "number": 1,
     "offset": 0,
     "parts": (),
@@ -93,6 +99,9 @@ async def call(owner: Any, name: str, verb: Callable[..., Any]) -> None:
     answer = getattr(owner, name)(*positional, **named)
     if inspect.isawaitable(answer):
         await answer
+    elif isinstance(answer, AbstractAsyncContextManager):
+        async with answer:
+            pass
 
 
 def session_of(principal: Principal) -> Session:
@@ -129,6 +138,15 @@ def test_no_verb_of_the_administration_works_for_a_stranger(name: str) -> None:
     for principal in strangers():
         with pytest.raises((PermissionDeniedError, UnauthenticatedError)):
             run(call(administration_of(principal), name, verbs_of(Administration)[name]))
+
+
+@pytest.mark.parametrize("name", sorted(verbs_of(Executions)))
+def test_no_verb_of_executions_works_for_a_stranger(name: str) -> None:
+    for principal in strangers():
+        session = session_of(principal)
+        verb = verbs_of(Executions)[name]
+        with pytest.raises((PermissionDeniedError, UnauthenticatedError)):
+            run(call(session.executions, name, verb))
 
 
 def test_the_proof_notices_work_before_permission() -> None:

@@ -15,6 +15,7 @@ from holdfast.core.errors import UnavailableError
 from holdfast.core.types import ReplicaState
 from holdfast.engine.engine import Engine
 from holdfast.engine.settings import EngineSettings
+from holdfast.engine.targets import Target, pending
 from tests.helpers import blobs_on_disk, content, engine_on, local_store, run
 
 pytestmark = pytest.mark.engine
@@ -108,11 +109,10 @@ def test_a_write_whose_lease_ends_is_collected_and_may_not_commit(catalog_url: s
     async def _interrupted(engine: Engine) -> list[ReplicaState]:
         """Leave a write between its bytes and its commit, as a death would."""
         from holdfast.core.types import ObjectRef
-        from holdfast.policy.placement import Plan
 
         context = engine.context
         ref = ObjectRef("default", "plain", "lost")
-        replicas = context.pending(ref, Plan(("local",), 1, "test"), "v1", "v1", 3)
+        replicas = pending(context, ref, Target(("local",)), "v1", "v1", 3)
         await context.catalog.begin(ref, replicas, lease_until=await context.lease_until())
         await context.store("local").backend.put(replicas[0].blob, Body.of_bytes(b"abc"))
         return [replica.state for replica in await context.catalog.replicas()]

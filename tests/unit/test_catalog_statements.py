@@ -40,6 +40,10 @@ SCANS = {
     "access.KEYS",
     "tenancy.RECOUNT",
     "sweeping.DELTAS_TAKE",
+    "placing.RULES",  # all of a short table, read when it changed
+    "stores.ALL",
+    "stores.RULES",
+    "using.KEPT",  # a row for each bucket and store, all of which a report is about
 }
 
 

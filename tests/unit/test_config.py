@@ -117,3 +117,29 @@ def test_a_secret_is_not_shown_in_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert "hunter2" not in str(caught.value)
+
+
+def test_keys_for_the_secrets_of_stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"k2:{'22' * 32}\nk1:{'11' * 32}\n")
+    keys.chmod(0o600)
+    monkeypatch.setenv("HOLDFAST_SEAL_KEYS_FILE", str(keys))
+    found = load(None)
+    assert found.seal_keys.get_secret_value().split() == [f"k2:{'22' * 32}", f"k1:{'11' * 32}"]
+    assert "22" * 8 not in repr(found)
+    monkeypatch.setenv("HOLDFAST_SEAL_KEYS", f"k1:{'11' * 32}")
+    with pytest.raises(ConfigError, match="both set") as caught:
+        load(None)
+    assert "11" * 8 not in str(caught.value)
+
+
+def test_labels_region_and_price_of_a_store(tmp_path: Path) -> None:
+    file = tmp_path / "holdfast.toml"
+    text = '[stores.a]\ndriver = "local"\npath = "x"\nlabels = ["cold", "internal", "oslo"]\nregion = "no"\nprice = "p"\n'
+    file.write_text(text)
+    found = load(file).stores["a"]
+    assert (found.labels, found.region, found.price) == ({"cold", "internal", "oslo"}, "no", "p")
+    assert found.driver_settings == {"path": "x", "region": "no"}
+    file.write_text(text.replace('"oslo"', '"archive"'))
+    with pytest.raises(ConfigError, match=r"stores\.a\.labels in .*: a store is cold or archive, not both"):
+        load(file)

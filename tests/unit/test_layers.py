@@ -430,6 +430,7 @@ def test_a_read_only_store_refuses_changes_and_reads_on() -> None:
             layer.put("b", BLOB),
             layer.delete("a"),
             layer.copy("a", "b"),
+            layer.make_folder("b"),
             layer.presign("PUT", "a", expires_in=5),
         ):
             with pytest.raises(ConflictError, match="read-only"):

@@ -22,7 +22,7 @@ import pytest
 from holdfast.backends.local import LocalBackend, LocalSettings, open_local
 from holdfast.backends.local.kernel import Kernel
 from holdfast.backends.local.paths import path_of
-from holdfast.core.backend import PutOptions
+from holdfast.core.backend import Capability, PutOptions
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.errors import (
@@ -169,6 +169,35 @@ def test_a_folder_is_settled_once_and_anew_after_it_was_made_anew(tmp_path: Path
             await backend.delete("a/two")  # the folder goes with its last blob
             assert not (tmp_path / "a").exists()
             assert await synced("a/three") == ["a", tmp_path.name]
+
+    run(story)
+
+
+def test_a_folder_of_its_own_is_made_once_and_is_on_disk_before_the_answer(tmp_path: Path) -> None:
+    async def story() -> None:
+        kernel = Watched()
+        async with opened(tmp_path, kernel) as backend:
+            assert Capability.FOLDERS in backend.capabilities
+            kernel.log.clear()
+            assert await backend.make_folder("acme/photos/2024")
+            made = [call for call, _ in kernel.log if call in ("mkdir", "sync")]
+            assert made == ["mkdir"] * 3 + ["sync"] * 3
+            assert not await backend.make_folder("acme/photos/2024")
+            assert not await backend.make_folder("acme/photos")
+            assert (tmp_path / "acme" / "photos" / "2024").is_dir()
+            assert await names(backend) == []
+            await backend.put("acme/photos/2024/blob", Body.of_bytes(b"x"))
+            assert await names(backend) == ["acme/photos/2024/blob"]
+            for wrong in ("../out", "/out", "a//b", ""):
+                with pytest.raises(InvalidRequestError):
+                    await backend.make_folder(wrong)
+            (tmp_path / "out").symlink_to(tmp_path.parent)
+            with pytest.raises(HoldfastError):
+                await backend.make_folder("out/side")
+            assert not (tmp_path.parent / "side").exists()
+            kernel.start(1, errno.EACCES)
+            with pytest.raises(HoldfastError):
+                await backend.make_folder("acme/other")
 
     run(story)
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from msgspec import UnsetType
 
 from holdfast.api.access_models import (
+    Hierarchy,
     Keys,
     NewKey,
     NewTenant,
@@ -15,6 +16,8 @@ from holdfast.api.access_models import (
     TenantChange,
     Tenants,
     TokenName,
+    bytes_of,
+    hierarchy_info,
     key_info,
     quota_of,
     rate_of,
@@ -28,7 +31,8 @@ from holdfast.api.body import MAX_JSON, small_body
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import decode, encode
 from holdfast.core.errors import InvalidRequestError
-from holdfast.core.types import KeySettings, TenantState
+from holdfast.core.types import KeySettings, TenantState, Threshold
+from holdfast.engine.administration import GRACE
 from holdfast.policy.scopes import parse_scopes
 
 T = TypeVar("T")
@@ -100,7 +104,11 @@ async def create_tenant(exchange: Exchange) -> None:
     """Make a tenant. It has no key yet; an operator makes the first."""
     wish = await _said(exchange, NewTenant)
     made = await exchange.session.admin.create_tenant(
-        wish.name, quota=quota_of(wish.quota), ip=rules_of(wish.ip), rate=rate_of(wish.rate)
+        wish.name,
+        quota=quota_of(wish.quota),
+        ip=rules_of(wish.ip),
+        rate=rate_of(wish.rate),
+        inline=bytes_of(wish.inline),
     )
     await exchange.answer_json(201, encode(tenant_info(made)))
 
@@ -112,8 +120,10 @@ async def list_tenants(exchange: Exchange) -> None:
 
 
 async def show_tenant(exchange: Exchange, tenant: str) -> None:
-    """Answer with one tenant, and how much of its quota it uses."""
-    await exchange.answer_json(200, encode(tenant_info(*await exchange.session.admin.tenant(tenant))))
+    """Answer with one tenant, how much of its quota it uses, and what is in each of its buckets."""
+    found, use = await exchange.session.admin.tenant(tenant)
+    buckets = await exchange.session.admin.tenant_buckets(tenant)
+    await exchange.answer_json(200, encode(tenant_info(found, use, buckets)))
 
 
 async def update_tenant(exchange: Exchange, tenant: str) -> None:
@@ -125,8 +135,31 @@ async def update_tenant(exchange: Exchange, tenant: str) -> None:
         ip=_given(wish.ip, rules_of),
         rate=_given(wish.rate, rate_of),
         state=_given(wish.state, TenantState),
+        inline=_given(wish.inline, lambda said: Threshold(bytes_of(said))),
     )
     await exchange.answer_json(200, encode(tenant_info(made)))
+
+
+async def delete_tenant(exchange: Exchange, tenant: str) -> None:
+    """Refuse everything to a tenant within 5 seconds, and remove it with all that it has when the grace is over; 202."""
+    grace = exchange.query.get("grace")
+    admin = exchange.session.admin
+    made = await admin.delete_tenant(tenant, grace=GRACE if grace is None else seconds_of(grace))
+    await exchange.answer_json(202, encode(tenant_info(made)))
+
+
+async def restore_tenant(exchange: Exchange, tenant: str) -> None:
+    """Undo the deletion of a tenant whose grace is not over: it is served, or suspended, as before."""
+    await exchange.answer_json(200, encode(tenant_info(await exchange.session.admin.restore_tenant(tenant))))
+
+
+async def provision(exchange: Exchange, tenant: str) -> None:
+    """Make a tenant's hierarchy, as far as it is missing; any number of times. An admin may do this at home."""
+    wish = decode(Hierarchy, await small_body(exchange, MAX_JSON) or b"{}")
+    made = await exchange.session.admin.provision(
+        wish.content_types, wish.categories, wish.subfolders, tenant=tenant
+    )
+    await exchange.answer_json(200, encode(hierarchy_info(made)))
 
 
 async def rotate_signing(exchange: Exchange, tenant: str) -> None:

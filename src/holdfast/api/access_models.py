@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -9,8 +10,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from holdfast.api.describe import iso
 from holdfast.config.units import parse_size, parse_time
 from holdfast.core.errors import InvalidRequestError
-from holdfast.core.types import ApiKey, IpRules, Principal, Quota, QuotaUse, Rate, Tenant
+from holdfast.core.types import ApiKey, Bucket, IpRules, Principal, Quota, QuotaUse, Rate, Tenant, Usage
 from holdfast.engine.minting import Minted
+from holdfast.engine.provisioning import Provisioned
 from holdfast.policy.scopes import format_scope
 
 Role = Literal["reader", "writer", "admin", "operator"]
@@ -86,6 +88,7 @@ class NewTenant(Struct, frozen=True, forbid_unknown_fields=True):
     quota: Limits = Limits()
     ip: Addresses = Addresses()
     rate: Pace = Pace()
+    inline: Bytes | None = None
 
 
 class TenantChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -95,6 +98,7 @@ class TenantChange(Struct, frozen=True, forbid_unknown_fields=True):
     quota: Limits | UnsetType = UNSET
     ip: Addresses | UnsetType = UNSET
     rate: Pace | UnsetType = UNSET
+    inline: Bytes | UnsetType | None = UNSET
 
 
 class KeyInfo(Struct, frozen=True, kw_only=True):
@@ -142,8 +146,53 @@ class Who(Struct, frozen=True):
     expires: str | None
 
 
+class BucketUse(Struct, frozen=True):
+    """What a bucket of a tenant holds."""
+
+    name: str
+    objects: int
+    versions: int
+    bytes: int
+    upload_bytes: int
+
+
+class Hierarchy(Struct, frozen=True, forbid_unknown_fields=True):
+    """A hierarchy to be made: buckets, in each the categories, in each of these the subfolders.
+
+    Without content types those of the service (portraits, videos, previews, nft_markers); without categories or
+    subfolders those of the time before, at first Image, QR, nft_markers and nft_cache.
+    """
+
+    content_types: Annotated[list[Annotated[str, Meta(max_length=63)]], Meta(max_length=100)] = []
+    categories: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=1000)] = []
+    subfolders: Annotated[list[Annotated[str, Meta(max_length=255)]], Meta(max_length=100)] | None = None
+
+
+class StoreFolders(Struct, frozen=True):
+    """What was made in one store. `offered`: whether it has folders that show keys; `trouble`: why it did not work."""
+
+    offered: bool
+    made: int
+    there: int
+    trouble: str | None
+
+
+class HierarchyInfo(Struct, frozen=True):
+    """A hierarchy that is there now, and what of it was missing."""
+
+    success: bool
+    tenant: str
+    content_types: list[str]
+    categories: list[str]
+    subfolders: list[str]
+    buckets_made: list[str]
+    folders_made: list[str]
+    folders_there: int
+    stores: dict[str, StoreFolders]
+
+
 class TenantInfo(Struct, frozen=True, kw_only=True):
-    """A tenant."""
+    """A tenant. `delete_after`: while it is being deleted, when it is removed; until then it can be restored."""
 
     name: str
     state: str
@@ -152,10 +201,15 @@ class TenantInfo(Struct, frozen=True, kw_only=True):
     quota: Limits
     ip: Addresses
     rate: Pace
+    inline: int | None
     bytes: int | UnsetType = UNSET
     objects: int | UnsetType = UNSET
     reserved_bytes: int | UnsetType = UNSET
     reserved_objects: int | UnsetType = UNSET
+    delete_after: str | UnsetType = UNSET
+    categories: list[str] | UnsetType = UNSET
+    subfolders: list[str] | UnsetType = UNSET
+    buckets: list[BucketUse] | UnsetType = UNSET
 
 
 class Tenants(Struct, frozen=True):
@@ -233,7 +287,9 @@ def who(principal: Principal) -> Who:
     )
 
 
-def tenant_info(tenant: Tenant, use: QuotaUse | None = None) -> TenantInfo:
+def tenant_info(
+    tenant: Tenant, use: QuotaUse | None = None, buckets: Sequence[tuple[Bucket, Usage]] | None = None
+) -> TenantInfo:
     """Return a tenant as it travels, with what it holds where that is known."""
     quota = tenant.settings.quota if use is None else use.quota
     return TenantInfo(
@@ -244,11 +300,38 @@ def tenant_info(tenant: Tenant, use: QuotaUse | None = None) -> TenantInfo:
         quota=Limits(quota.max_bytes, quota.max_objects),
         ip=_addresses(tenant.settings.ip),
         rate=_pace(tenant.settings.rate),
+        inline=tenant.settings.inline,
         bytes=UNSET if use is None else use.bytes,
         objects=UNSET if use is None else use.objects,
         reserved_bytes=UNSET if use is None else use.reserved_bytes,
         reserved_objects=UNSET if use is None else use.reserved_objects,
+        delete_after=UNSET if tenant.delete_after is None else iso(tenant.delete_after),
+        categories=list(tenant.settings.categories) or UNSET,
+        subfolders=list(tenant.settings.subfolders) or UNSET,
+        buckets=UNSET if buckets is None else [_use(*pair) for pair in buckets],
     )
+
+
+def hierarchy_info(found: Provisioned) -> HierarchyInfo:
+    """Return what was provisioned as it travels."""
+    return HierarchyInfo(
+        found.whole,
+        found.tenant,
+        list(found.content_types),
+        list(found.categories),
+        list(found.subfolders),
+        found.buckets_made,
+        found.folders_made,
+        found.folders_there,
+        {
+            name: StoreFolders(store.offered, store.made, store.there, store.trouble or None)
+            for name, store in found.stores.items()
+        },
+    )
+
+
+def _use(bucket: Bucket, usage: Usage) -> BucketUse:
+    return BucketUse(bucket.name, usage.objects, usage.versions, usage.bytes, usage.upload_bytes)
 
 
 def _addresses(rules: IpRules) -> Addresses:

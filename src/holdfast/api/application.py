@@ -23,6 +23,7 @@ from holdfast.api.cleanup import Cleanup
 from holdfast.api.compat import Compat
 from holdfast.api.cors import Cors
 from holdfast.api.exchange import Exchange, Receive, Scope, Send
+from holdfast.api.executions import ExecutionDoor
 from holdfast.api.files import FileDoor
 from holdfast.api.health import HealthCheck
 from holdfast.api.metrics import door_metrics
@@ -30,6 +31,7 @@ from holdfast.api.middleware import Bound, Observe, RequestIds, SameSite, ShapeE
 from holdfast.api.pages.docs import DocsPage
 from holdfast.api.pages.session import BrowserSessions
 from holdfast.api.rating import Failures, RateAddress, RatePrincipal, Rating
+from holdfast.api.reconciling import Reconciling
 from holdfast.api.routing import Router
 from holdfast.api.scrape import Scrape
 from holdfast.api.server.cycle import ClientGone
@@ -117,12 +119,19 @@ def create_app(
             ),
             *routes.ACCESS,
             *routes.AUDIT,
+            *routes.DECLARING,
+            *routes.COST,
+            *routes.PLACING,
+            *routes.STORES,
             *routes.tus(Tus(settings.limits.max_object_size)),
             *routes.service(health, scrape, describe, metrics_open=settings.dev or settings.metrics_public),
             *routes.stats(stats, scrape, Cleanup(engine)),
+            *routes.reconciliation(Reconciling(engine)),
             *routes.sharing(Sharing(settings.public_url)),
+            *routes.executions(ExecutionDoor(settings.public_url)),
             *(routes.pages(docs, sessions) if settings.docs else ()),
             *(routes.compat(compat, Jobs(compat, wanted, environment)) if settings.compat else ()),
+            *(routes.STORAGES if settings.compat else ()),
         )
     )
     describe.routes = router.routes

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from holdfast.catalog.contract import Backlog
+from holdfast.catalog.contract import Backlog, Debts
 from holdfast.core.types import QuotaUse, Usage
+from holdfast.engine.targets import COPIES, DOWN
 
 #: Buckets that are told apart, the largest; the others are shown as one.
 MOST: Final = 500
 _PLACE: Final = ("tenant", "bucket")
 _OTHER: Final = ["other", "other"]
+_REASONS: Final = (DOWN, COPIES)
 
 _USAGE: Final[tuple[tuple[str, str, Callable[[Usage], int]], ...]] = (
     ("storage_usage_bytes", "Bytes kept, older versions included", lambda usage: usage.bytes),
@@ -55,6 +57,24 @@ def catalog_figures(
     yield from _of_quotas(quotas)
     for name, text, value in _BACKLOG:
         yield GaugeMetricFamily(name, text, value=value(backlog))
+
+
+def debt_figures(debts: Mapping[str, Debts], now: int) -> Iterator[Metric]:
+    """Yield how many versions are not where they belong, and since when."""
+    count = GaugeMetricFamily(
+        "holdfast_owed_versions",
+        "Versions that are not (wholly) where they belong: `down`, on a fallback store; `copies`, further ones",
+        labels=["reason"],
+    )
+    age = GaugeMetricFamily(
+        "holdfast_owed_seconds", "Age of the oldest version that is not where it belongs", labels=["reason"]
+    )
+    for reason in _REASONS:
+        found = debts.get(reason)
+        count.add_metric([reason], 0 if found is None else found.count)
+        age.add_metric([reason], 0 if found is None else max(0, now - found.since) / 1_000_000)
+    yield count
+    yield age
 
 
 def catalog_gone() -> Iterator[Metric]:

@@ -10,8 +10,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from holdfast.api.describe import iso
 from holdfast.core.sizes import readable
-from holdfast.core.types import Bucket, Quota, QuotaUse, Usage
+from holdfast.core.types import Bucket, Quota, QuotaUse, Usage, Visibility
 from holdfast.engine.buckets import BucketStats
+from holdfast.policy.artifacts import kind_of
 from holdfast.policy.buckets import settings_members
 
 Name = Annotated[str, Meta(max_length=1024)]
@@ -32,6 +33,7 @@ class BucketChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     encryption: str | UnsetType = UNSET
     ip_allow: Texts | UnsetType = UNSET
     ip_deny: Texts | UnsetType = UNSET
+    inline: Size | UnsetType = UNSET
 
     @property
     def settings(self) -> dict[str, object]:
@@ -71,6 +73,7 @@ class BucketDetail(BucketInfo, frozen=True, kw_only=True):
 
     ip_allow: list[str]
     ip_deny: list[str]
+    inline: int | None
     reserved_bytes: int
     reserved_objects: int
 
@@ -82,7 +85,10 @@ class Buckets(Struct, frozen=True):
 
 
 class BucketFigures(Struct, frozen=True, kw_only=True):
-    """How much a bucket holds and may hold: bytes, and the same for people."""
+    """How much a bucket holds and may hold: bytes, and the same for people.
+
+    `bucket_type` is the kind of a default bucket (executions, artifacts, logs, temp, backups), else versioned or plain.
+    """
 
     bucket_name: str
     bucket_type: str
@@ -97,6 +103,10 @@ class BucketFigures(Struct, frozen=True, kw_only=True):
     object_count: int
     version_count: int
     upload_bytes: int
+    lifecycle_policy: dict[str, int] | None
+    encryption_enabled: bool
+    versioning_enabled: bool
+    public_access: bool
     reserved_bytes: int | UnsetType = UNSET
     reserved_objects: int | UnsetType = UNSET
 
@@ -150,7 +160,7 @@ def bucket_figures(bucket: Bucket, usage: Usage, use: QuotaUse | None = None) ->
     held, limit = usage.bytes + usage.upload_bytes, settings.quota.max_bytes
     return BucketFigures(
         bucket_name=bucket.name,
-        bucket_type="versioned" if bucket.versioning else "plain",
+        bucket_type=kind_of(bucket.name) or ("versioned" if bucket.versioning else "plain"),
         created_at=iso(bucket.created),
         retention_days=settings.retention_days,
         max_object_size=settings.max_object_size,
@@ -162,9 +172,17 @@ def bucket_figures(bucket: Bucket, usage: Usage, use: QuotaUse | None = None) ->
         object_count=usage.objects,
         version_count=usage.versions,
         upload_bytes=usage.upload_bytes,
+        lifecycle_policy=_lifecycle(settings.retention_days),
+        encryption_enabled=settings.encryption != "none",
+        versioning_enabled=bucket.versioning,
+        public_access=settings.visibility is Visibility.PUBLIC,
         reserved_bytes=UNSET if use is None else use.reserved_bytes,
         reserved_objects=UNSET if use is None else use.reserved_objects,
     )
+
+
+def _lifecycle(days: int | None) -> dict[str, int] | None:
+    return None if days is None else {"expiration_days": days}
 
 
 def quota_info(use: QuotaUse) -> QuotaInfo:

@@ -22,22 +22,24 @@ class Cleaned(Struct, frozen=True):
     ended_writes_and_uploads: int
     deleted_blobs: int
     failed_stores: dict[str, int]
+    removed_tenants: list[str]
 
 
 class Cleanup:
-    """Removes what is past its retention and deletes bytes that are due; one run at a time."""
+    """Removes what is past its retention, tenants whose time is over, and bytes that are due; one run at a time."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = asyncio.Lock()
 
     async def run(self, exchange: Exchange) -> None:
-        """Remove expired objects of all tenants and sweep; for operators."""
+        """Remove expired objects and artifacts of all tenants, deleted tenants that are due, and sweep; for operators."""
         decision = decide(exchange.principal, "operate")
         if not decision.allowed:
             raise PermissionDeniedError(decision.reason, operation="operate")
         async with self._lock:
             expired = await self._engine.expire()
+            tenants = await self._engine.remove_tenants()
             report = await self._engine.sweep()
         cleaned = Cleaned(
             success=not report.failed,
@@ -46,5 +48,6 @@ class Cleanup:
             ended_writes_and_uploads=report.expired,
             deleted_blobs=report.deleted,
             failed_stores=dict(report.failed),
+            removed_tenants=tenants,
         )
         await exchange.answer_json(200, encode(cleaned))

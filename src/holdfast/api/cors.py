@@ -25,7 +25,13 @@ EXPOSED: Final = (
     ),
     *("RateLimit", "RateLimit-Limit", "RateLimit-Policy", "RateLimit-Remaining", "RateLimit-Reset"),
     *("Repr-Digest", "Retry-After", "X-Request-Id"),
-    *("x-holdfast-delete-marker", "x-holdfast-error-code", "x-holdfast-tagging", "x-holdfast-version-id"),
+    *(
+        "x-holdfast-delete-marker",
+        "x-holdfast-error-code",
+        "x-holdfast-owed",
+        "x-holdfast-tagging",
+        "x-holdfast-version-id",
+    ),
     *(name for name in ANSWERED if name.startswith(("Tus-", "Upload-"))),
 )
 _NAMES: Final = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:\s*,\s*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")

@@ -17,6 +17,7 @@ from holdfast.core.types import ChecksumType, Version
 from holdfast.engine.write import ObjectInput
 
 META: Final = b"x-holdfast-meta-"
+STORAGE_CLASS: Final = b"x-amz-storage-class"
 _CURL: Final = b"application/x-www-form-urlencoded"  # what curl says of any body it was not told about
 _INLINE: Final = frozenset(
     [
@@ -53,7 +54,7 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9!#$&'()+,.;=@^_`{}~ -]*")
 
 # -- in ---------------------------------------------------------------------------------------------------------------
 def about_of(exchange: Exchange) -> ObjectInput:
-    """Return content type, metadata, tags and announced digests from the headers.
+    """Return content type, metadata, tags, announced digests and the storage class from the headers.
 
     Names and values of metadata are percent-decoded once, so that any text can travel.
 
@@ -66,7 +67,8 @@ def about_of(exchange: Exchange) -> ObjectInput:
         if name.startswith(META):
             metadata[_travelled(name[len(META) :])] = _travelled(value)
     tags = parse_query(headers.get(b"x-holdfast-tagging", b""))
-    return ObjectInput(content_type_of(exchange), metadata, tags, digests_of(exchange))
+    storage_class = exchange.header(STORAGE_CLASS) or ""
+    return ObjectInput(content_type_of(exchange), metadata, tags, digests_of(exchange), storage_class)
 
 
 def content_type_of(exchange: Exchange) -> str | None:
@@ -95,6 +97,10 @@ def version_headers(version: Version) -> list[tuple[bytes, bytes]]:
         headers.append((META + quote(name, safe="").encode(), _header_value(value)))
     if version.tags:
         headers.append((b"x-holdfast-tagging", _pairs(version.tags)))
+    if version.owed:
+        headers.append((b"x-holdfast-owed", version.owed.encode()))
+    if version.storage_class:
+        headers.append((STORAGE_CLASS, version.storage_class.encode()))
     return headers
 
 

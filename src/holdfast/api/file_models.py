@@ -123,6 +123,8 @@ class FileInfo(Struct, frozen=True, kw_only=True):
     versions: int | UnsetType = UNSET
     replicas: int | UnsetType = UNSET
     expires: str | UnsetType | None = UNSET
+    placement: str | UnsetType = UNSET  # `home`, or `owed`: it is not (wholly) where it belongs yet
+    owed: str | UnsetType = UNSET  # why
     restored: bool | UnsetType = UNSET
 
 
@@ -231,6 +233,8 @@ def file_info(version: Version, facts: FileFacts | None = None, *, restored: boo
         versions=UNSET if facts is None else facts.versions,
         replicas=UNSET if facts is None else facts.replicas,
         expires=UNSET if facts is None else _when(facts.expires),
+        placement=UNSET if facts is None else "owed" if facts.owed else "home",
+        owed=UNSET if facts is None or not facts.owed else facts.owed,
         restored=UNSET if restored is None else restored,
     )
 

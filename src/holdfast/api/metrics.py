@@ -17,6 +17,7 @@ from holdfast.api.operations import operation_of
 from holdfast.api.pool import Family, metrics_of
 from holdfast.catalog.measuring import EDGES, Measures
 from holdfast.engine.activity import Activity
+from holdfast.engine.outages import Outages
 
 _BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -140,6 +141,18 @@ def activity_of(activity: Activity) -> Iterator[Metric]:
         for (tenant, bucket), count in sorted(counts.items()):
             family.add_metric([tenant, bucket], count)
         yield family
+
+
+def fallbacks_of(outages: Outages) -> Iterator[Metric]:
+    """Yield how often a store was passed over, and which one took the object instead."""
+    family = CounterMetricFamily(
+        "holdfast_fallback_writes",
+        "Contents accepted on a fallback store (`to`) since their own (`store`) took none",
+        labels=["store", "to"],
+    )
+    for (store, taker), count in sorted(outages.fallbacks.items()):
+        family.add_metric([store, taker], count)
+    yield family
 
 
 @cache

@@ -49,6 +49,7 @@ class NewUpload(Struct, frozen=True, forbid_unknown_fields=True):
     tags: dict[str, str] = {}
     size: Annotated[int, Meta(ge=0, le=2**60)] | None = None
     expires_in: Annotated[float, Meta(gt=0, le=10**9)] | None = None
+    storage_class: Annotated[str, Meta(max_length=64)] = ""
 
 
 class PartName(Struct, frozen=True, forbid_unknown_fields=True):
@@ -191,6 +192,8 @@ class Health(Struct, frozen=True):
     buckets_available: int | None
     total_objects: int | None
     timestamp: str
+    problems: list[str] = []
+    owed: int = 0  # versions that were accepted on a fallback store and are not home yet
 
 
 def decode(kind: type[T], body: bytes) -> T:

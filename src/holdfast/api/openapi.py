@@ -19,6 +19,7 @@ from holdfast.api.exchange import Exchange
 from holdfast.api.files import FileDoor
 from holdfast.api.health import HealthCheck
 from holdfast.api.models import encode
+from holdfast.api.reconciling import Reconciling
 from holdfast.api.routes import BINARY, FORM
 from holdfast.api.routing import Route
 from holdfast.api.scrape import Scrape
@@ -39,10 +40,14 @@ _PIECES: Final = {
     "job_id": "a training job, as it was named when it was stored",
     "model_id": "a model, as it was answered: the id of the file",
     "filename": "a key of the default bucket, or `s3://bucket/key`; percent-encoded",
+    "storage_id": "a store by its name",
+    "store": "a store by its name: 1 to 63 of a-z, 0-9, '.', '-', '_'",
     "tenant": "a tenant: 1 to 63 of a-z, 0-9, '.', '-', '_'",
     "number": "a part's number, 1 to 10,000",
     "file_id": "a file, as an upload, a listing or a search told its `file_id` or `version_id`",
     "version_id": "a version of the same key",
+    "execution_id": "an execution, as it was named when it was recorded",
+    "artifact_id": "an artifact, as it was answered",
     "batch_id": "a batch: 1 to 64 of A-Z a-z 0-9 . _ -",
 }
 _FORM: Final[dict[str, Any]] = {
@@ -67,6 +72,26 @@ _FORM: Final[dict[str, Any]] = {
                 },
                 "sha256": {"type": "string", "description": "of the next file, hexadecimal; checked"},
                 "file": {"type": "string", "format": "binary", "description": "once or many times"},
+            },
+            "required": ["file"],
+        }
+    }
+}
+_ARTIFACT: Final[dict[str, Any]] = {
+    "multipart/form-data": {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "description": "the file's own name when missing"},
+                "artifact_id": {"type": "string"},
+                "artifact_type": {"type": "string"},
+                "retention_policy": {"type": "string", "enum": ["temporary", "permanent", "archived"]},
+                "content_type": {"type": "string"},
+                "compression": {"type": "string"},
+                "encryption_key_ref": {"type": "string"},
+                "metadata": {"type": "string", "description": "a JSON object of strings"},
+                "checksum": {"type": "string", "description": "SHA-256 of the file, hexadecimal; checked"},
+                "file": {"type": "string", "format": "binary", "description": "once, as the last part"},
             },
             "required": ["file"],
         }
@@ -138,11 +163,18 @@ def reference() -> str:
         *routes.batch_routes(FileDoor, BatchDoor),
         *routes.ACCESS,
         *routes.AUDIT,
+        *routes.DECLARING,
+        *routes.COST,
+        *routes.PLACING,
+        *routes.STORES,
         *routes.tus(Tus),
         *routes.service(HealthCheck, Scrape, Page, metrics_open=False),
         *routes.stats(StatsPage, Scrape, Cleanup),
+        *routes.reconciliation(Reconciling),
         *routes.compat(Compat, Jobs),
+        *routes.STORAGES,
         *routes.sharing(),
+        *routes.executions(),
         *routes.pages(),
     )
     return msgspec.json.format(encode(document(every)), indent=2).decode() + "\n"
@@ -182,6 +214,8 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": _content(route.body)}
     if route.path.endswith("/upload/stream"):
         operation["requestBody"]["content"] = {**_FORM, **_BYTES}
+    if route.path.endswith("/artifacts") and "{" in route.path:
+        operation["requestBody"]["content"] |= {**_ARTIFACT, **_BYTES}
     return operation
 
 

@@ -11,14 +11,15 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
-from holdfast.api.backlog import catalog_figures, catalog_gone
+from holdfast.api.backlog import catalog_figures, catalog_gone, debt_figures
 from holdfast.api.exchange import Exchange
-from holdfast.api.metrics import activity_of, text_of
+from holdfast.api.metrics import activity_of, fallbacks_of, text_of
 from holdfast.api.models import encode
 from holdfast.api.pool import Family, Pool, families_of
 from holdfast.api.summary import summary
 from holdfast.config.settings import Settings
 from holdfast.core.backend import StoreState
+from holdfast.core.circuit import CircuitState
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, HoldfastError, PermissionDeniedError
 from holdfast.core.types import Principal
@@ -87,6 +88,7 @@ class Scrape:
     def _own(self) -> Iterator[Metric]:
         yield from REGISTRY.collect()
         yield from activity_of(self._engine.context.activity)
+        yield from fallbacks_of(self._engine.context.outages)
         failing = GaugeMetricFamily(
             "holdfast_store_failing",
             "Processes that pass the store over, since it failed lately",
@@ -95,6 +97,16 @@ class Scrape:
         for name in self._engine.stores:
             failing.add_metric([name], float(self._engine.failing(name)))
         yield failing
+        breaker = GaugeMetricFamily(
+            "holdfast_store_breaker_state",
+            "Processes in which the breaker of the store is in that state",
+            labels=["store", "state"],
+        )
+        for name, store in self._engine.stores.items():
+            if store.circuit is not None:
+                for state in CircuitState:
+                    breaker.add_metric([name, state.value], float(store.circuit.state is state))
+        yield breaker
 
     async def _of_catalog(self) -> list[Family]:
         async with self._lock:
@@ -107,11 +119,12 @@ class Scrape:
         catalog = self._engine.catalog
         try:
             async with asyncio.timeout(_PATIENCE):
-                return list(
-                    catalog_figures(
+                return [
+                    *catalog_figures(
                         await catalog.usages(), await catalog.quota_uses(), await catalog.backlog()
-                    )
-                )
+                    ),
+                    *debt_figures(await catalog.debt_counts(), await catalog.now()),
+                ]
         except (HoldfastError, TimeoutError):
             return list(catalog_gone())
 

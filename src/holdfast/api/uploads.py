@@ -27,7 +27,7 @@ from holdfast.engine.write import ObjectInput
 async def create_upload(exchange: Exchange) -> None:
     """Open an upload; answers 201 with its id, or refuses a `size` for which there is no room."""
     wish = decode(NewUpload, await small_body(exchange, MAX_JSON))
-    about = ObjectInput(wish.content_type, wish.metadata, wish.tags)
+    about = ObjectInput(wish.content_type, wish.metadata, wish.tags, storage_class=wish.storage_class)
     upload = await exchange.session.create_upload(
         wish.bucket, wish.key, about, size=wish.size, expires_in=wish.expires_in
     )

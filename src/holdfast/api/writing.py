@@ -86,11 +86,15 @@ async def _copy_by_header(exchange: Exchange, bucket: str, key: str) -> Version:
     if about.digests != NO_DIGESTS:
         raise InvalidRequestError("a copy has no body, so it takes no digests of one")
     given = about.content_type or about.metadata or about.tags
+    if about.storage_class and not given:
+        raise InvalidRequestError(
+            "with a storage class of its own, a copy says content type, metadata or tags anew too"
+        )
     return await exchange.session.copy(
         source,
         (bucket, key),
         source_version_id=version_id,
-        about=ObjectInput(about.content_type, about.metadata, about.tags) if given else None,
+        about=about if given else None,
         conditions=conditions_of(exchange),
         idempotency_key=exchange.header(b"idempotency-key"),
     )

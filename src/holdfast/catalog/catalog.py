@@ -11,30 +11,41 @@ from holdfast.catalog import (
     access,
     auditing,
     batches,
+    contents,
     dating,
     deleting,
+    executions,
     figures,
+    generations,
     keeping,
     listing,
     listing_versions,
     metering,
+    owing,
+    placing,
     rates,
     reading,
+    reconciling,
     resumable,
     searching,
+    stores,
     sweeping,
     tenancy,
     tenants,
     updating,
     uploads,
+    using,
     writing,
 )
 from holdfast.catalog.chain import AuditHead, Chain, Line, Packed, Pruned, Sealed
 from holdfast.catalog.common import ClashError
+from holdfast.catalog.contents import Content
 from holdfast.catalog.contract import (
     Actor,
+    Adopted,
     Backlog,
     Batch,
+    Debts,
     DoomedReplica,
     Due,
     FileFacts,
@@ -42,6 +53,7 @@ from holdfast.catalog.contract import (
     NewVersion,
     Reserve,
     Said,
+    Touch,
 )
 from holdfast.catalog.rates import RateAsk, RateGrant
 from holdfast.catalog.transaction import (
@@ -54,11 +66,14 @@ from holdfast.catalog.transaction import (
     request_lock,
     upload_lock,
 )
+from holdfast.catalog.using import Held
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import ConflictError, NotFoundError, PreconditionFailedError
 from holdfast.core.names import check_prefix
+from holdfast.core.records import Artifact, Connection, Debt, Execution, HeldPage, KeptRules, StoreUse
 from holdfast.core.search import Search
 from holdfast.core.types import (
+    EMPTY,
     ApiKey,
     AuditEntry,
     Bucket,
@@ -357,8 +372,9 @@ class SqlCatalog:
         await self._runner.write(writing.abandon(replica_ids, self._runner.stamp()))
 
     # -- reading ------------------------------------------------------------------------------------------------
-    async def resolve(self, ref: ObjectRef, *, version_id: str | None = None) -> Located:
-        located = await self._runner.recall((ref, version_id), reading.resolve(ref, version_id))
+    async def resolve(self, ref: ObjectRef, *, version_id: str | None = None, whole: bool = False) -> Located:
+        asked = reading.resolve(ref, version_id, whole=whole)
+        located = await self._runner.recall((ref, version_id, whole), asked)
         version = located.version
         if version.metadata or version.tags:  # plain dicts: each caller has its own
             own = replace(version, metadata=dict(version.metadata), tags=dict(version.tags))
@@ -428,6 +444,70 @@ class SqlCatalog:
 
     async def file_facts(self, tenant: str, version_id: str) -> FileFacts:
         return await self._runner.read(updating.file_facts(tenant, version_id))
+
+    # -- the end of a tenant ------------------------------------------------------------------------------------
+    async def delete_tenant(self, name: str, *, grace: int, actor: Actor = NOBODY) -> Tenant:
+        deleting = tenants.delete_tenant(name, grace, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(Freeing(deleting), (request_lock(name, "tenant"),))
+
+    async def restore_tenant(self, name: str, *, actor: Actor = NOBODY) -> Tenant:
+        restored = tenants.restore_tenant(name, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(restored, (request_lock(name, "tenant"),))
+
+    async def clear_tenant(self, name: str, *, limit: int = 1000) -> bool:
+        return await self._runner.write(Freeing(tenants.clear(name, limit)), (request_lock(name, "tenant"),))
+
+    async def remove_tenant(self, name: str, *, actor: Actor = NOBODY) -> bool:
+        removal = tenants.remove_tenant(name, actor=actor, now=self._runner.stamp())
+        locks = (bucket_lock(name, "", shared=False), request_lock(name, "tenant"))
+        return await self._runner.write(Freeing(removal), locks)
+
+    # -- executions and artifacts -------------------------------------------------------------------------------
+    async def create_execution(self, execution: Execution, *, actor: Actor = NOBODY) -> Execution:
+        made = executions.create_execution(execution, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(made, (_run_lock(execution.tenant, execution.id),))
+
+    async def execution(self, tenant: str, execution_id: str) -> Execution:
+        return await self._runner.read(executions.execution(tenant, execution_id))
+
+    async def executions(
+        self, tenant: str, *, before: int = 1 << 62, after: str = "", limit: int = 100
+    ) -> Sequence[Execution]:
+        return await self._runner.scan(executions.page(tenant, before, after, min(limit, MAX_PAGE)))
+
+    async def update_execution(self, execution: Execution, *, actor: Actor = NOBODY) -> Execution:
+        change = executions.update_execution(execution, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(change, (_run_lock(execution.tenant, execution.id),))
+
+    async def remove_execution(self, tenant: str, execution_id: str, *, actor: Actor = NOBODY) -> None:
+        removal = executions.remove_execution(tenant, execution_id, actor=actor, now=self._runner.stamp())
+        await self._runner.write(Freeing(removal), (_run_lock(tenant, execution_id),))
+
+    async def add_artifact(self, artifact: Artifact, *, actor: Actor = NOBODY) -> Artifact:
+        made = executions.add_artifact(artifact, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(made, (_run_lock(artifact.tenant, artifact.execution_id),))
+
+    async def artifact(self, tenant: str, execution_id: str, artifact_id: str) -> Artifact:
+        return await self._runner.read(executions.artifact(tenant, execution_id, artifact_id))
+
+    async def artifacts(
+        self, tenant: str, execution_id: str, *, after: str = "", limit: int = 1000
+    ) -> Sequence[Artifact]:
+        page = executions.artifacts_of(tenant, execution_id, after, min(limit, MAX_PAGE))
+        return await self._runner.scan(page)
+
+    async def remove_artifact(
+        self, tenant: str, execution_id: str, artifact_id: str, *, actor: Actor = NOBODY
+    ) -> bool:
+        now = self._runner.stamp()
+        removal = executions.remove_artifact(tenant, execution_id, artifact_id, actor=actor, now=now)
+        return await self._runner.write(Freeing(removal), (_run_lock(tenant, execution_id),))
+
+    async def touch_artifacts(self, touches: Sequence[Touch]) -> None:
+        await self._runner.write(executions.touch(touches))
+
+    async def forget_artifacts(self, *, limit: int = 1000) -> int:
+        return await self._runner.write(Freeing(executions.forget_overdue(await self.now(), limit)))
 
     # -- batches ------------------------------------------------------------------------------------------------
     async def create_batch(self, batch: Batch, *, lease: int) -> Batch:
@@ -648,6 +728,114 @@ class SqlCatalog:
     ) -> Sequence[Replica]:
         return await self._runner.scan(sweeping.page_of_replicas(store, after, limit))
 
+    # -- placement ----------------------------------------------------------------------------------------------
+    async def generation(self, name: str) -> int:
+        return await self._runner.read(generations.generation(name))
+
+    async def rules(self) -> KeptRules:
+        return await self._runner.read(placing.all_rules())
+
+    async def change_rules(
+        self,
+        change: Callable[[KeptRules], Sequence[tuple[str, str]]],
+        *,
+        expected: int | None = None,
+        actor: Actor = NOBODY,
+    ) -> KeptRules:
+        changed = placing.change_rules(change, expected=expected, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(changed, (request_lock("", "rules"),))
+
+    async def held_versions(
+        self, *, after: tuple[int, str, int] = (-1, "", 0), limit: int = MAX_PAGE
+    ) -> HeldPage:
+        return await self._runner.scan(placing.held(after, limit))
+
+    # -- bringing versions where they belong --------------------------------------------------------------------
+    async def adopt(
+        self,
+        ref: ObjectRef,
+        version_id: str,
+        replica_ids: Sequence[str],
+        *,
+        wanted: Sequence[str] = (),
+        grace: int,
+        actor: Actor = NOBODY,
+    ) -> Adopted:
+        adoption = reconciling.adopt(
+            ref, version_id, replica_ids, wanted, grace=grace, actor=actor, now=self._runner.stamp()
+        )
+        return await self._runner.write(adoption, key_locks(ref))
+
+    async def debts(
+        self, *, tenant: str = "", bucket: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[Debt]:
+        return await self._runner.scan(owing.page(tenant, bucket, after, limit))
+
+    async def take_debts(self, *, limit: int, lease: int) -> Sequence[Debt]:
+        return await self._runner.write(owing.take(limit, lease, self._runner.stamp()))
+
+    async def postpone_debt(self, version_id: str, *, until: int, trouble: str) -> None:
+        await self._runner.write_alone(owing.postpone(version_id, until, trouble))
+
+    async def hurry_debts(self) -> None:
+        await self._runner.write_alone(owing.hurry(await self.now()))
+
+    async def debt_counts(self) -> Mapping[str, Debts]:
+        return await self._runner.scan(owing.counts())
+
+    async def forget_debts(self, *, limit: int = 1000) -> int:
+        return await self._runner.write_alone(Freeing(owing.forget(limit)))
+
+    # -- contents in the catalog --------------------------------------------------------------------------------
+    async def commit_inline(
+        self,
+        version: NewVersion,
+        replica: Replica,
+        data: bytes,
+        *,
+        conditions: Preconditions = NO_CONDITIONS,
+        idempotency: Idempotency | None = None,
+        grace: int,
+        actor: Actor = NOBODY,
+    ) -> Version:
+        commit = contents.commit(
+            version,
+            replica,
+            data,
+            conditions=conditions,
+            request=idempotency,
+            grace=grace,
+            actor=actor,
+            now=self._runner.stamp(),
+        )
+        locks = key_locks(version.ref)
+        if idempotency is not None:
+            locks = (*locks, request_lock(version.ref.tenant, idempotency.key))
+        try:
+            return await self._runner.write(commit, locks)
+        except _PERHAPS_MADE as error:
+            return await self._made_before(version, error)
+
+    async def content_put(self, blob: str, data: bytes, *, if_absent: bool = False) -> int:
+        created = await self.now()
+        kept = contents.put(blob, data, if_absent=if_absent, created=created)
+        await self._runner.write(kept, (request_lock("content", blob),))
+        return created
+
+    async def content_get(self, blob: str) -> Content:
+        return await self._runner.read(contents.get(blob))
+
+    async def content_info(self, blob: str) -> Content:
+        return await self._runner.read(contents.info(blob))
+
+    async def content_delete(self, blob: str) -> None:
+        await self._runner.write_alone(Freeing(contents.delete(blob)))
+
+    async def content_list(
+        self, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> Sequence[Content]:
+        return await self._runner.scan(contents.names(prefix, after, limit))
+
     # -- rates --------------------------------------------------------------------------------------------------
     async def lease_rate(self, key: str, ask: RateAsk) -> RateGrant:
         return await self._runner.write_alone(rates.lease(key, ask, self._runner.stamp()))
@@ -665,6 +853,48 @@ class SqlCatalog:
 
     async def backlog(self) -> Backlog:
         return await self._runner.scan(figures.backlog(self._runner.stamp()))
+
+    # -- use of stores ------------------------------------------------------------------------------------------
+    async def measure_stores(self, after: str = "") -> tuple[Sequence[Held], str | None]:
+        return await self._runner.scan(using.step(after, using.STEP))
+
+    async def keep_store_uses(self, held: Sequence[tuple[str, int, int, int]], *, measured: int) -> None:
+        kept = using.keep([Held(*row) for row in held], measured)
+        await self._runner.write(Freeing(kept), (request_lock("", "store_usage"),))
+
+    async def store_uses(self) -> tuple[int | None, Sequence[StoreUse]]:
+        return await self._runner.scan(using.kept())
+
+    # -- stores -------------------------------------------------------------------------------------------------
+    async def stores(self) -> tuple[int, Sequence[Connection]]:
+        return await self._runner.read(stores.all_stores())
+
+    async def store(self, name: str) -> Connection:
+        return await self._runner.read(stores.store(name))
+
+    async def create_store(self, connection: Connection, *, actor: Actor = NOBODY) -> Connection:
+        return await self._runner.write(stores.create_store(connection, actor=actor), (stores.LOCK,))
+
+    async def update_store(
+        self,
+        name: str,
+        change: Callable[[Connection], Connection],
+        *,
+        action: str = "update-store",
+        detail: Mapping[str, str] = EMPTY,
+        actor: Actor = NOBODY,
+    ) -> Connection:
+        made = stores.update_store(
+            name, change, action=action, detail=detail, actor=actor, now=self._runner.stamp()
+        )
+        return await self._runner.write(made, (stores.LOCK,))
+
+    async def check_store_unused(self, name: str) -> None:
+        await self._runner.scan(stores.check_store_unused(name))
+
+    async def retire_store(self, name: str, *, actor: Actor = NOBODY) -> None:
+        removal = stores.retire_store(name, actor=actor, now=self._runner.stamp())
+        await self._runner.write(Freeing(removal), (request_lock("", "rules"), stores.LOCK))
 
     # -- secrets ------------------------------------------------------------------------------------------------
     async def secret(self, name: str, fresh: bytes) -> bytes:
@@ -747,6 +977,11 @@ class SqlCatalog:
     async def restart_audit(self, tenant: str, chain: Chain, *, actor: Actor = NOBODY) -> Pruned:
         restart = auditing.restart(tenant, chain, actor, self._runner.stamp())
         return await self._runner.write(restart, (audit_lock(tenant),))
+
+
+def _run_lock(tenant: str, execution_id: str) -> Lock:
+    """The lock of a change to one execution and its artifacts."""
+    return request_lock(tenant, f"execution {execution_id}")
 
 
 def _part_locks(upload: Upload) -> tuple[Lock, ...]:

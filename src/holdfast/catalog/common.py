@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import and_, func, insert, literal_column, or_, select, update
+from sqlalchemy import and_, case, func, insert, literal_column, or_, select, update
 
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.rows import text_of
@@ -24,9 +24,13 @@ from holdfast.catalog.statements import (
 from holdfast.catalog.terms import TERMS_REMOVE
 from holdfast.catalog.transaction import Steps
 from holdfast.core.errors import ConflictError, NotFoundError
+from holdfast.core.names import INLINE
 from holdfast.core.types import EMPTY, ObjectRef
 
 DAY: Final = 86_400_000_000  #: microseconds
+#: The longest grace of contents in the catalog, microseconds: readers are given them with the version, so it is only for
+#: those who read piece by piece, and for a commit that is asked for again to be recognised.
+INLINE_GRACE: Final = 900_000_000
 
 
 class ClashError(ConflictError):
@@ -204,7 +208,12 @@ REPLICAS_DOOM = Statement(
         replicas.c.version_id == text_param("of_version"),
         is_readable(replicas),
     )
-    .values(state=constant("doomed"), not_before=int_param("delete_from"))
+    .values(
+        state=constant("doomed"),
+        not_before=case(
+            (replicas.c.store == constant(INLINE), int_param("inline_from")), else_=int_param("delete_from")
+        ),
+    )
 )
 
 
@@ -283,12 +292,18 @@ def removed(
     pieces: int,
     delete_marker: bool,
     delete_from: int,
+    inline_from: int | None = None,
     labelled: bool = True,
 ) -> list[Call]:
-    """Return the calls that remove one version and doom its bytes; `labelled` says that it may have terms."""
+    """Return the calls that remove one version and doom its bytes; `labelled` says that it may have terms.
+
+    Its bytes may be deleted from `delete_from` on, those in the catalog from `inline_from` on.
+    """
+    soon = delete_from if inline_from is None else inline_from
     calls = [Call(VERSION_REMOVE, {"in_bucket": bucket_id, "of_key": key, "of_seq": seq})]
     if not delete_marker:
-        calls.append(Call(REPLICAS_DOOM, {"of_version": version_id, "delete_from": delete_from}))
+        doom = {"of_version": version_id, "delete_from": delete_from, "inline_from": soon}
+        calls.append(Call(REPLICAS_DOOM, doom))
     if pieces:
         calls.append(Call(SEGMENTS_REMOVE, {"of_version": version_id}))
     if labelled:

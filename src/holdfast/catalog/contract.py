@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast.catalog.rates import RateAsk, RateGrant
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
+from holdfast.core.records import Artifact, Connection, Debt, Execution, HeldPage, KeptRules, StoreUse
 from holdfast.core.search import Search
 from holdfast.core.types import (
     EMPTY,
@@ -46,7 +47,9 @@ from holdfast.core.types import (
 
 if TYPE_CHECKING:
     from holdfast.catalog.chain import AuditHead, Chain, Line, Packed, Pruned, Sealed
+    from holdfast.catalog.contents import Content
     from holdfast.catalog.searching import Stretch
+    from holdfast.catalog.using import Held
 
 
 class Trace:
@@ -69,6 +72,14 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
+class Owed:
+    """That a version is not, or not wholly, where its rule wants it."""
+
+    rule: str
+    reason: str  #: `down`: on a fallback store; `copies`: with fewer copies than are wanted
+
+
+@dataclass(frozen=True, slots=True)
 class NewVersion:
     """The content that a commit makes visible."""
 
@@ -84,6 +95,8 @@ class NewVersion:
     checksum_type: ChecksumType = ChecksumType.FULL_OBJECT
     parts: int = 0
     expires: int | None = None  #: when it is to be removed by itself
+    storage_class: str = ""  #: what its writer asked for
+    owed: Owed | None = None  #: written down by the same commit, to be brought home by `reconcile`
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +153,18 @@ class FileFacts:
     versions: int  #: contents kept under its key, counted up to 10,000
     replicas: int  #: whole copies that can be read
     expires: int | None  #: when it is to be removed by itself
+    owed: str = ""  #: why it is not where it belongs; "": it is
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """So many reads of an artifact, and when the last one was."""
+
+    tenant: str
+    execution_id: str
+    artifact_id: str
+    count: int
+    last: int
 
 
 class BatchState(StrEnum):
@@ -204,6 +229,28 @@ class Backlog:
     unfolded: int = 0  #: changes not yet added to the counters
     unsealed: int = 0  #: audit records of changes not yet sealed
     reservations: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Debts:
+    """How many versions are not where they belong for one reason, and since when."""
+
+    count: int
+    since: int  #: of the oldest
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What came of new copies: `lost` when one of them had been given up, so that nothing was changed.
+
+    `settled`: every wanted store holds all of the version; then `doomed` copies were in excess, and a debt was `paid`.
+    """
+
+    there: bool = True
+    lost: bool = False
+    settled: bool = False
+    doomed: int = 0
+    paid: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,8 +420,10 @@ class Catalog(Protocol):
         ...
 
     # -- reading ------------------------------------------------------------------------------------------------
-    async def resolve(self, ref: ObjectRef, *, version_id: str | None = None) -> Located:
+    async def resolve(self, ref: ObjectRef, *, version_id: str | None = None, whole: bool = False) -> Located:
         """Return the current (or named) version, its segments in order, and its live and suspect replicas.
+
+        `whole` brings the bytes along (`Located.data`) if the version has one segment and a live copy in the catalog.
 
         `NotFoundError` when there is none, or it is a delete marker (then with `delete_marker` version found by
         `version()`).
@@ -439,6 +488,80 @@ class Catalog(Protocol):
         ...
 
     async def file_facts(self, tenant: str, version_id: str) -> FileFacts: ...
+
+    # -- the end of a tenant ------------------------------------------------------------------------------------
+    async def delete_tenant(self, name: str, *, grace: int, actor: Actor = ...) -> Tenant:
+        """Refuse everything to a tenant and have it removed `grace` microseconds from now; asked again, from then.
+
+        `ConflictError` when its time is over already.
+        """
+        ...
+
+    async def restore_tenant(self, name: str, *, actor: Actor = ...) -> Tenant:
+        """Undo `delete_tenant`: it is served, or suspended, as before. `ConflictError` when its time is over."""
+        ...
+
+    async def clear_tenant(self, name: str, *, limit: int = 1000) -> bool:
+        """Remove a page of keys, tokens, runs and remembered requests of a tenant; True when nothing was left."""
+        ...
+
+    async def remove_tenant(self, name: str, *, actor: Actor = ...) -> bool:
+        """Remove the row of a tenant that is due and has no buckets; False, and nothing done, when it is not so.
+
+        Its name is not given again, since its audit is kept under it. Asked again after success it is True.
+        """
+        ...
+
+    # -- executions and artifacts -------------------------------------------------------------------------------
+    async def create_execution(self, execution: Execution, *, actor: Actor = ...) -> Execution:
+        """Record a run; `AlreadyExistsError` for an id that the tenant has used."""
+        ...
+
+    async def execution(self, tenant: str, execution_id: str) -> Execution: ...
+    async def executions(
+        self, tenant: str, *, before: int = 1 << 62, after: str = "", limit: int = 100
+    ) -> Sequence[Execution]:
+        """Return runs, the newest first, those behind one that was made at `before` with the id `after`."""
+        ...
+
+    async def update_execution(self, execution: Execution, *, actor: Actor = ...) -> Execution:
+        """Give a run this name, status and metadata."""
+        ...
+
+    async def remove_execution(self, tenant: str, execution_id: str, *, actor: Actor = ...) -> None:
+        """Remove a run without artifacts; `ConflictError` while it has some."""
+        ...
+
+    async def add_artifact(self, artifact: Artifact, *, actor: Actor = ...) -> Artifact:
+        """Record what a run left, its content being there.
+
+        `expires` of an object's version is the version's own. `AlreadyExistsError` for an id that the run has used.
+        """
+        ...
+
+    async def artifact(self, tenant: str, execution_id: str, artifact_id: str) -> Artifact:
+        """Return an artifact as it is now: where its content is, until when it is kept. `NotFoundError` when that is gone."""
+        ...
+
+    async def artifacts(
+        self, tenant: str, execution_id: str, *, after: str = "", limit: int = 1000
+    ) -> Sequence[Artifact]:
+        """Return artifacts of a run by id; those whose content is gone are left out."""
+        ...
+
+    async def remove_artifact(
+        self, tenant: str, execution_id: str, artifact_id: str, *, actor: Actor = ...
+    ) -> bool:
+        """Forget an artifact and leave its content alone; return whether there was one."""
+        ...
+
+    async def touch_artifacts(self, touches: Sequence[Touch]) -> None:
+        """Count reads of artifacts; one that is gone meanwhile is passed over."""
+        ...
+
+    async def forget_artifacts(self, *, limit: int = 1000) -> int:
+        """Forget artifacts whose time is over and whose content is gone; return how many of this page."""
+        ...
 
     # -- batches ------------------------------------------------------------------------------------------------
     async def create_batch(self, batch: Batch, *, lease: int) -> Batch:
@@ -604,7 +727,7 @@ class Catalog(Protocol):
         ...
 
     async def forget(self, replica_ids: Sequence[str]) -> None:
-        """Drop doomed rows whose bytes are gone."""
+        """Drop doomed rows whose bytes are gone, and the bytes of those whose store is the catalog."""
         ...
 
     async def postpone(self, replica_ids: Sequence[str], *, until: int) -> None:
@@ -615,6 +738,121 @@ class Catalog(Protocol):
         self, *, store: str | None = None, after: str = "", limit: int = 1000
     ) -> Sequence[Replica]:
         """Page through all replica rows by id: for proofs and later jobs."""
+        ...
+
+    # -- placement ----------------------------------------------------------------------------------------------
+    async def generation(self, name: str) -> int:
+        """Return how often what is called `name` (`rules`, `stores`) has changed."""
+        ...
+
+    async def rules(self) -> KeptRules:
+        """Return the placement rules in their order."""
+        ...
+
+    async def change_rules(
+        self,
+        change: Callable[[KeptRules], Sequence[tuple[str, str]]],
+        *,
+        expected: int | None = None,
+        actor: Actor = ...,
+    ) -> KeptRules:
+        """Replace all rules, (name, JSON) in their order, by what `change` makes of those that there are; audited.
+
+        `ConflictError` when they are not in the generation that was `expected`.
+        """
+        ...
+
+    async def held_versions(self, *, after: tuple[int, str, int] = (-1, "", 0), limit: int = ...) -> HeldPage:
+        """Page through the versions of all tenants, without delete markers, with the stores that hold them."""
+        ...
+
+    # -- bringing versions where they belong --------------------------------------------------------------------
+    async def adopt(
+        self,
+        ref: ObjectRef,
+        version_id: str,
+        replica_ids: Sequence[str],
+        *,
+        wanted: Sequence[str] = (),
+        grace: int,
+        actor: Actor = ...,
+    ) -> Adopted:
+        """Make pending copies of a version live, if it is still there; audited.
+
+        When then every store of `wanted` (none: not asked) has a sound copy of each segment, all other copies are
+        doomed with `not_before = now + grace`, and the debt of the version is paid.
+        """
+        ...
+
+    async def debts(
+        self, *, tenant: str = "", bucket: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[Debt]:
+        """Page through debts by the id of their version; "" means all tenants, or buckets."""
+        ...
+
+    async def take_debts(self, *, limit: int, lease: int) -> Sequence[Debt]:
+        """Return debts that are due, put off by `lease` microseconds and more for large ones: nobody else takes them."""
+        ...
+
+    async def postpone_debt(self, version_id: str, *, until: int, trouble: str) -> None:
+        """Put a debt off that could not be paid, and say why."""
+        ...
+
+    async def hurry_debts(self) -> None:
+        """Make all debts due at once."""
+        ...
+
+    async def debt_counts(self) -> Mapping[str, Debts]:
+        """Return how many versions are not where they belong, by the reason; each count stops at 100,000."""
+        ...
+
+    async def forget_debts(self, *, limit: int = 1000) -> int:
+        """Drop debts of versions that are gone; return how many."""
+        ...
+
+    # -- contents in the catalog --------------------------------------------------------------------------------
+    async def commit_inline(
+        self,
+        version: NewVersion,
+        replica: Replica,
+        data: bytes,
+        *,
+        conditions: Preconditions = NO_CONDITIONS,
+        idempotency: Idempotency | None = None,
+        grace: int,
+        actor: Actor = ...,
+    ) -> Version:
+        """Make `version` the current one of its key, with `data` as the content of its only copy, in one transaction.
+
+        Nothing was begun before. As `commit_put` otherwise; quotas are checked and charged in here, and the answer to
+        an earlier request of the same idempotency key is returned as `begin` does.
+        """
+        ...
+
+    async def content_put(self, blob: str, data: bytes, *, if_absent: bool = False) -> int:
+        """Keep `data` under a name, in place of what is there, and return the time.
+
+        Raises:
+            AlreadyExistsError: with `if_absent`, and the name is taken.
+        """
+        ...
+
+    async def content_get(self, blob: str) -> Content:
+        """Return what lies under a name, or raise `NotFoundError`."""
+        ...
+
+    async def content_info(self, blob: str) -> Content:
+        """Return its size and time, without its bytes, or raise `NotFoundError`."""
+        ...
+
+    async def content_delete(self, blob: str) -> None:
+        """Remove a name; succeeds when it is not there."""
+        ...
+
+    async def content_list(
+        self, prefix: str = "", *, after: str = "", limit: int = 1000
+    ) -> Sequence[Content]:
+        """Return a page of names that begin with `prefix`, in byte order, without their bytes."""
         ...
 
     # -- rates --------------------------------------------------------------------------------------------------
@@ -637,6 +875,58 @@ class Catalog(Protocol):
 
     async def backlog(self) -> Backlog:
         """Return what waits to be done."""
+        ...
+
+    # -- use of stores ------------------------------------------------------------------------------------------
+    async def measure_stores(self, after: str = "") -> tuple[Sequence[Held], str | None]:
+        """Return what a stretch of copies holds, by store and id of the bucket, and where the next begins; None: the end."""
+        ...
+
+    async def keep_store_uses(self, held: Sequence[tuple[str, int, int, int]], *, measured: int) -> None:
+        """Keep a measurement (store, id of the bucket, blobs, bytes) in the place of the one before."""
+        ...
+
+    async def store_uses(self) -> tuple[int | None, Sequence[StoreUse]]:
+        """Return when the stores were measured last (None: never) and what each bucket held in each of them.
+
+        Tenant and bucket are "" for what only waits to be deleted.
+        """
+        ...
+
+    # -- stores -------------------------------------------------------------------------------------------------
+    async def stores(self) -> tuple[int, Sequence[Connection]]:
+        """Return how often the stores of the catalog have changed, and all of them by name."""
+        ...
+
+    async def store(self, name: str) -> Connection:
+        """Return one store of the catalog; `NotFoundError` when it has none of that name."""
+        ...
+
+    async def create_store(self, connection: Connection, *, actor: Actor = ...) -> Connection:
+        """Keep a new store as it is given; audited. `AlreadyExistsError` when there is one of that name."""
+        ...
+
+    async def update_store(
+        self,
+        name: str,
+        change: Callable[[Connection], Connection],
+        *,
+        action: str = ...,
+        detail: Mapping[str, str] = ...,
+        actor: Actor = ...,
+    ) -> Connection:
+        """Make a store what `change` returns for what it is; audited as `action`, unless it is so already.
+
+        `change` is called inside the transaction, perhaps again; what it raises ends the transaction.
+        """
+        ...
+
+    async def check_store_unused(self, name: str) -> None:
+        """Return when no rule names the store and no blob of any state is in it; `ConflictError` otherwise."""
+        ...
+
+    async def retire_store(self, name: str, *, actor: Actor = ...) -> None:
+        """Remove a store; audited. `ConflictError` when it is active, a rule names it, or a blob of any state is in it."""
         ...
 
     # -- secrets ------------------------------------------------------------------------------------------------

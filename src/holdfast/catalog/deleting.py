@@ -9,6 +9,7 @@ from sqlalchemy import or_, select
 
 from holdfast.catalog import quotas
 from holdfast.catalog.common import (
+    INLINE_GRACE,
     OBJECT_REMOVE,
     VERSION_ADD,
     Head,
@@ -166,7 +167,7 @@ def _one_version(
         return attempt.seen.get("deleted", NOTHING) if attempt.again else NOTHING
     target = version_of(rows[0], ref.tenant, ref.bucket)
     conditions.check_write(None if target.delete_marker else target)
-    calls = _gone(head, rows[0], head.now + grace)
+    calls = _gone(head, rows[0], grace)
     objects = 0
     if version_id == head.version_id:
         older = yield NEXT_OLDER(in_bucket=head.bucket_id, of_key=ref.key, below=target.seq)
@@ -190,16 +191,17 @@ def _uncharge(ref: ObjectRef, head: Head, size: int) -> Steps[None]:
         yield from quotas.charge(ref.tenant, head.bucket_id, bytes=-size, objects=-1)
 
 
-def _gone(head: Head, row: Row, delete_from: int) -> list[Call]:
+def _gone(head: Head, row: Row, grace: int) -> list[Call]:
     return removed(
         head.bucket_id,
         row[0],
         seq=row[1],
         version_id=row[2],
-        pieces=row[14],
+        pieces=row[15],
         labelled=bool(row[7] or row[8]),
-        delete_marker=bool(row[15]),
-        delete_from=delete_from,
+        delete_marker=bool(row[16]),
+        delete_from=head.now + grace,
+        inline_from=head.now + min(grace, INLINE_GRACE),
     )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, func, select
 
 from holdfast.catalog.common import BUCKET, in_bucket, is_readable, no_bucket, no_object
+from holdfast.catalog.contents import DATA_OF
 from holdfast.catalog.rows import (
     REPLICA,
     SEGMENT,
@@ -18,7 +20,7 @@ from holdfast.catalog.rows import (
     segment_of,
     version_of,
 )
-from holdfast.catalog.schema import buckets, objects, replicas, segments, versions
+from holdfast.catalog.schema import buckets, debts, objects, replicas, segments, versions
 from holdfast.catalog.settings import bucket_settings
 from holdfast.catalog.statements import Row, Statement, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
@@ -40,9 +42,19 @@ _READABLE = is_readable(replicas)
 _OWN_REPLICAS = and_(
     replicas.c.version_id == versions.c.id, replicas.c.segment_id == versions.c.id, _READABLE
 )
-_LOCATED: tuple[Any, ...] = (*VERSION, versions.c.chunk_size, versions.c.chunk_crcs, *REPLICA)
+_OWED = (
+    select(debts.c.reason)
+    .where(debts.c.version_id == versions.c.id)
+    .correlate(versions)
+    .scalar_subquery()
+    .label("owed")
+)
+_AT_OWED = VERSION_WIDTH + 2
+_LOCATED: tuple[Any, ...] = (*VERSION, versions.c.chunk_size, versions.c.chunk_crcs, _OWED, *REPLICA)
+_REPLICA = len(_LOCATED) - len(REPLICA)
+_DATA = len(_LOCATED)
 
-CURRENT = Statement(
+_CURRENT = (
     select(*_LOCATED, buckets.c.settings, objects.c.seq)
     .select_from(
         buckets.join(objects, and_(objects.c.bucket_id == buckets.c.id, objects.c.key == text_param("key")))
@@ -58,13 +70,18 @@ CURRENT = Statement(
     )
     .where(in_bucket())
 )
-
-NAMED = Statement(
+_NAMED = (
     select(*_LOCATED, buckets.c.settings, _NEWEST.label("newest"))
     .select_from(
         buckets.join(versions, versions.c.bucket_id == buckets.c.id).outerjoin(replicas, _OWN_REPLICAS)
     )
     .where(in_bucket(), versions.c.key == text_param("key"), versions.c.id == text_param("of_version"))
+)
+CURRENT, NAMED = Statement(_CURRENT), Statement(_NAMED)
+#: The same with the bytes, where they lie in the catalog.
+CURRENT_WHOLE = Statement(_CURRENT.with_only_columns(*_LOCATED, DATA_OF, buckets.c.settings, objects.c.seq))
+NAMED_WHOLE = Statement(
+    _NAMED.with_only_columns(*_LOCATED, DATA_OF, buckets.c.settings, _NEWEST.label("newest"))
 )
 
 BY_ID_ALONE = Statement(
@@ -79,10 +96,13 @@ SEGMENTS = Statement(
 REPLICAS = Statement(select(*REPLICA).where(replicas.c.version_id == text_param("of_version"), _READABLE))
 
 
-def resolve(ref: ObjectRef, version_id: str | None) -> Transaction[Located]:
-    """The current (or named) version with all that is needed to read it."""
+def resolve(ref: ObjectRef, version_id: str | None, *, whole: bool = False) -> Transaction[Located]:
+    """The current (or named) version with all that is needed to read it; `whole` also its bytes, if they lie here."""
     params = {"tenant": ref.tenant, "bucket": ref.bucket, "key": ref.key, "of_version": version_id}
-    statement = CURRENT if version_id is None else NAMED
+    if whole:
+        statement = CURRENT_WHOLE if version_id is None else NAMED_WHOLE
+    else:
+        statement = CURRENT if version_id is None else NAMED
 
     def steps(attempt: Attempt) -> Steps[Located]:
         for _ in range(5):
@@ -92,10 +112,10 @@ def resolve(ref: ObjectRef, version_id: str | None) -> Transaction[Located]:
             first = rows[0]
             if first[_MARKER]:
                 raise NotFoundError("that version is a delete marker", name=str(ref))
-            version = version_of(first, ref.tenant, ref.bucket, current=first[-1] == first[1])
+            version = _version(first, ref)
             settings = bucket_settings(first[-2])
             if not first[_PIECES]:
-                return _in_one_piece(version, first, rows, settings)
+                return _in_one_piece(version, first, rows, settings, whole=whole)
             located = yield from _in_pieces(version, first[_PIECES], settings)
             if located is not None:
                 return located
@@ -104,12 +124,20 @@ def resolve(ref: ObjectRef, version_id: str | None) -> Transaction[Located]:
     return steps
 
 
-def _in_one_piece(version: Version, first: Row, rows: Sequence[Row], settings: BucketSettings) -> Located:
+def _version(row: Row, ref: ObjectRef) -> Version:
+    """Return the version of a row of `CURRENT` or `NAMED`."""
+    found = version_of(row, ref.tenant, ref.bucket, current=row[-1] == row[1])
+    return replace(found, owed=row[_AT_OWED]) if row[_AT_OWED] else found
+
+
+def _in_one_piece(
+    version: Version, first: Row, rows: Sequence[Row], settings: BucketSettings, *, whole: bool
+) -> Located:
     digests = digests_of(first[9], first[10], first[11])
     segment = Segment(version.id, version.size, digests, first[VERSION_WIDTH], first[VERSION_WIDTH + 1])
-    start = VERSION_WIDTH + 2
-    copies = tuple(replica_of(row[start:-2]) for row in rows if row[start] is not None)
-    return Located(version, (segment,), copies, settings)
+    copies = tuple(replica_of(row[_REPLICA:_DATA]) for row in rows if row[_REPLICA] is not None)
+    data = next((row[_DATA] for row in rows if row[_DATA] is not None), None) if whole else None
+    return Located(version, (segment,), copies, settings, data)
 
 
 def _in_pieces(version: Version, pieces: int, settings: BucketSettings) -> Steps[Located | None]:
@@ -138,7 +166,7 @@ def version(ref: ObjectRef, version_id: str) -> Transaction[Version]:
         rows = yield NAMED(tenant=ref.tenant, bucket=ref.bucket, key=ref.key, of_version=version_id)
         if not rows:
             raise (yield from _why_not(ref))
-        return version_of(rows[0], ref.tenant, ref.bucket, current=rows[0][-1] == rows[0][1])
+        return _version(rows[0], ref)
 
     return steps
 

@@ -44,6 +44,7 @@ VERSION = (
     versions.c.crc64nvme,
     versions.c.checksum_type,
     versions.c.parts,
+    versions.c.storage_class,
     versions.c.pieces,
     versions.c.delete_marker,
 )
@@ -123,7 +124,7 @@ def digests_of(sha256: bytes | None, md5: bytes | None, crc64nvme: bytes | None)
 def version_of(row: Row, tenant: str, bucket: str, *, current: bool = True) -> Version:
     """Return the version that begins `row` (see `VERSION`)."""
     (key, seq, id_, size, etag, created, content_type, metadata, tags) = row[:9]
-    (sha256, md5, crc64nvme, checksum_type, part_count, _, delete_marker) = row[9:16]
+    (sha256, md5, crc64nvme, checksum_type, part_count, storage_class, _, delete_marker) = row[9:17]
     return Version(
         id_,
         ObjectRef(tenant, bucket, key),
@@ -139,6 +140,7 @@ def version_of(row: Row, tenant: str, bucket: str, *, current: bool = True) -> V
         seq,
         bool(delete_marker),
         current,
+        storage_class or "",
     )
 
 
@@ -167,6 +169,7 @@ def version_params(version: NewVersion, bucket_id: int, *, seq: int, created: in
         "chunk_size": segment.chunk_size if segment else 0,
         "chunk_crcs": segment.chunk_crcs if segment else b"",
         "expires": version.expires,
+        "storage_class": version.storage_class or None,
     }
 
 
@@ -198,6 +201,7 @@ def marker_params(bucket_id: int, key: str, *, seq: int, id: str, created: int) 
         "chunk_size": 0,
         "chunk_crcs": b"",
         "expires": None,
+        "storage_class": None,
     }
 
 
@@ -217,6 +221,8 @@ def made_of(version: NewVersion, *, seq: int, created: int, current: bool = True
         parts=version.parts,
         seq=seq,
         current=current,
+        storage_class=version.storage_class,
+        owed="" if version.owed is None else version.owed.reason,
     )
 
 

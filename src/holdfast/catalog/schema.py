@@ -107,6 +107,7 @@ versions = Table(
         "chunk_crcs", LargeBinary, nullable=False
     ),  # last of those that matter: a listing never reads that far
     Column("expires", BigInteger),  # to be removed then; NULL: never
+    Column("storage_class", Text),  # what its writer asked for; NULL: nothing
     UniqueConstraint("id"),
     Index(
         "ix_versions_expires",

@@ -34,10 +34,13 @@ from holdfast.core.errors import HoldfastError, InvalidRequestError, QuotaExceed
 T = TypeVar("T")
 
 _GROUP = 256  #: transactions in one commit, at most
+_AT_ONCE = 16  #: of a group that are told of its commit before the loop looks at its sockets again
 _BUSY_MS = 10_000
 _CACHE_KIB = 64 << 10
 _WAL_KEEP = 64 << 20
 _REMEMBERED = 8192  #: answers that one reading thread remembers
+_REMEMBERED_BYTES = 32 << 20  #: of contents that are part of them
+_REMEMBERED_LARGEST = 1 << 20  #: an answer with a larger content is not remembered
 _LOG = logging.getLogger("holdfast")
 
 
@@ -119,12 +122,13 @@ def drive(connection: apsw.Connection, transaction: Transaction[T], path: str) -
 class _Reader:
     """A reading connection of one thread, and what it was answered since the catalog last changed."""
 
-    __slots__ = ("_answers", "_seen", "connection")
+    __slots__ = ("_answers", "_held", "_seen", "connection")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self._seen = -1
         self._answers: dict[Hashable, Any] = {}
+        self._held = 0
 
     def answers(self) -> dict[Hashable, Any]:
         """Return what still holds: nothing once any other connection, of whatever process, has committed.
@@ -136,9 +140,23 @@ class _Reader:
         except apsw.Error as error:
             raise translated(error, self.connection.filename) from error
         if seen != self._seen or len(self._answers) >= _REMEMBERED:
-            self._answers.clear()
+            self._forget()
             self._seen = seen
         return self._answers
+
+    def keep(self, question: Hashable, answer: object) -> None:
+        """Remember an answer; if it has a content, as far as there is room for that."""
+        held = len(getattr(answer, "data", None) or b"")
+        if held > _REMEMBERED_LARGEST:
+            return
+        if self._held + held > _REMEMBERED_BYTES:
+            self._forget()
+        self._held += held
+        self._answers[question] = answer
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._held = 0
 
 
 @dataclass(slots=True)
@@ -152,8 +170,11 @@ class _Item:
     error: BaseException | None = None
 
 
-def _deliver(items: Sequence[_Item]) -> None:
-    for item in items:
+def _deliver(loop: asyncio.AbstractEventLoop, items: Sequence[_Item]) -> None:
+    """Wake those who wait for `items`, some at a time: what arrives meanwhile gets its turn in between."""
+    if len(items) > _AT_ONCE:
+        loop.call_soon(_deliver, loop, items[_AT_ONCE:])
+    for item in items[:_AT_ONCE]:
         if item.future.done():
             continue
         if item.error is not None:
@@ -220,7 +241,8 @@ class SqliteRunner:
             answer: T | None = answers.get(question)
             if answer is None:
                 # A commit between the look above and this read makes the next look forget it: never is it kept too long.
-                answer = answers[question] = drive(reader.connection, transaction, self._path)
+                answer = drive(reader.connection, transaction, self._path)
+                reader.keep(question, answer)
             return answer
         except BrokenConnectionError:
             del self._readers.reader
@@ -296,7 +318,7 @@ class SqliteRunner:
             by_loop.setdefault(item.loop, []).append(item)
         for loop, items in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_deliver, items)
+                loop.call_soon_threadsafe(_deliver, loop, items)
             except RuntimeError:  # that loop was closed: nobody waits any more
                 pass
 

@@ -8,6 +8,7 @@ from sqlalchemy import func, literal_column, null, or_, select, update
 
 from holdfast.catalog import quotas
 from holdfast.catalog.common import NOW, is_readable
+from holdfast.catalog.contents import FORGOTTEN
 from holdfast.catalog.contract import DoomedReplica
 from holdfast.catalog.rows import REPLICA, replica_of
 from holdfast.catalog.schema import (
@@ -20,7 +21,7 @@ from holdfast.catalog.schema import (
     usage_deltas,
     versions,
 )
-from holdfast.catalog.statements import Statement, catalog_now, constant, int_param, one_of, text_param
+from holdfast.catalog.statements import Batch, Statement, catalog_now, constant, int_param, one_of, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.catalog.uploads import close_upload
 from holdfast.core.types import Replica
@@ -251,10 +252,10 @@ def doomed(limit: int, now: int | None) -> Transaction[Sequence[DoomedReplica]]:
 
 
 def forget(ids: Sequence[str]) -> Transaction[None]:
-    """Rows of deleted bytes, dropped."""
+    """Rows of deleted bytes, dropped; where the bytes lie in the catalog, they go with them."""
 
     def steps(attempt: Attempt) -> Steps[None]:
-        yield FORGET(ids=list(ids))
+        yield Batch([FORGOTTEN(ids=list(ids)), FORGET(ids=list(ids))])
 
     return steps
 

@@ -10,7 +10,7 @@ from holdfast.catalog.common import BUCKET, audited, is_readable
 from holdfast.catalog.contract import Actor, FileFacts, Said
 from holdfast.catalog.reading import BY_ID_ALONE
 from holdfast.catalog.rows import VERSION_WIDTH, text_of, version_of
-from holdfast.catalog.schema import replicas, versions
+from holdfast.catalog.schema import debts, replicas, versions
 from holdfast.catalog.statements import Batch, Statement, constant, int_param, text_param
 from holdfast.catalog.terms import TERMS_REMOVE, found_by
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
@@ -35,9 +35,15 @@ SAY = Statement(
 )
 
 PLACE = Statement(
-    select(versions.c.bucket_id, versions.c.key, versions.c.pieces, versions.c.expires).where(
-        versions.c.id == text_param("of_version")
+    select(
+        versions.c.bucket_id,
+        versions.c.key,
+        versions.c.pieces,
+        versions.c.expires,
+        func.coalesce(debts.c.reason, constant("")),
     )
+    .select_from(versions.outerjoin(debts, debts.c.version_id == versions.c.id))
+    .where(versions.c.id == text_param("of_version"))
 )
 COPIES = Statement(
     select(func.count())
@@ -118,10 +124,10 @@ def file_facts(tenant: str, version_id: str) -> Transaction[FileFacts]:
         rows = yield PLACE(of_version=version_id)
         if not rows:
             raise gone(version_id)
-        bucket_id, key, pieces, expires = rows[0]
+        bucket_id, key, pieces, expires, owed = rows[0]
         copies = [row[0] for row in (yield COPIES(of_version=version_id))]
         kept = (yield OF_KEY(in_bucket=bucket_id, of_key=key))[0][0]
         whole = min(copies) if len(copies) >= max(pieces, 1) else 0
-        return FileFacts(versions=kept, replicas=whole, expires=expires)
+        return FileFacts(versions=kept, replicas=whole, expires=expires, owed=owed)
 
     return steps

@@ -111,7 +111,9 @@ ACKNOWLEDGE = Statement(
         replicas.c.segment_id == text_param("of_segment"),
         replicas.c.state == constant("pending"),
     )
-    .values(lease_until=int_param("until"), upload_id=text_param("of_upload"))
+    .values(
+        lease_until=int_param("until"), upload_id=text_param("of_upload"), size=int_param("received_size")
+    )
     .returning(replicas.c.id)
 )
 _ACKNOWLEDGED = and_(
@@ -270,6 +272,7 @@ def keep_part(
         of_segment=part.segment_id,
         until=found.expires,
         of_upload=upload_id,
+        received_size=part.size,
     )
     if len(taken) != len(set(replica_ids)) or not taken:
         raise ConflictError("a copy of the part is no longer pending; send the part again", name=upload_id)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
-from sqlalchemy import insert, literal_column, null, select, update
+from sqlalchemy import case, insert, literal_column, null, select, update
 
 from holdfast.catalog import quotas
 from holdfast.catalog.common import (
+    INLINE_GRACE,
     SEGMENT_ADD,
     VERSION_ADD,
     ClashError,
@@ -23,6 +24,7 @@ from holdfast.catalog.common import (
     removed,
 )
 from holdfast.catalog.contract import Actor, Idempotency, NewVersion, Reserve
+from holdfast.catalog.owing import owes, told_of_debt
 from holdfast.catalog.rows import (
     VERSION,
     is_own_segment,
@@ -89,6 +91,22 @@ COMMIT = Statement(
         replicas.c.state == constant("pending"),
     )
     .values(state=constant("live"), lease_until=null(), committed=int_param("at"))
+    .returning(replicas.c.segment_id)
+)
+#: The same, for copies whose size nobody could announce.
+COMMIT_SIZED = Statement(
+    update(replicas)
+    .where(
+        replicas.c.version_id == text_param("of_version"),
+        among(replicas.c.id, "ids"),
+        replicas.c.state == constant("pending"),
+    )
+    .values(
+        state=constant("live"),
+        lease_until=null(),
+        committed=int_param("at"),
+        size=case((replicas.c.size == literal_column("0"), int_param("size")), else_=replicas.c.size),
+    )
     .returning(replicas.c.segment_id)
 )
 
@@ -253,7 +271,8 @@ def commit_put(
             raise NotPendingError("the version is there already", name=str(version.ref))
         conditions.check_write(head.current)
         made = made_of(version, seq=(head.seq or 0) + 1, created=head.now)
-        flip = COMMIT(of_version=version.id, ids=list(replica_ids), at=head.now)
+        size = version.size if is_own_segment(version) else 0
+        flip = COMMIT_SIZED(of_version=version.id, ids=list(replica_ids), at=head.now, size=size)
         flipped = yield Batch(
             [flip, *become_current(head, version, made, grace=grace, actor=actor, action="put")]
         )
@@ -302,8 +321,10 @@ def become_current(
             key=key,
             version_id=version.id,
             size=version.size,
+            detail=told_of_debt(version),
         ),
     ]
+    calls += owes(version, head.bucket_id, made.created)
     calls += found_by(head.bucket_id, key, version.id, version.metadata, version.tags)
     if replaced:
         calls += removed_head(head, key, grace=grace)
@@ -340,6 +361,7 @@ def removed_head(head: Head, key: str, *, grace: int) -> list[Call]:
         labelled=head.labelled,
         delete_marker=head.delete_marker,
         delete_from=head.now + grace,
+        inline_from=head.now + min(grace, INLINE_GRACE),
     )
 
 

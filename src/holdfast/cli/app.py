@@ -5,19 +5,23 @@ from __future__ import annotations
 import typer
 
 from holdfast.cli import (
+    apply,
     audit,
     bucket,
     bucket_settings,
     catalog,
     config,
+    cost,
     cp,
     find,
     get,
     health,
     key,
     ls,
+    placement,
     presign,
     put,
+    reconcile,
     rm,
     serve,
     stat,
@@ -62,5 +66,20 @@ def _root(
 
 for room in (put, get, ls, find, stat, tag, cp, rm, versions, presign, bucket, bucket_settings):
     room.register(app, OBJECTS)
-for room in (serve, health, store, catalog, sweep, config, tenant, key, token, audit):
+for room in (
+    serve,
+    health,
+    store,
+    catalog,
+    sweep,
+    reconcile,
+    config,
+    apply,
+    tenant,
+    key,
+    token,
+    audit,
+    cost,
+    placement,
+):
     room.register(app, OPERATE)

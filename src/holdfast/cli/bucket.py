@@ -37,6 +37,7 @@ def register(app: typer.Typer, panel: str) -> None:
         encryption: bucket_settings.Encryption = None,
         ip_allow: bucket_settings.IpAllow = None,
         ip_deny: bucket_settings.IpDeny = None,
+        inline: bucket_settings.Inline = None,
     ) -> int:
         """Make buckets. Without a server, the data directory is made with the first one."""
         settings = bucket_settings.wanted(
@@ -49,6 +50,7 @@ def register(app: typer.Typer, panel: str) -> None:
             encryption,
             ip_allow,
             ip_deny,
+            inline,
         )
         async with cli.target.client(create=True) as client:
 

@@ -44,6 +44,13 @@ IpAllow = Annotated[
 IpDeny = Annotated[
     list[str] | None, _option("not these networks; repeatable; none: no such", "--ip-deny", metavar="NETWORK")
 ]
+Inline = Annotated[
+    str | None,
+    _option(
+        "size below which contents live in the catalog, as 64KB; 0: none do; none: as the tenant says",
+        metavar="SIZE",
+    ),
+]
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -85,6 +92,7 @@ def register(app: typer.Typer, panel: str) -> None:
         encryption: Encryption = None,
         ip_allow: IpAllow = None,
         ip_deny: IpDeny = None,
+        inline: Inline = None,
     ) -> None:
         """Change settings of a bucket; those that are not named stay. `none` takes a limit away."""
         settings = wanted(
@@ -97,6 +105,7 @@ def register(app: typer.Typer, panel: str) -> None:
             encryption,
             ip_allow,
             ip_deny,
+            inline,
         )
         if not settings and versioning is None:
             raise InvalidRequestError("name a setting to change; holdfast bucket set --help lists them")
@@ -115,6 +124,7 @@ def wanted(
     encryption: str | None,
     ip_allow: list[str] | None,
     ip_deny: list[str] | None,
+    inline: str | None,
 ) -> dict[str, object]:
     """Return the settings that options name, as clients take them."""
     given: dict[str, object | None] = {
@@ -127,8 +137,9 @@ def wanted(
         "encryption": encryption,
         "ip_allow": _list(ip_allow),
         "ip_deny": _list(ip_deny),
+        "inline": inline,
     }
-    limits = ("max_object_size", "max_bytes", "max_objects", "retention_days")
+    limits = ("max_object_size", "max_bytes", "max_objects", "retention_days", "inline")
     return {
         name: None if name in limits and value == _NONE else value
         for name, value in given.items()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
 from holdfast.cli.command import Cli, command
+from holdfast.core.errors import InvalidRequestError
 
 MASK: Final = "***"
 _SECRET: Final = ("secret", "password", "token", "credential", "sse_key", "customer_key", "private_key")
@@ -37,6 +40,50 @@ def register(app: typer.Typer, panel: str) -> None:
         cli.out.table(("SETTING", "VALUE", "FROM"), rows)
         for warning in warnings(os.environ):
             cli.out.note(f"warning: {warning}")
+
+    @command(group, "import")
+    async def import_(
+        cli: Cli,
+        file: Annotated[
+            Path | None,
+            typer.Argument(
+                help="a storage_config.json, a remote_storage.json, or a .env file with variables"
+            ),
+        ] = None,
+        env: Annotated[
+            bool, typer.Option("--env", help="read the variables of this process instead")
+        ] = False,
+        output: Annotated[
+            Path | None,
+            typer.Option("--output", "-o", help="write this file, and secrets into files beside it"),
+        ] = None,
+        with_secrets: Annotated[
+            bool, typer.Option("--with-secrets", help="write secrets in clear into the file itself")
+        ] = False,
+        force: Annotated[bool, typer.Option("--force", help="replace files that are there")] = False,
+    ) -> None:
+        """Turn the configuration of an older storage service into a holdfast.toml.
+
+        What could not be carried over is in it as a comment, with the reason. Secrets go into files of their own
+        beside it, which only their owner can read; without -o they are left to variables.
+        """
+        from holdfast.config.importing import import_environment, import_file, writing
+
+        if (file is None) != env:
+            raise InvalidRequestError(
+                "name a file to read, or --env for the variables of this process; not both"
+            )
+        made = import_environment(os.environ) if file is None else import_file(file, os.environ)
+        if output is None:
+            print(made.text(with_secrets=with_secrets), end="")
+            return
+        written = writing.write(made, output, with_secrets=with_secrets, replace=force)
+        for path in written:
+            cli.out.note(f"wrote {path}")
+        if made.left:
+            cli.out.note(f"{len(made.left)} lines could not be carried over; {output} says which, and why")
+        if "apply" in made.values:
+            cli.out.note(f"next: look at {output}, then holdfast apply --config {output}")
 
 
 def flatten(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -82,5 +129,5 @@ def _text(value: Any) -> str:
     if value is None or value == "":
         return "-"
     if isinstance(value, (list, tuple)):
-        return " ".join(str(item) for item in value)
+        return " ".join(json.dumps(item) if isinstance(item, dict) else str(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)

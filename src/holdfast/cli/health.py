@@ -40,7 +40,9 @@ def register(app: typer.Typer, panel: str) -> None:
         if status != 200:
             problems = "; ".join(map(str, found.get("problems", ()))) or f"it answers {status}"
             raise UnavailableError(f"{url} is not {'ready' if ready else 'alive'}: {problems}")
-        cli.out.record({"url": url, "status": state}, f"{url}: {state}")
+        warnings = [str(warning) for warning in found.get("warnings", ())]
+        facts = {"url": url, "status": state, **({"warnings": warnings} if warnings else {})}
+        cli.out.record(facts, "\n".join([f"{url}: {state}", *(f"  degraded: {text}" for text in warnings)]))
 
 
 def _local(settings: Settings) -> str:

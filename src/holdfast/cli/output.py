@@ -171,6 +171,7 @@ def version_facts(version: Version) -> dict[str, Any]:
         "parts": version.parts,
         "current": version.current,
         "delete_marker": version.delete_marker,
+        **({"owed": version.owed} if version.owed else {}),
     }
 
 

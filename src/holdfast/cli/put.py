@@ -29,6 +29,7 @@ class _About:
     tags: Mapping[str, str]
     conditions: Preconditions
     resume: bool = False
+    storage_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ def register(app: typer.Typer, panel: str) -> None:
             list[str] | None, typer.Option(help="NAME=VALUE kept with the object; repeatable")
         ] = None,
         tag: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for rules; repeatable")] = None,
+        storage_class: Annotated[str, typer.Option(help="a storage class, for placement rules")] = "",
         if_absent: Annotated[bool, typer.Option("--if-absent", help="fail rather than replace")] = False,
         resume: Annotated[
             bool,
@@ -79,7 +81,12 @@ def register(app: typer.Typer, panel: str) -> None:
         *sources, last = paths
         conditions = Preconditions(if_none_match=("*",)) if if_absent else NO_CONDITIONS
         about = _About(
-            content_type, pairs(meta or (), "--meta"), pairs(tag or (), "--tag"), conditions, resume
+            content_type,
+            pairs(meta or (), "--meta"),
+            pairs(tag or (), "--tag"),
+            conditions,
+            resume,
+            storage_class,
         )
         async with cli.target.client() as client:
             if sources == ["-"]:
@@ -99,6 +106,7 @@ async def _put_stdin(cli: Cli, client: AsyncClient, target: str, about: _About) 
         metadata=about.metadata,
         tags=about.tags,
         conditions=about.conditions,
+        storage_class=about.storage_class,
     )
     _tell(cli, "-", version)
     return None
@@ -138,6 +146,7 @@ async def _put_one(client: AsyncClient, item: _Item, about: _About, progress: Pr
         conditions=about.conditions,
         progress=progress,
         resume=about.resume,
+        storage_class=about.storage_class,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -36,6 +36,13 @@ def register(app: typer.Typer, panel: str) -> None:
             return await each(cli, range(len(addresses)), work, jobs=1)
 
 
+#: What is said of an object that is not (wholly) where it belongs.
+OWED: Final = {
+    "down": "to its store, which was down (on a fallback store until then)",
+    "copies": "further copies (being made)",
+}
+
+
 def describe(version: Version) -> str:
     """Return the facts of a version, one per line."""
     sha256 = version.digests.sha256
@@ -48,6 +55,7 @@ def describe(version: Version) -> str:
         "etag": version.etag,
         "sha256": f"{sha256.hex()}{'' if version.parts == 0 else ' (of the parts)'}" if sha256 else "",
         "parts": str(version.parts) if version.parts else "",
+        "owed": OWED.get(version.owed, version.owed),
     }
     facts |= {f"meta {name}": value for name, value in version.metadata.items()}
     facts |= {f"tag {name}": value for name, value in version.tags.items()}

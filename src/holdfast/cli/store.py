@@ -3,51 +3,55 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from holdfast.cli import store_admin
 from holdfast.cli.command import Cli, command
 from holdfast.cli.exit import BROKEN_PROMISE
 from holdfast.cli.output import visible
 from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.names import INLINE
 
 if TYPE_CHECKING:
     from holdfast.core.backend import Backend
     from holdfast.core.clock import Environment
+    from holdfast.engine.known_stores import KnownStore
     from holdfast.testing.run import Outcome
 
 
 def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(no_args_is_help=True, help="The stores that hold the bytes: list and check them.")
+    group = typer.Typer(no_args_is_help=True, help="The stores that hold the bytes.")
     app.add_typer(group, name="store", rich_help_panel=panel)
+
+    store_admin.add(group)
 
     @command(group, "list")
     async def list_stores(cli: Cli) -> None:
-        """List the configured stores."""
-        settings = cli.target.settings()
-        wanted = settings.placement_stores
+        """List the stores of the configuration, and those of the catalog."""
+        known, wanted = await _known(cli)
         rows = []
-        for name, store in settings.all_stores.items():
-            facts = {
-                "store": name,
-                "driver": store.driver,
-                "state": store.state.value,
-                "layout": store.layout.value,
-                "labels": sorted(store.labels),
-                "copies": name in wanted,
-            }
+        for one in known:
+            said = {**store_admin.facts(one), "copies": one.name in wanted and not one.hidden}
             cells = (
-                name,
-                store.driver,
-                store.state.value,
-                store.layout.value,
-                " ".join(sorted(store.labels)),
-                "yes" if name in wanted else "",
+                one.name,
+                said["driver"],
+                said["state"],
+                said["layout"],
+                visible(" ".join(said["labels"])),
+                "hidden by the file" if one.hidden else said["origin"],
+                "yes" if said["copies"] and not one.refusal else "",
+                f"it {one.refusal}" if one.refusal and one.origin != "file" else "",
             )
-            rows.append((facts, cells))
-        cli.out.table(("STORE", "DRIVER", "STATE", "LAYOUT", "LABELS", "NEW COPIES"), rows)
+            rows.append((said, cells))
+        cli.out.table(
+            ("STORE", "DRIVER", "STATE", "LAYOUT", "LABELS", "FROM", "NEW COPIES", "WHY NOT"),
+            rows,
+        )
 
     @command(group, "check")
     async def check(
@@ -58,19 +62,40 @@ def register(app: typer.Typer, panel: str) -> None:
         ] = None,
     ) -> int | None:
         """Prove on a live store that it keeps every promise. Writes under names of its own, and removes them."""
-        from holdfast.app import open_store
         from holdfast.core.clock import Environment
+        from holdfast.drivers import open_store
 
         settings = cli.target.settings()
-        if name not in settings.all_stores:
-            known = ", ".join(settings.all_stores)
-            raise ConfigError(f"there is no store {name!r} under [stores]; there is: {known}")
         environment = Environment()
-        store = open_store(name, settings.all_stores[name], environment)
-        try:
-            return await _check(cli, name, store.backend, environment, only)
-        finally:
-            await store.backend.close()
+        if name in settings.all_stores:
+            store = open_store(name, settings.all_stores[name], environment)
+            try:
+                return await _check(cli, name, store.backend, environment, only)
+            finally:
+                await store.backend.close()
+        async with cli.target.engine() as engine:
+            if name not in engine.stores or name == INLINE:
+                known = ", ".join((*settings.all_stores, *sorted(set(engine.stores) - {INLINE})))
+                raise ConfigError(
+                    f"there is no store {name!r}, in the configuration or the catalog; there is: {known}"
+                )
+            return await _check(cli, name, engine.stores[name].backend, environment, only)
+
+
+async def _known(cli: Cli) -> tuple[Sequence[KnownStore], Sequence[str]]:
+    """Return all stores, and those that a rule wants copies in; only the configured ones while there is no catalog."""
+    from holdfast.app import local_principal
+    from holdfast.drivers import described
+    from holdfast.engine.known_stores import FILE, KnownStore
+
+    settings = cli.target.settings()
+    if settings.catalog or settings.data.is_dir():
+        async with cli.target.engine() as engine:
+            placement = await engine.context.placing.fresh()
+            desk = engine.session(local_principal(settings)).admin.connections
+            return await desk.all(), placement.stores
+    own = [KnownStore(replace(one, settings={}), FILE) for one in described(settings).values()]
+    return own, settings.placement_stores
 
 
 async def _check(

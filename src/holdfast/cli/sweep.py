@@ -20,8 +20,12 @@ def register(app: typer.Typer, panel: str) -> None:
             bool, typer.Option("--dry-run", "-n", help="count what is due (up to 1,000), delete nothing")
         ] = False,
     ) -> int | None:
-        """Delete bytes that were replaced or removed and whose grace is over. A server does this by itself."""
+        """Delete bytes that were replaced or removed and whose grace is over, and deleted tenants that are due.
+
+        A server does this by itself.
+        """
         async with cli.target.engine() as engine:
+            tenants = [] if dry_run else await engine.remove_tenants()
             report = await engine.sweep(limit=limit, dry_run=dry_run)
         failed = dict(report.failed)
         facts = {
@@ -30,6 +34,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "failed": failed,
             "reasons": report.reasons,
             "dry_run": dry_run,
+            "removed_tenants": tenants,
         }
         deletes, gives_up = ("would delete", "would give up") if dry_run else ("deleted", "gave up")
         lines = [f"{deletes} {report.deleted} blobs, {gives_up} {report.expired} unfinished writes"]
@@ -37,5 +42,6 @@ def register(app: typer.Typer, panel: str) -> None:
             f"{count} could not be deleted from {store}: {report.reasons.get(store, '')}"
             for store, count in failed.items()
         ]
+        lines += [f"removed tenant {name}" for name in tenants]
         cli.out.record(facts, "\n".join(lines))
         return 15 if failed else None

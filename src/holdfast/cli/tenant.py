@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
+from holdfast.cli import tenant_life
 from holdfast.cli.admin import (
     Allow,
     BytesIn,
@@ -13,16 +15,24 @@ from holdfast.cli.admin import (
     Deny,
     Requests,
     administration,
+    limit,
     quota_with,
     rate_with,
     rules_with,
+    size,
     when,
 )
 from holdfast.cli.command import Cli, command
-from holdfast.core.types import IpRules, Quota, QuotaUse, Rate, Tenant, TenantState
+from holdfast.core.types import Bucket, IpRules, Quota, QuotaUse, Rate, Tenant, TenantState, Threshold, Usage
 
 Name = Annotated[str, typer.Argument(metavar="TENANT")]
 MaxBytes = Annotated[str | None, typer.Option(help="most that it may hold, as 10GB; none: no limit")]
+Inline = Annotated[
+    str | None,
+    typer.Option(
+        help="size below which contents live in the catalog, as 64KB; 0: none do; none: as the service says"
+    ),
+]
 MaxObjects = Annotated[str | None, typer.Option(help="most versions that it may hold; none: no limit")]
 
 
@@ -32,6 +42,8 @@ def register(app: typer.Typer, panel: str) -> None:
         no_args_is_help=True, help="Tenants: who owns buckets, and their limits. Works beside the catalog."
     )
     app.add_typer(group, name="tenant", rich_help_panel=panel)
+
+    tenant_life.register(group)
 
     @command(group, "create")
     async def create(
@@ -44,6 +56,7 @@ def register(app: typer.Typer, panel: str) -> None:
         requests: Requests = None,
         bytes_in: BytesIn = None,
         bytes_out: BytesOut = None,
+        inline: Inline = None,
     ) -> None:
         """Make a tenant. Its first key is made with: holdfast key create NAME --tenant TENANT --role admin"""
         async with administration(cli) as admin:
@@ -52,6 +65,7 @@ def register(app: typer.Typer, panel: str) -> None:
                 quota=quota_with(Quota(), max_bytes, max_objects),
                 ip=rules_with(IpRules(), allow, deny),
                 rate=rate_with(Rate(), requests, bytes_in, bytes_out),
+                inline=limit(inline, None, size),
             )
         cli.out.record(facts(tenant), f"made tenant {tenant.name}")
 
@@ -69,7 +83,9 @@ def register(app: typer.Typer, panel: str) -> None:
     async def show(cli: Cli, name: Name) -> None:
         """Show one tenant: state, limits, and how much of them is used."""
         async with administration(cli) as admin:
-            _show(cli, *await admin.tenant(name))
+            tenant, use = await admin.tenant(name)
+            buckets = await admin.tenant_buckets(name)
+        _show(cli, tenant, use, buckets)
 
     @command(group, "set")
     async def set_(
@@ -82,6 +98,7 @@ def register(app: typer.Typer, panel: str) -> None:
         requests: Requests = None,
         bytes_in: BytesIn = None,
         bytes_out: BytesOut = None,
+        inline: Inline = None,
     ) -> None:
         """Change limits and address rules; what is not given stays, `none` takes a limit away or empties a list."""
         async with administration(cli) as admin:
@@ -92,6 +109,7 @@ def register(app: typer.Typer, panel: str) -> None:
                 quota=quota if quota != use.quota else None,
                 ip=rules_with(held.settings.ip, allow, deny),
                 rate=rate_with(held.settings.rate, requests, bytes_in, bytes_out),
+                inline=None if inline is None else Threshold(limit(inline, None, size)),
             )
             _show(cli, *await admin.tenant(name))
 
@@ -131,7 +149,12 @@ def facts(tenant: Tenant, use: QuotaUse | None = None) -> dict[str, Any]:
         "requests": settings.rate.requests,
         "bytes_in": settings.rate.bytes_in,
         "bytes_out": settings.rate.bytes_out,
+        "inline": settings.inline,
     }
+    if tenant.delete_after is not None:
+        known["delete_after"] = when(tenant.delete_after)
+    if settings.categories:
+        known |= {"categories": list(settings.categories), "subfolders": list(settings.subfolders)}
     if use is not None:
         known |= {
             "bytes": use.bytes,
@@ -144,9 +167,22 @@ def facts(tenant: Tenant, use: QuotaUse | None = None) -> dict[str, Any]:
     return known
 
 
-def _show(cli: Cli, tenant: Tenant, use: QuotaUse) -> None:
+def _show(
+    cli: Cli, tenant: Tenant, use: QuotaUse, buckets: Sequence[tuple[Bucket, Usage]] | None = None
+) -> None:
     known = facts(tenant, use)
-    lines = [f"{name.replace('_', ' ')}: {_text(value)}" for name, value in known.items()]
+    held = {bucket.name: usage for bucket, usage in buckets or ()}
+    usual = {"inline": "as the service says"}
+    lines = [
+        f"{name.replace('_', ' ')}: {usual[name] if value is None and name in usual else _text(value)}"
+        for name, value in known.items()
+    ]
+    lines += [f"bucket {name}: {usage.objects} objects, {usage.bytes} bytes" for name, usage in held.items()]
+    if buckets is not None:
+        known["buckets"] = {
+            name: {"objects": usage.objects, "versions": usage.versions, "bytes": usage.bytes}
+            for name, usage in held.items()
+        }
     cli.out.record(known, "\n".join(lines))
 
 

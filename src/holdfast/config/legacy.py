@@ -7,10 +7,11 @@ They weigh less than `HOLDFAST_*` variables and more than the configuration file
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from holdfast.config import artifacts, near_far
 from holdfast.config.secrets import variable
+from holdfast.config.translation import Translation
 from holdfast.core.errors import ConfigError
 
 STORE: Final = "minio"  #: the name of the store that the variables make
@@ -49,28 +50,15 @@ VARIABLES: Final[Mapping[str, str]] = {
     "DEFAULT_BUCKET": "bucket of uploads that name none; made at the start",
     "MAX_FILE_SIZE": "largest object, with unit (`100MB`); no limit when missing",
     "RETENTION_DAYS": "days after which contents of buckets made from now on are removed; never when missing or 0",
+    **near_far.VARIABLES,
+    **artifacts.VARIABLES,
 }
 
 
-@dataclass(slots=True)
-class Translation:
-    """The settings that the variables give, and by dotted name which variable gave which; `default`: none did."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    origins: dict[str, str] = field(default_factory=dict)
-
-    def put(self, name: str, value: Any, variable: str) -> None:
-        """Set the setting with that dotted name."""
-        *above, last = name.split(".")
-        place = self.values
-        for step in above:
-            place = place.setdefault(step, {})
-        place[last] = value
-        self.origins[name] = variable
-
-
-def translate(environ: Mapping[str, str], *, has_stores: bool = False) -> Translation:
-    """Return what the variables say; `has_stores` when stores are configured in another way.
+def translate(
+    environ: Mapping[str, str], *, has_stores: bool = False, has_placement: bool = False
+) -> Translation:
+    """Return what the variables say; `has_stores` and `has_placement` when these are configured in another way.
 
     Raises:
         ConfigError: naming the variable that is wrong.
@@ -80,23 +68,39 @@ def translate(environ: Mapping[str, str], *, has_stores: bool = False) -> Transl
         value = environ.get(name, "")
         if value and not (name == "RETENTION_DAYS" and value.strip() == "0"):
             made.put(setting, value, name)
-    if not has_stores and any(environ.get(name) for name in _ASKS):
+    artifacts.translate(made, environ)
+    if not has_stores and near_far.asks(environ):
+        near_far.translate(made, environ, has_placement=has_placement)
+    elif not has_stores and any(environ.get(name) for name in _ASKS):
         _store(made, environ)
     for name, source in made.origins.items():
-        if not environ.get(source) and not environ.get(f"{source}_FILE"):
-            made.origins[name] = "default"
+        if not environ.get(source):
+            made.origins[name] = f"{source}_FILE" if environ.get(f"{source}_FILE") else "default"
     return made
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
     """Return what an operator must hear about these variables."""
-    for name in ("MINIO_SECRET_KEY", "MINIO_ROOT_PASSWORD"):
+    for name in (
+        "MINIO_SECRET_KEY",
+        "MINIO_ROOT_PASSWORD",
+        "INTERNAL_STORAGE_SECRET_KEY",
+        "EXTERNAL_STORAGE_SECRET_KEY",
+    ):
         if variable(environ, name) == _WEAK:
             return [
                 f"{name} is {_WEAK!r}, the password that everybody knows: whoever reaches the S3 server can read and"
                 " delete every object. Set another one there and here."
             ]
     return []
+
+
+def bucket_variables(environ: Mapping[str, str], store: str) -> str:
+    """Return which variables name the bucket on the server of a store that variables made; "" for any other store."""
+    sides = {side.name: side for side in near_far.SIDES} if near_far.asks(environ) else {}
+    if store in sides:
+        return f"{sides[store].start}_BUCKET or {sides[store].buckets[0][0]}"
+    return "MINIO_BUCKET or DEFAULT_BUCKET" if store == STORE else ""
 
 
 def _store(made: Translation, environ: Mapping[str, str]) -> None:
@@ -120,7 +124,11 @@ def _store(made: Translation, environ: Mapping[str, str]) -> None:
     made.put(f"{place}.region", environ.get("MINIO_REGION") or "us-east-1", "MINIO_REGION")
     bucket, source = environ.get("MINIO_BUCKET", ""), "MINIO_BUCKET"
     if not bucket:
-        bucket, source = environ.get("DEFAULT_BUCKET") or DEFAULT_BUCKET, "DEFAULT_BUCKET"
+        bucket, source = environ.get("DEFAULT_BUCKET", ""), "DEFAULT_BUCKET"
+    if not bucket:
+        bucket, source = artifacts.server_bucket(environ)
+    if not bucket:
+        bucket, source = DEFAULT_BUCKET, "DEFAULT_BUCKET"
     made.put(f"{place}.bucket", bucket, source)
     _credentials(made, environ, place, kind)
 

@@ -25,7 +25,7 @@ STORE_SECRETS: Final = frozenset(
     }
 )
 #: Settings of the service that a file may hold; a catalog's URL carries a password.
-SECRETS: Final = frozenset({"catalog", "secret"})
+SECRETS: Final = frozenset({"catalog", "seal_keys", "secret"})
 _MOUNTED: Final = "/run/secrets"  #: where a container engine mounts secrets for one container alone
 _MOST: Final = 64 << 10
 

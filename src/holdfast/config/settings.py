@@ -21,15 +21,18 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from holdfast.config import legacy, secrets
+from holdfast.config.artifacts import ArtifactSettings
 from holdfast.config.exposure import CorsSettings, Networks, TlsSettings, Words, WordSet
 from holdfast.config.issuers import AuthSettings
 from holdfast.config.origins import Origins, check_variables, dotted, nearest
+from holdfast.config.placement import PlacementSettings
 from holdfast.config.units import Seconds, Size
-from holdfast.core.backend import StoreState
+from holdfast.core.backend import StoreState, check_labels
 from holdfast.core.errors import ConfigError, InvalidRequestError
 from holdfast.core.names import Layout, check_bucket, check_tenant
 
 DEFAULT_FILE = "holdfast.toml"
+DECLARED: Final = "apply"  #: the table for the catalog (`config.declared`): no setting of a process
 _URL: Final = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?")
 _FIELD: Final = re.compile(r'for field "(\w+)"')
 LogLevel = Annotated[
@@ -50,7 +53,12 @@ class StoreSettings(BaseModel):
         Layout.IMMUTABLE, description="how blob names look in the store: immutable or readable"
     )
     state: StoreState = Field(StoreState.ACTIVE, description="active, read-only, draining or down")
-    labels: WordSet = Field(frozenset(), description="free words; `external` makes reads prefer other copies")
+    labels: WordSet = Field(
+        frozenset(),
+        description="`internal` or `external` (reads prefer other copies); `hot`, `cold` or `archive`; free words",
+    )
+    region: str = Field("", description="where it is; for S3 also the region that requests are signed for")
+    price: str = Field("", description="key of its prices in the price book; empty: its cost is unknown")
     max_in_flight: int | None = Field(
         None,
         ge=2,
@@ -66,17 +74,17 @@ class StoreSettings(BaseModel):
 
     @property
     def driver_settings(self) -> dict[str, Any]:
-        """The keys that belong to the driver."""
-        return dict(self.model_extra or {})
+        """The keys that belong to the driver; `region` too, for those that have such a setting."""
+        region = {"region": self.region} if "region" in self.model_fields_set else {}
+        return {**(self.model_extra or {}), **region}
 
-
-class PlacementSettings(BaseModel):
-    """Where objects go."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    stores: Words = Field(("local",), description="the stores that hold a copy of every object, best first")
-    acknowledge: int = Field(1, ge=1, description="copies that must be durable before a writer is answered")
+    @field_validator("labels")
+    @classmethod
+    def _labels(cls, labels: frozenset[str]) -> frozenset[str]:
+        try:
+            return check_labels(labels)
+        except InvalidRequestError as error:
+            raise ValueError(error.message) from None
 
 
 class LimitSettings(BaseModel):
@@ -179,6 +187,11 @@ class Settings(BaseSettings):
         description="what signed URLs, sessions and the audit are sealed with, 32 bytes or more, the same for all"
         " processes; empty: one that the first start made and the catalog keeps",
     )
+    seal_keys: SecretStr = Field(
+        SecretStr(""),
+        description="keys that the secrets of stores in the catalog are sealed with, as ID:KEY (64 hexadecimal digits),"
+        " parted by commas or spaces: the first seals, all open; empty: a key made of `secret`",
+    )
     audit_reads: bool = Field(
         True, description="record every request in the audit; false: only changes and refusals"
     )
@@ -196,6 +209,7 @@ class Settings(BaseSettings):
         legacy.DEFAULT_BUCKET,
         description="bucket of uploads that name none; made at the start when it is set, else when first needed",
     )
+    buckets: Words = Field((), description="buckets of the tenant that are made at the start")
     default_retention_days: int | None = Field(
         None,
         ge=1,
@@ -212,6 +226,7 @@ class Settings(BaseSettings):
     placement: PlacementSettings = Field(default_factory=PlacementSettings)
     limits: LimitSettings = Field(default_factory=LimitSettings)
     rate: RateSettings = Field(default_factory=RateSettings)
+    artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings)
     public_url: str = Field(
         "",
         description="URL under which clients reach the service, for signed URLs; empty: as each request says",
@@ -254,6 +269,23 @@ class Settings(BaseSettings):
         ge=0,
         description="time between removals of versions that are older than their bucket keeps them; 0: none here",
     )
+    reconcile_interval: Seconds = Field(
+        60.0,
+        ge=0,
+        description="time between tries to bring versions home that are not where they belong; 0: none here",
+    )
+    tenants_interval: Seconds = Field(
+        60.0, ge=0, description="time between looks for deleted tenants whose grace is over; 0: none here"
+    )
+    measure_interval: Seconds = Field(
+        3600.0,
+        ge=0,
+        description="time between measurements of what each bucket holds in each store; 0: none here",
+    )
+    price_book: Path | None = Field(
+        None,
+        description="TOML file with prices of your own; its rows take the place of those that come with Holdfast",
+    )
 
     @field_validator("tenant")
     @classmethod
@@ -264,6 +296,11 @@ class Settings(BaseSettings):
     @classmethod
     def _bucket(cls, name: str) -> str:
         return _checked(check_bucket, name) if name else name
+
+    @field_validator("buckets")
+    @classmethod
+    def _buckets(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_checked(check_bucket, name) for name in names)
 
     @field_validator("public_url")
     @classmethod
@@ -294,7 +331,9 @@ class Settings(BaseSettings):
     def placement_stores(self) -> tuple[str, ...]:
         """Where objects go: `placement.stores`, or the only store when the default does not exist."""
         stores = self.all_stores
-        if self.placement == PlacementSettings() and "local" not in stores and len(stores) == 1:
+        usual, wanted = PlacementSettings(), self.placement
+        plain = wanted.stores == usual.stores and wanted.acknowledge == usual.acknowledge
+        if plain and "local" not in stores and len(stores) == 1:
             return tuple(stores)
         return self.placement.stores
 
@@ -342,8 +381,10 @@ class _LegacySource(_Source):
 
     def __call__(self) -> dict[str, Any]:
         """Return what they say."""
-        stores = bool(self.current_state.get("stores")) or bool(_file().get("stores"))
-        return legacy.translate(os.environ, has_stores=stores).values
+        state, file = self.current_state, _file()
+        stores = bool(state.get("stores")) or bool(file.get("stores"))
+        placement = bool(state.get("placement")) or bool(file.get("placement"))
+        return legacy.translate(os.environ, has_stores=stores, has_placement=placement).values
 
 
 class _TomlSource(_Source):
@@ -351,7 +392,8 @@ class _TomlSource(_Source):
 
     def __call__(self) -> dict[str, Any]:
         """Return what the file says."""
-        return secrets.resolve(_file(), "")
+        own = {name: value for name, value in _file().items() if name != DECLARED}
+        return secrets.resolve(own, "")
 
 
 def _file() -> dict[str, Any]:
@@ -406,7 +448,10 @@ def origins(file: Path | None, flags: Mapping[str, Any]) -> Origins:
     stores = bool(in_file.get("stores")) or any(
         name.upper().startswith("HOLDFAST_STORES") for name in os.environ
     )
-    translated = legacy.translate(os.environ, has_stores=stores)
+    placement = bool(in_file.get("placement")) or any(
+        name.upper().startswith("HOLDFAST_PLACEMENT") for name in os.environ
+    )
+    translated = legacy.translate(os.environ, has_stores=stores, has_placement=placement)
     return Origins(frozenset(flags), os.environ, translated.origins, file, frozenset(dotted(in_file)))
 
 

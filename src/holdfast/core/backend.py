@@ -15,13 +15,15 @@ Answers that hold for every backend and through every layer:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import Flag, StrEnum, auto
 from typing import Final, Protocol, runtime_checkable
 
 from holdfast.core.body import Body, Reader
+from holdfast.core.circuit import Circuit
+from holdfast.core.errors import InvalidRequestError
 from holdfast.core.names import Layout
 from holdfast.core.types import EMPTY, BlobInfo, ByteRange
 
@@ -36,6 +38,7 @@ class Capability(Flag):
     COPY = auto()  #: copies within itself without the bytes passing through us
     PRESIGN = auto()  #: signs URLs for GET and PUT that others may use
     FILE = auto()  #: readers carry an open file descriptor
+    FOLDERS = auto()  #: has folders that people see, also empty ones (`FolderMaker`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,17 @@ class Backend(Protocol):
         ...
 
 
+class FolderMaker(Protocol):
+    """What a backend with `Capability.FOLDERS` offers besides."""
+
+    async def make_folder(self, name: str) -> bool:
+        """Make the folder `name`, and those above it, durably; return False when it is there already.
+
+        It is no blob: it is in no listing. One that is emptied of blobs may go with the last of them.
+        """
+        ...
+
+
 class StoreState(StrEnum):
     """What an operator allows a store to do."""
 
@@ -153,6 +167,30 @@ class StoreState(StrEnum):
     READ_ONLY = "read-only"
     DRAINING = "draining"
     DOWN = "down"
+
+
+LABEL_GROUPS: Final = (("internal", "external"), ("hot", "cold", "archive"))
+_MOST_LABELS: Final = 32
+
+
+def check_labels(labels: Iterable[str]) -> frozenset[str]:
+    """Return `labels` when a store may have them: of each group in `LABEL_GROUPS` one at most; other words are free.
+
+    Raises:
+        InvalidRequestError: saying which do not go together.
+    """
+    found = frozenset(labels)
+    for group in LABEL_GROUPS:
+        both = [word for word in group if word in found]
+        if len(both) > 1:
+            raise InvalidRequestError(
+                f"a store is {' or '.join(both)}, not both: take one of these labels away"
+            )
+    if len(found) > _MOST_LABELS or any(not word.isprintable() or not 0 < len(word) <= 63 for word in found):
+        raise InvalidRequestError(
+            f"a store has at most {_MOST_LABELS} labels of 1 to 63 printable characters"
+        )
+    return found
 
 
 @dataclass(slots=True)
@@ -166,3 +204,12 @@ class Store:
     labels: frozenset[str] = frozenset()  #: `internal` or `external`; `hot`, `cold` or `archive`; free words
     region: str = ""
     price: str = ""  #: the key of its prices in the price book; "": unknown
+    circuit: Circuit | None = None  #: tells whether it answers; None: nobody counts
+    reason: str = ""  #: why it takes no new objects, where its state does not say it
+
+    @property
+    def refusal(self) -> str:
+        """Why it takes no new objects, to be said after its name; "" when it does."""
+        if self.state is StoreState.ACTIVE:
+            return self.reason
+        return self.reason or f"is {self.state}"

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
-from uuid import UUID
 
 from holdfast.core.errors import InvalidRequestError
 
@@ -137,4 +136,5 @@ class Environment:
         millis = (self.clock.now() // 1000) & ((1 << 48) - 1)
         chance = self.random.getrandbits(74)
         value = millis << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | (chance & ((1 << 62) - 1))
-        return str(UUID(int=value))
+        text = f"{value:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

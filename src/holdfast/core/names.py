@@ -11,16 +11,21 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import Final
 
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.types import ObjectRef
 
+BUCKET_PREFIX = "opsconductor"  #: how the names of the default buckets for artifacts begin
 MAX_KEY_BYTES = 1024
 MAX_BLOB_NAME_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
+INLINE = "catalog"  #: the store that is the catalog itself, for small contents; no other may be called so
 
+_HOUR = 3_600_000_000  #: microseconds
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _BLOB_NAME = re.compile(r"[A-Za-z0-9!$'()*+,./:;=@_~-]+")
 _SAFE_SEGMENT = re.compile(r"[^A-Za-z0-9!$'()+,;=@_~.-]")
@@ -93,6 +98,20 @@ def check_tenant(name: str) -> str:
     return name
 
 
+def check_store(name: str) -> str:
+    """Return `name` when a store may be called that: 1 to 63 of `a-z 0-9 . - _`, and not as the catalog itself."""
+    if not _SLUG.fullmatch(name) or ".." in name:
+        raise InvalidRequestError(
+            f"{name[:80]!r} is not a name for a store: use 1 to 63 of a-z, 0-9, '.', '-', '_', "
+            "starting and ending with a letter or digit"
+        )
+    if name == INLINE:
+        raise InvalidRequestError(
+            f"{INLINE!r} is the catalog itself, which holds small contents; choose another"
+        )
+    return name
+
+
 def check_blob_name(name: str) -> str:
     """Return `name` when every backend stores it unchanged: the grammar that minted names keep.
 
@@ -110,8 +129,7 @@ def check_blob_name(name: str) -> str:
 def mint(layout: Layout, ref: ObjectRef, *, blob_id: str, now: int) -> str:
     """Return the name under which a new blob for `ref` is stored; unique because `blob_id` is."""
     if layout is Layout.IMMUTABLE:
-        hour = datetime.fromtimestamp(now / 1e6, UTC).strftime("%Y%m%d%H")
-        return f"{ref.tenant}/{hour}/{blob_id}"
+        return f"{ref.tenant}/{_hour(now // _HOUR)}/{blob_id}"
     folders = "/".join(_escape(part) for part in ref.key.split("/"))
     extension = _SAFE_SEGMENT.sub("", PurePosixPath(ref.key).suffix)[:16]
     tail = f"/{blob_id}{extension}"
@@ -122,6 +140,19 @@ def mint(layout: Layout, ref: ObjectRef, *, blob_id: str, now: int) -> str:
     return head + tail
 
 
+def folder_name(layout: Layout, tenant: str, bucket: str, path: str) -> str | None:
+    """Return how a folder of a bucket is called in a store; None where the names of blobs do not show it."""
+    if layout is Layout.IMMUTABLE:
+        return None
+    return "/".join((tenant, bucket, *(_escape(part) for part in path.strip("/").split("/"))))
+
+
+@lru_cache(16)
+def _hour(hours: int) -> str:
+    """Return the hour that began so many hours after the epoch, as blob names tell it."""
+    return datetime.fromtimestamp(hours * 3600, UTC).strftime("%Y%m%d%H")
+
+
 def _escape(segment: str) -> str:
     """Return `segment` with everything outside the blob grammar as `=XX`, never empty, never a dot name, ≤ 200 bytes."""
     if not segment or set(segment) == {"."}:
@@ -130,3 +161,18 @@ def _escape(segment: str) -> str:
     if len(escaped) > 200:
         escaped = escaped[:183] + "~" + sha256(segment.encode()).hexdigest()[:16]
     return escaped
+
+
+FOLDER: Final = "application/x-directory"  #: the content type of what marks a folder
+
+
+def marker(path: str) -> str:
+    """Return the key that marks the folder `path`: with one slash at its end and none at its beginning.
+
+    Raises:
+        InvalidRequestError: it is no path of a folder.
+    """
+    pieces = path.strip("/").split("/")
+    if not all(pieces):
+        raise InvalidRequestError(f"{path[:80]!r} is no folder; write names with one slash between them")
+    return check_key("/".join(pieces) + "/")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from holdfast.core.backend import StoreState
 from holdfast.core.names import Layout
 from holdfast.core.types import EMPTY, ObjectRef
+
+READ_TEST: Final = ":read"  #: ends `Connection.tested` where the test wrote nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,58 @@ class Connection:
     updated: int = 0
 
     @property
+    def is_tested(self) -> bool:
+        """Whether what it is now has been tested; a test that only read is good as long as it is only read."""
+        read_only = self.state is StoreState.READ_ONLY and self.tested == f"{self.fingerprint}{READ_TEST}"
+        return bool(self.fingerprint) and (self.tested == self.fingerprint or read_only)
+
+    @property
     def serves(self) -> bool:
-        """Whether it is opened."""
-        return self.active and self.tested == self.fingerprint
+        """Whether it may take new objects, as far as its state allows."""
+        return self.active and self.is_tested
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRules:
+    """Placement rules as the catalog holds them: (name, JSON) in their order; `generation` counts their changes."""
+
+    rules: tuple[tuple[str, str], ...] = ()
+    generation: int = 0
+
+
+class Fragment(NamedTuple):
+    """What a store has of a version of which it has no whole and sound copy: blobs, and how many of them are sound."""
+
+    store: str
+    blobs: int
+    bytes: int
+    sound: int
+    sound_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldVersion:
+    """A version as placement sees it: what rules ask about, and the copies of it that can be read."""
+
+    ref: ObjectRef
+    version_id: str
+    size: int
+    content_type: str
+    storage_class: str
+    tags: Mapping[str, str]
+    inline: int | None  #: the threshold of its bucket, else of its tenant
+    encrypted: bool  #: its bucket wants stores that encrypt
+    parts: int  #: blobs that a whole copy has
+    stores: tuple[str, ...]  #: with a whole and sound copy, by name
+    broken: tuple[Fragment, ...] = ()  #: with only a part of one, or with one that failed a read
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPage:
+    """Some versions of all tenants; `after` is where the next ones begin, None: these were the last."""
+
+    versions: Sequence[HeldVersion]
+    after: tuple[int, str, int] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +102,7 @@ class Debt:
     version_id: str
     ref: ObjectRef
     rule: str
-    reason: str  #: `down`: it was accepted on a fallback store
+    reason: str  #: `down`: it was accepted on a fallback store; `copies`: with fewer copies than are wanted
     since: int
     tries: int = 0
     not_before: int = 0

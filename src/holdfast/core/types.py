@@ -136,6 +136,8 @@ class Version:
     seq: int = 1  #: order of commits of this key, 1 first
     delete_marker: bool = False
     current: bool = True
+    storage_class: str = ""  #: what its writer asked for, for placement rules; "": nothing
+    owed: str = ""  #: why it is not (wholly) where it belongs; "" when it is, and in listings
 
 
 class ReplicaState(StrEnum):
@@ -169,6 +171,7 @@ class Located:
     segments: Sequence[Segment]
     replicas: Sequence[Replica]  #: live and suspect, any order
     settings: BucketSettings | None = None  #: of its bucket; None: all defaults
+    data: bytes | None = None  #: all bytes, when they were asked for and live in the catalog
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +250,13 @@ class TenantState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Threshold:
+    """The size below which contents live in the catalog; None: as what is above says (tenant, service)."""
+
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class TenantSettings:
     """What holds for all buckets and principals of a tenant."""
 
@@ -256,6 +266,7 @@ class TenantSettings:
     inline: int | None = None  #: bytes; contents below it live in the catalog; None: as the service says
     categories: tuple[str, ...] = ()  #: of the hierarchy that `provision` made
     subfolders: tuple[str, ...] = ()  #: below each category
+    suspended: bool = False  #: it was when its deletion was asked for, and is again when it is restored
 
 
 @dataclass(frozen=True, slots=True)

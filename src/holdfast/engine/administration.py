@@ -6,17 +6,25 @@ credential that asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from holdfast.catalog.contract import Actor
-from holdfast.core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
+from holdfast.catalog.contract import Actor, Debts
+from holdfast.core.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from holdfast.core.names import check_tenant
+from holdfast.core.records import Debt
 from holdfast.core.types import (
     ApiKey,
+    Bucket,
     IpRules,
     KeySettings,
+    ObjectRef,
     Principal,
     Quota,
     QuotaUse,
@@ -25,15 +33,34 @@ from holdfast.core.types import (
     Tenant,
     TenantSettings,
     TenantState,
+    Threshold,
+    Usage,
 )
+from holdfast.engine import applying, costs, explaining, provisioning, ruling, simulating
+from holdfast.engine.applying import ConfigPlan
+from holdfast.engine.connections import Connections
 from holdfast.engine.context import Context
+from holdfast.engine.costs import By, CostReport
+from holdfast.engine.explaining import Explained
 from holdfast.engine.keys import create_key
 from holdfast.engine.minting import DEEPEST, Minted, mint
 from holdfast.engine.permits import Permit
+from holdfast.engine.provisioning import Provisioned
+from holdfast.engine.ruling import RulesInForce, Wanted
+from holdfast.engine.simulating import Priced, Simulation
+from holdfast.engine.standing import Desk
 from holdfast.engine.tokens import OWN, role_of_jti, token_id
 from holdfast.policy.access import GRANTABLE, Decision, narrower
 from holdfast.policy.addresses import NO_RULES, check_rules, within
+from holdfast.policy.buckets import check_inline
+from holdfast.policy.comparing import Comparison, Portion, compare
+from holdfast.policy.cost import Billing
+from holdfast.policy.differences import Wanted as Described
+from holdfast.policy.placement import Facts, Rule
+from holdfast.policy.prices import PriceBook
 
+GRACE = 30 * 86400.0  #: seconds until a deleted tenant is removed, when nothing else is said
+LONGEST_GRACE = 3660 * 86400.0
 _LONGEST_NAME = 100
 _YEAR = 366 * 86400 * 1_000_000  #: microseconds
 _LONGEST_LIFE = 100 * 366 * 86400  #: seconds
@@ -49,6 +76,11 @@ class Administration:
         self._principal = principal
         self._actor = actor
 
+    @property
+    def connections(self) -> Connections:
+        """The stores, as this principal may look after them."""
+        return Connections(self._context, self._permit, self._actor)
+
     def whoami(self) -> Principal:
         """Return who asks."""
         self._permit.allow("whoami")
@@ -56,12 +88,20 @@ class Administration:
 
     # -- tenants ------------------------------------------------------------------------------------------------
     async def create_tenant(
-        self, name: str, *, quota: Quota | None = None, ip: IpRules | None = None, rate: Rate | None = None
+        self,
+        name: str,
+        *,
+        quota: Quota | None = None,
+        ip: IpRules | None = None,
+        rate: Rate | None = None,
+        inline: int | None = None,
     ) -> Tenant:
         """Make a tenant; `AlreadyExistsError` when there is one of that name."""
         self._permit.allow("create_tenant")
         check_tenant(name)
-        settings = TenantSettings(ip=check_rules(ip or NO_RULES), rate=check_rate(rate or Rate()))
+        settings = TenantSettings(
+            ip=check_rules(ip or NO_RULES), rate=check_rate(rate or Rate()), inline=check_inline(inline)
+        )
         made = await self._catalog.create_tenant(name, settings=settings, actor=self._actor)
         if quota is not None and quota != Quota():
             await self._catalog.set_quota(name, None, quota, actor=self._actor)
@@ -86,20 +126,74 @@ class Administration:
         ip: IpRules | None = None,
         rate: Rate | None = None,
         state: TenantState | None = None,
+        inline: Threshold | None = None,
     ) -> Tenant:
         """Change what is given. A suspended tenant is refused everything within 5 s; nothing of it is removed."""
         self._permit.allow("update_tenant")
+        if state is TenantState.DELETING:
+            raise InvalidRequestError("a tenant is deleted with delete_tenant, which says when")
         checked = None if ip is None else check_rules(ip)
         pace = None if rate is None else check_rate(rate)
+        threshold = None if inline is None else Threshold(check_inline(inline.bytes))
 
         def change(held: TenantSettings) -> TenantSettings:
             return replace(
-                held, ip=held.ip if checked is None else checked, rate=held.rate if pace is None else pace
+                held,
+                ip=held.ip if checked is None else checked,
+                rate=held.rate if pace is None else pace,
+                inline=held.inline if threshold is None else threshold.bytes,
             )
 
         if quota is not None:
             await self._catalog.set_quota(name, None, quota, actor=self._actor)
         return await self._catalog.update_tenant(name, state=state, change=change, actor=self._actor)
+
+    async def delete_tenant(self, name: str, *, grace: float = GRACE) -> Tenant:
+        """Refuse everything to a tenant within 5 s, and have it removed with all that it has `grace` seconds from now.
+
+        Until then `restore_tenant` undoes it. Asked again, the time is counted from then. Its name is not given again.
+
+        Raises:
+            ConflictError: it is one's own, or the first of the service; or its time is over already.
+        """
+        self._permit.allow("delete_tenant")
+        if not 0 <= grace <= LONGEST_GRACE:
+            raise InvalidRequestError("the grace is a time of 0 seconds to 10 years")
+        found = await self._catalog.tenant(name)
+        first = min(await self._catalog.tenants(), key=lambda tenant: (tenant.created, tenant.name))
+        if found.name in (first.name, self._principal.tenant):
+            raise ConflictError(
+                "this is the tenant of the service itself, or your own; it cannot be deleted", name=name
+            )
+        return await self._catalog.delete_tenant(name, grace=int(grace * 1_000_000), actor=self._actor)
+
+    async def restore_tenant(self, name: str) -> Tenant:
+        """Undo the deletion of a tenant: it is as it was before, served or suspended.
+
+        Raises:
+            ConflictError: its time is over.
+        """
+        self._permit.allow("delete_tenant")
+        return await self._catalog.restore_tenant(name, actor=self._actor)
+
+    async def tenant_buckets(self, name: str) -> Sequence[tuple[Bucket, Usage]]:
+        """Return the buckets of a tenant with what is in them."""
+        self._permit.allow("tenants")
+        return await self._catalog.buckets((await self._catalog.tenant(name)).name)
+
+    async def provision(
+        self,
+        content_types: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        subfolders: Sequence[str] | None = None,
+        *,
+        tenant: str | None = None,
+    ) -> Provisioned:
+        """Make a tenant's hierarchy, as far as it is missing: one's own, or for operators any. See `engine.provisioning`."""
+        home = await self._home(tenant, "provision")
+        return await provisioning.provision(
+            self._context, home, content_types, categories, subfolders, actor=self._actor
+        )
 
     async def rotate_signing(self, name: str) -> Tenant:
         """Make all URLs that were signed for the tenant so far worthless."""
@@ -233,6 +327,103 @@ class Administration:
         await self._catalog.revoke_token(
             own, tenant=self._principal.tenant, expires=expires, actor=self._actor
         )
+
+    # -- cost ---------------------------------------------------------------------------------------------------
+    def prices(self) -> PriceBook:
+        """Return the price book of this process."""
+        self._permit.allow("costs")
+        return self._context.settings.prices
+
+    async def costs(self, by: By, *, tenant: str | None = None, fresh: bool = False) -> CostReport:
+        """Return what is stored costs a month: of all tenants for operators, else of one's own.
+
+        `fresh` measures the stores first, which operators may ask for.
+        """
+        self._permit.allow("costs")
+        if fresh or tenant not in (None, self._principal.tenant):
+            self._permit.allow("operate")
+        if tenant is not None:
+            tenant = (await self._catalog.tenant(tenant)).name
+        elif not self._permit.may("operate"):
+            tenant = self._principal.tenant
+        return await costs.report(self._context, by, tenant=tenant, fresh=fresh)
+
+    async def compare_costs(
+        self, key: str, portions: Sequence[Portion] | None, *, billing: Billing = Billing.LIST
+    ) -> Comparison:
+        """Return what `portions` cost all at one price against each at its own.
+
+        None, for operators: what each bucket of the catalog really holds in each store.
+        """
+        self._permit.allow("costs")
+        if portions is None:
+            self._permit.allow("operate")
+            portions = await costs.portions(self._context)
+        return compare(self._context.settings.prices, key, portions, billing=billing)
+
+    # -- placement ----------------------------------------------------------------------------------------------
+    async def rules(self) -> RulesInForce:
+        """Return the placement rules in force, and those of the catalog."""
+        self._permit.allow("placement")
+        return await ruling.in_force(self._context)
+
+    async def change_rules(
+        self,
+        change: Callable[[tuple[Rule, ...]], Sequence[Rule]],
+        *,
+        expected: int | None = None,
+    ) -> RulesInForce:
+        """Replace the rules of the catalog by what `change` makes of them. See `engine.ruling.change`."""
+        self._permit.allow("set_rules")
+        return await ruling.change(self._context, change, expected=expected, actor=self._actor)
+
+    async def explain(self, facts: Facts) -> Explained:
+        """Return where an object of these facts belongs, and why."""
+        self._permit.allow("placement")
+        return await explaining.explain(self._context, facts)
+
+    async def explain_object(self, ref: ObjectRef, *, version_id: str | None = None) -> Explained:
+        """Return where an object of any tenant belongs and why, and where it is."""
+        self._permit.allow("placement")
+        located = await self._catalog.resolve(ref, version_id=version_id)
+        return await explaining.explain_object(self._context, located)
+
+    async def simulate(self, wanted: Wanted) -> tuple[Simulation, Priced]:
+        """Return what another placement would do with all that is there, and what that would cost."""
+        self._permit.allow("placement")
+        placement = await ruling.supposed(self._context, wanted)
+        made = await simulating.simulate(self._context, placement, supposed=wanted.stores or {})
+        return made, simulating.priced(made, self._context.settings.prices)
+
+    # -- what a file wants of the catalog ------------------------------------------------------------------------
+    async def plan_config(self, declared: Described, *, prune: bool = False) -> ConfigPlan:
+        """Return what would have to change for the catalog to be as described. See `engine.applying`."""
+        self._permit.allow("apply_config")
+        return await applying.plan(self._desk, declared, prune=prune)
+
+    async def apply_config(
+        self, declared: Described, *, prune: bool = False, expect: str | None = None
+    ) -> ConfigPlan:
+        """Make the catalog as described and return what was changed. See `engine.applying.apply`."""
+        self._permit.allow("apply_config")
+        return await applying.apply(self._desk, declared, prune=prune, expect=expect)
+
+    @property
+    def _desk(self) -> Desk:
+        return Desk(self._context, self, self._actor, self._principal.tenant)
+
+    # -- versions that are not where they belong -----------------------------------------------------------------
+    async def debts(
+        self, *, tenant: str = "", bucket: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[Debt]:
+        """Return versions that are not where they belong, by id, those after `after`; "" means all tenants, or buckets."""
+        self._permit.allow("operate")
+        return await self._catalog.debts(tenant=tenant, bucket=bucket, after=after, limit=min(limit, 1000))
+
+    async def debt_counts(self) -> Mapping[str, Debts]:
+        """Return how many versions are not where they belong, by the reason."""
+        self._permit.allow("operate")
+        return await self._catalog.debt_counts()
 
     # -----------------------------------------------------------------------------------------------------------
     async def _home(self, tenant: str | None, verb: str) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.catalog.contract import Actor
-from holdfast.core.errors import ConflictError, NotFoundError
+from holdfast.core.errors import AlreadyExistsError, ConflictError, NotFoundError
 from holdfast.core.names import check_bucket
 from holdfast.core.types import Bucket, BucketSettings, ObjectRef, QuotaUse, Usage, Version
 from holdfast.engine import rules
 from holdfast.engine.context import Context
+from holdfast.policy.artifacts import KINDS
 from holdfast.policy.buckets import check_settings
 
 Change = Callable[[BucketSettings], BucketSettings]
@@ -55,6 +56,29 @@ async def create(
     )
     context.rules.learn(made)
     return made
+
+
+async def create_default(context: Context, tenant: str, kind: str, actor: Actor) -> str | None:
+    """Make the bucket for a kind of artifacts; return its name, None when there is one already.
+
+    Raises:
+        NotFoundError: there is no such kind.
+    """
+    if kind not in KINDS:
+        raise NotFoundError(f"there is no such kind; choose one of {', '.join(KINDS)}", name=kind)
+    name = context.settings.artifact_buckets.bucket(kind)
+    try:
+        await create(
+            context,
+            tenant,
+            name,
+            versioning=KINDS[kind].versioning,
+            settings=KINDS[kind].settings,
+            actor=actor,
+        )
+    except AlreadyExistsError:
+        return None
+    return name
 
 
 async def update(

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from holdfast.catalog.contract import Catalog
-from holdfast.core.backend import Store, StoreState
+from holdfast.core.backend import Store
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, ConflictError, UnavailableError
 from holdfast.core.names import mint
 from holdfast.core.types import ObjectRef, Replica, ReplicaState
 from holdfast.engine.activity import Activity
+from holdfast.engine.outages import Outages
+from holdfast.engine.placing import Placing
+from holdfast.engine.reads import Reads
 from holdfast.engine.rules import Rules
 from holdfast.engine.secrets import RootSecret
 from holdfast.engine.settings import EngineSettings
-from holdfast.policy.placement import Placement, Plan
+from holdfast.engine.stores import Stores
+from holdfast.policy.placement import Placement
 
 _SECOND = 1_000_000
 
@@ -29,14 +33,21 @@ class Context:
     """The catalog, the stores, the rules, the world and the numbers."""
 
     catalog: Catalog
-    stores: Mapping[str, Store]
-    placement: Placement
+    stores: Stores
+    placing: Placing
     environment: Environment
     settings: EngineSettings
     executor: Executor
     secret: RootSecret
     rules: Rules
     activity: Activity = field(default_factory=Activity)
+    reads: Reads = field(default_factory=Reads)
+    outages: Outages = field(default_factory=Outages)
+
+    @property
+    def placement(self) -> Placement:
+        """The rules in force, as they were looked up last; `placing.fresh()` looks when that is a while ago."""
+        return self.placing.current
 
     @property
     def grace(self) -> int:
@@ -49,26 +60,13 @@ class Context:
             return self.stores[name]
         except KeyError:
             raise ConfigError(
-                f"store {name!r} holds data but is not configured; add it back under [stores]"
+                f"store {name!r} holds data but is not configured; add it back under [stores] or with"
+                " `holdfast store create`"
             ) from None
 
     async def lease_until(self) -> int:
         """Return when a lease taken now ends, on the catalog's clock."""
         return await self.catalog.now() + int(self.settings.lease * _SECOND)
-
-    def pending(
-        self, ref: ObjectRef, plan: Plan, version_id: str, segment_id: str, size: int | None
-    ) -> list[Replica]:
-        """Return the rows that announce the copies which must exist before the writer is answered."""
-        made = []
-        for number, name in enumerate(plan.stores[: plan.acknowledge]):
-            store = self.store(name)
-            if store.state is not StoreState.ACTIVE:
-                raise UnavailableError(
-                    f"store {name!r} is {store.state}; it takes no new objects", operation="put", store=name
-                )
-            made.append(self.replica(ref, store, version_id, segment_id, size or 0, number))
-        return made
 
     def replica(
         self, ref: ObjectRef, store: Store, version_id: str, segment_id: str, size: int, number: int

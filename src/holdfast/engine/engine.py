@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from holdfast.catalog.contract import Catalog
 from holdfast.core.backend import Store
 from holdfast.core.clock import Environment
-from holdfast.core.errors import ConfigError
+from holdfast.core.errors import ConfigError, HoldfastError
+from holdfast.core.names import INLINE
 from holdfast.core.types import Principal
 from holdfast.engine.audit import Auditor
 from holdfast.engine.batches import Batches
@@ -16,11 +18,15 @@ from holdfast.engine.context import Context
 from holdfast.engine.directory import Directory
 from holdfast.engine.expire import expire
 from holdfast.engine.hot import Hot
+from holdfast.engine.inline import inline_store
+from holdfast.engine.placing import Placing
+from holdfast.engine.removing import remove_due
 from holdfast.engine.rules import Rules
 from holdfast.engine.run import Health
 from holdfast.engine.secrets import RootSecret
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
+from holdfast.engine.stores import Stores
 from holdfast.engine.sweep import SweepReport, sweep
 from holdfast.policy.placement import Placement
 
@@ -46,14 +52,18 @@ class Engine:
             raise ConfigError(
                 f"objects are placed on {missing or 'no store'}, which is not configured under [stores]"
             )
+        if INLINE in stores:
+            raise ConfigError(f"no store may be called {INLINE!r}: that is the catalog itself; rename it")
         self.catalog = catalog
-        self.stores = stores
         settings = settings or EngineSettings()
         self._executor = ThreadPoolExecutor(settings.hash_threads, thread_name_prefix="holdfast-hash")
         world = environment or Environment()
+        self.stores = stores if isinstance(stores, Stores) else Stores(stores, catalog, world.clock)
+        self.stores.own[INLINE] = inline_store(catalog)
         secret = secret or RootSecret.fresh(world)
         rules = Rules(catalog, world.clock)
-        self.context = Context(catalog, stores, placement, world, settings, self._executor, secret, rules)
+        placing = Placing(placement, catalog, world.clock)
+        self.context = Context(catalog, self.stores, placing, world, settings, self._executor, secret, rules)
         self.directory = Directory(catalog, world.clock)
         self.audit = Auditor(catalog, secret)
         self._health = Health(self.context)
@@ -74,12 +84,24 @@ class Engine:
 
     async def expire(self) -> int:
         """Remove versions that are older than their bucket keeps them; return how many. See `engine.expire`."""
-        return await expire(self.context)
+        count = await expire(self.context)
+        while await self.catalog.forget_artifacts():
+            pass
+        return count
+
+    async def remove_tenants(self) -> list[str]:
+        """Remove deleted tenants whose time is over; return their names. See `engine.removing`."""
+        return await remove_due(self.context)
+
+    async def count_reads(self) -> None:
+        """Write down how often artifacts were read since the last time."""
+        await self.context.reads.write(self.catalog)
 
     async def close(self) -> None:
         """End what runs in the background; close the stores and the catalog."""
         await self.batches.close()
-        for store in self.stores.values():
-            await store.backend.close()
+        with suppress(HoldfastError):  # a catalog that is gone is no reason not to end
+            await self.count_reads()
+        await self.stores.close()
         await self.catalog.close()
         self._executor.shutdown(wait=False)

@@ -73,14 +73,16 @@ class Permit:
         if self._address:
             self._admit((await self._context.rules.bucket(self._principal.tenant, bucket)).settings)
 
-    async def resolve(self, ref: ObjectRef, version_id: str | None = None) -> Located:
+    async def resolve(self, ref: ObjectRef, version_id: str | None = None, *, whole: bool = False) -> Located:
         """Return the version to be read, its bucket's visibility and address rules checked. `allow` was asked before.
+
+        `whole` brings its bytes along if they live in the catalog.
 
         Raises:
             NotFoundError: there is none. UnauthenticatedError: nobody asks, and the bucket is not public or not there.
         """
         try:
-            located = await self._context.catalog.resolve(ref, version_id=version_id)
+            located = await self._context.catalog.resolve(ref, version_id=version_id, whole=whole)
         except NotFoundError:
             await self._check_missing(ref)
             raise

@@ -13,8 +13,10 @@ from holdfast.engine import checksums, rules
 from holdfast.engine.context import Context
 from holdfast.engine.grants import most_of
 from holdfast.engine.part_reading import read_part
+from holdfast.engine.storing import store_segment
+from holdfast.engine.targets import blamed
 from holdfast.engine.uploads import MAX_PARTS, begin_part, part_of
-from holdfast.engine.write import store_segment, too_large
+from holdfast.engine.write import too_large
 
 MIB: Final = 1 << 20
 PIECE: Final = 8 * MIB  #: what is lost at most when this process dies
@@ -165,8 +167,9 @@ async def append_piece(
             instead_of=joins.segment_id if joins else None,
             most=MAX_PARTS,
         )
-    except BaseException:
+    except BaseException as error:
         await context.abandon(replicas)
+        blamed(context, [replica.store for replica in replicas], error)
         raise
     return kept, kept.size - (joins.size if joins else 0)
 

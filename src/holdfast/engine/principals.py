@@ -61,6 +61,10 @@ def may_pass(principal: Principal, address: str) -> bool:
 
 
 def check_tenant(tenant: Tenant) -> None:
-    """Return when `tenant` is served; raise `PermissionDeniedError` when it is suspended."""
+    """Return when `tenant` is served; raise `PermissionDeniedError` when it is suspended or being deleted."""
+    if tenant.state is TenantState.DELETING:
+        raise PermissionDeniedError(
+            f"tenant {tenant.name} is being deleted; ask whoever operates this service"
+        )
     if tenant.state is not TenantState.ACTIVE:
         raise PermissionDeniedError(f"tenant {tenant.name} is suspended; ask whoever operates this service")

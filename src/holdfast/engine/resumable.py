@@ -233,7 +233,7 @@ async def _finished(context: Context, upload: Upload, actor: Actor) -> Progress:
         part, _ = await append_piece(context, upload, None, Pieces(_nothing()))
         parts = [part]
     check_upload_size(upload, sum(part.size for part in parts))
-    about = ObjectInput(upload.content_type, upload.metadata, upload.tags)
+    about = uploads.said_of_upload(upload)
     owned = [(upload, part) for part in parts]
     version = await uploads.version_of(context, upload.ref, upload.version_id, owned, about)
     failpoint("append.before_complete")

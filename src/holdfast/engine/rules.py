@@ -13,6 +13,7 @@ from holdfast.catalog.contract import Catalog
 from holdfast.core.backend import Store
 from holdfast.core.clock import Clock
 from holdfast.core.errors import InvalidRequestError, TooLargeError, UnsupportedError
+from holdfast.core.names import FOLDER
 from holdfast.core.types import Bucket
 from holdfast.policy import media
 
@@ -29,6 +30,7 @@ class Rules:
         self._catalog = catalog
         self._clock = clock
         self._known: dict[tuple[str, str], tuple[float, Bucket]] = {}
+        self._inline: dict[str, tuple[float, int | None]] = {}
 
     async def bucket(self, tenant: str, name: str) -> Bucket:
         """Return a bucket as it was at most a second ago, or raise `NotFoundError`."""
@@ -37,6 +39,19 @@ class Rules:
             return known[1]
         found = await self._catalog.bucket(tenant, name)
         self.learn(found)
+        return found
+
+    async def inline(self, bucket: Bucket) -> int | None:
+        """Return the size below which contents of `bucket` live in the catalog, as it or its tenant says; None: neither."""
+        if bucket.settings.inline is not None:
+            return bucket.settings.inline
+        known = self._inline.get(bucket.tenant)
+        if known is not None and known[0] > self._clock.monotonic():
+            return known[1]
+        found = (await self._catalog.tenant(bucket.tenant)).settings.inline
+        if len(self._inline) >= _REMEMBERED:
+            self._inline.clear()
+        self._inline[bucket.tenant] = (self._clock.monotonic() + _FRESH, found)
         return found
 
     def learn(self, bucket: Bucket) -> None:
@@ -71,23 +86,33 @@ def too_large(limit: int) -> TooLargeError:
 def check_type(bucket: Bucket, key: str, content_type: str) -> None:
     """Raise `InvalidRequestError` when the bucket does not take this type under this name."""
     patterns = bucket.settings.allowed_types
-    if patterns and not media.allowed(patterns, key, content_type):
+    if patterns and not _is_folder(key, content_type) and not media.allowed(patterns, key, content_type):
         raise InvalidRequestError(
             f"bucket {bucket.name} takes {', '.join(patterns)}; not {content_type} under this name", name=key
         )
 
 
+def _is_folder(key: str, content_type: str) -> bool:
+    """Tell whether this is the marker of a folder, which any bucket takes as long as it is empty."""
+    return content_type == FOLDER and key.endswith("/")
+
+
 def check_content(bucket: Bucket, key: str, content_type: str, head: bytes) -> None:
     """Raise `InvalidRequestError` when the bucket does not take a content with these first bytes: `HEAD`, or all."""
-    if bucket.settings.allowed_types:
+    if bucket.settings.allowed_types and (head or not _is_folder(key, content_type)):
         decision = media.check(bucket.settings.allowed_types, key, content_type, head)
         if not decision.allowed:
             raise InvalidRequestError(f"bucket {bucket.name}: {decision.reason}", name=key)
 
 
+def must_encrypt(bucket: Bucket) -> bool:
+    """Tell whether the bucket wants its contents in stores that encrypt, and so not in the catalog."""
+    return bucket.settings.encryption != "none"
+
+
 def check_encryption(bucket: Bucket, stores: Mapping[str, Store], planned: Sequence[str]) -> None:
     """Raise `UnsupportedError` when the bucket asks for encryption and a planned store does not say that it encrypts."""
-    if bucket.settings.encryption == "none":
+    if not must_encrypt(bucket):
         return
     for name in planned:
         if name in stores and ENCRYPTED not in stores[name].labels:

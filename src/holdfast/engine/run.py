@@ -29,6 +29,7 @@ class Health:
 
     def __init__(self, context: Context) -> None:
         self._clock = context.environment.clock
+        self._stores = context.stores
         self._until: dict[str, float] = {}
 
     def failed(self, store: str) -> None:
@@ -36,8 +37,11 @@ class Health:
         self._until[store] = self._clock.monotonic() + _PENALTY
 
     def failing(self, store: str) -> bool:
-        """Tell whether `store` failed lately."""
-        return bool(self._until) and self._until.get(store, 0.0) > self._clock.monotonic()
+        """Tell whether `store` failed lately, or is left alone by its breaker."""
+        if self._until and self._until.get(store, 0.0) > self._clock.monotonic():
+            return True
+        found = self._stores.get(store)
+        return found is not None and found.circuit is not None and found.circuit.refuses
 
 
 class Run:
@@ -106,6 +110,9 @@ class Run:
         while self._left:
             self._replica = self._left.pop(0)
             try:
+                # perhaps another process made it just now
+                if self._replica.store not in self._context.stores:
+                    await self._context.stores.refresh(at_once=True)
                 entered = self._context.store(self._replica.store).backend.get(self._replica.blob, range=wish)
                 self._reader = await entered.__aenter__()
                 self._entered = entered

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from holdfast.catalog.contract import Actor, FileFacts
+from holdfast.core.backend import SignedUrl
 from holdfast.core.body import Body
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import ConflictError, NotFoundError, PermissionDeniedError
-from holdfast.core.names import check_key, check_prefix
+from holdfast.core.names import check_key, check_prefix, marker
 from holdfast.core.search import Found, Search
 from holdfast.core.types import (
     EMPTY,
@@ -33,12 +35,26 @@ from holdfast.core.types import (
     Version,
     VersionPage,
 )
-from holdfast.engine import buckets, describing, files, finding, resumable, sending, signing, uploads, write
+from holdfast.engine import (
+    buckets,
+    describing,
+    files,
+    finding,
+    folders,
+    linking,
+    provisioning,
+    resumable,
+    sending,
+    signing,
+    uploads,
+    write,
+)
 from holdfast.engine.administration import Administration
 from holdfast.engine.audit import AuditFilter, Auditor
 from holdfast.engine.buckets import BucketStats
 from holdfast.engine.context import Context
 from holdfast.engine.describing import Change
+from holdfast.engine.executions import Executions
 from holdfast.engine.finding import MAX_PAGE
 from holdfast.engine.grants import (
     bounds_kept,
@@ -51,6 +67,7 @@ from holdfast.engine.grants import (
 from holdfast.engine.hot import Hot
 from holdfast.engine.permits import Permit
 from holdfast.engine.pieces import Check
+from holdfast.engine.provisioning import Provisioned
 from holdfast.engine.read import ObjectReader, Opening
 from holdfast.engine.resumable import Progress
 from holdfast.engine.run import Health
@@ -100,6 +117,11 @@ class Session:
         """Tenants, keys and tokens, as far as this principal may look after them."""
         return Administration(self._context, self._permit, self.principal, self._actor)
 
+    @property
+    def executions(self) -> Executions:
+        """Runs and the artifacts that they left."""
+        return Executions(self, self._context, self._permit, self._actor)
+
     # -- buckets ------------------------------------------------------------------------------------------------
     async def create_bucket(
         self, name: str, *, versioning: bool = False, settings: BucketSettings | None = None
@@ -114,6 +136,12 @@ class Session:
             settings=settings,
             actor=self._actor,
         )
+
+    async def create_default_bucket(self, kind: str) -> str | None:
+        """Make the bucket for a kind of artifacts (`policy.artifacts.KINDS`); return its name, None when it is there."""
+        self._permit.allow_role("create_bucket")
+        self._permit.allow("create_bucket", self._context.settings.artifact_buckets.bucket(kind))
+        return await buckets.create_default(self._context, self.principal.tenant, kind, self._actor)
 
     @property
     def default_settings(self) -> BucketSettings:
@@ -243,7 +271,7 @@ class Session:
         """Open an object for reading. See `engine.read.Opening`."""
         self._permit.allow("get", bucket, key)
         ref = self._ref(bucket, key)
-        resolve = self._permit.resolve
+        resolve = partial(self._permit.resolve, whole=True)
         return Opening(self._context, self._health, self._hot, resolve, ref, version_id, range, conditions)
 
     async def head(
@@ -318,7 +346,7 @@ class Session:
             return made
         version = located.version
         async with self.get(*source, version_id=version.id) as reader:
-            given = about or ObjectInput(version.content_type, version.metadata, version.tags)
+            given = about or write.said_of(version)
             body = Body.of_stream(reader, size=version.size)
             return await write.put(
                 self._context,
@@ -369,6 +397,43 @@ class Session:
             version_marker=version_marker,
             limit=min(limit, 1000),
         )
+
+    # -- folders ------------------------------------------------------------------------------------------------
+    async def create_directory(self, bucket: str, path: str) -> bool:
+        """Make a folder; return False when it is there already. See `engine.folders`."""
+        key = marker(path)
+        await self._permit.enter("put", bucket, key)
+        return await folders.create(self._context, self._ref(bucket, key), self._actor)
+
+    async def directory_exists(self, bucket: str, path: str) -> bool:
+        """Return whether there is such a folder: it was made, or something is in it."""
+        key = marker(path)
+        await self._permit.enter("list", bucket, prefix=key)
+        return await folders.exists(self._context, self._ref(bucket, key))
+
+    async def list_directories(self, bucket: str, path: str = "") -> Sequence[str]:
+        """Return the names of the folders directly in a folder, or in the bucket itself, in byte order."""
+        await self._permit.enter("list", bucket, prefix=marker(path) if path.strip("/") else "")
+        return await folders.names(self._context, self.principal.tenant, bucket, path)
+
+    async def provision(
+        self,
+        content_types: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        subfolders: Sequence[str] | None = None,
+    ) -> Provisioned:
+        """Make the tenant's hierarchy, as far as it is missing. See `engine.provisioning`."""
+        self._permit.allow("provision")
+        return await provisioning.provision(
+            self._context, self.principal.tenant, content_types, categories, subfolders, actor=self._actor
+        )
+
+    async def delete_directory(self, bucket: str, path: str) -> bool:
+        """Remove the mark of a folder; return whether there was one. What is in the folder stays, and keeps it there."""
+        key = marker(path)
+        await self._permit.enter("delete", bucket, key)
+        deleted = await write.delete(self._context, self._ref(bucket, key), actor=self._actor)
+        return deleted.version_id is not None and not deleted.delete_marker
 
     # -- files by id, searches, and what is said about a content ------------------------------------------------
     async def file(self, file_id: str, verb: str = "head") -> Version:
@@ -689,6 +754,15 @@ class Session:
             content_type=kind,
             disposition=disposition,
         )
+
+    async def link(
+        self, bucket: str, key: str, *, version_id: str | None = None, expires_in: float = 3600
+    ) -> SignedUrl | None:
+        """Return a URL of an external store that reads the object, for who has no service. See `engine.linking`."""
+        await self._permit.enter("presign", bucket, key)
+        self._permit.allow("get", bucket, key)
+        located = await self._permit.resolve(self._ref(bucket, key), version_id)
+        return await linking.link(self._context, self.principal, located, expires_in=expires_in)
 
     # -----------------------------------------------------------------------------------------------------------
     def _ref(self, bucket: str, key: str) -> ObjectRef:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from holdfast.core.types import Rate
+from holdfast.policy.artifacts import Naming
+from holdfast.policy.prices import PriceBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +27,7 @@ class EngineSettings:
     )  #: of principals without their own, as the doors keep it
     read_attempts: int = 3  #: breaks without progress before a read that has begun gives up
     redirect_signed: bool = True  #: readers with a signed URL are sent to external stores that sign URLs too
+    artifact_buckets: Naming = field(default_factory=Naming)  #: how the default buckets are called
+    artifact_roots: tuple[str, ...] = ()  #: folders below which artifacts may be files that are read in place
     hash_threads: int = 2  #: threads that digest large chunks beside the flow
+    prices: PriceBook = field(default_factory=PriceBook)  #: without any row, nothing has a known price

@@ -1,7 +1,7 @@
 """The one place that deletes bytes.
 
 Everyone else dooms rows. A sweep dooms what was left pending past its lease, then deletes the bytes of doomed copies
-whose grace is over, then their rows. Dying in between means deleting again, which succeeds; names are never reused, so
+whose grace is over, then their rows (those of contents in the catalog with them). Dying in between means deleting again, which succeeds; names are never reused, so
 deleting twice or by two sweepers at once can hit nothing else.
 """
 
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from holdfast.catalog.contract import DoomedReplica
 from holdfast.core.errors import HoldfastError
 from holdfast.core.failpoints import failpoint
+from holdfast.core.names import INLINE
 from holdfast.engine.context import Context
 
 _BATCH = 500
@@ -38,6 +39,7 @@ async def sweep(context: Context, *, limit: int | None = None, dry_run: bool = F
     if dry_run:
         report.deleted = len(await context.catalog.doomed(limit=min(limit or 1000, 1000)))
         return report
+    await context.stores.refresh()
     while count := await context.catalog.expire(limit=_BATCH):
         report.expired += count
         if count < _BATCH:
@@ -57,6 +59,8 @@ async def _delete(context: Context, batch: Sequence[DoomedReplica], report: Swee
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(doomed: DoomedReplica) -> HoldfastError | None:
+        if doomed.store == INLINE:  # its bytes go with its row
+            return None
         async with gate:
             try:
                 backend = context.store(doomed.store).backend

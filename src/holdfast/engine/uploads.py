@@ -30,10 +30,12 @@ from holdfast.core.types import (
 )
 from holdfast.engine import checksums, rules
 from holdfast.engine.context import Context
+from holdfast.engine.facts import STORAGE_CLASS, asking
 from holdfast.engine.grants import check_granted_content, check_upload_size, once_of, types_of
 from holdfast.engine.part_reading import first_bytes
-from holdfast.engine.write import ObjectInput, check_input, opened, store_segment
-from holdfast.policy.placement import Facts
+from holdfast.engine.storing import store_segment
+from holdfast.engine.targets import blamed, fell_back, owed_by, pending, pinned, target_in, target_of
+from holdfast.engine.write import ObjectInput, check_input, opened
 
 MAX_PARTS = 10_000
 _PAGE = 1000
@@ -93,9 +95,14 @@ async def create(
         tags=about.tags,
         kind=kind,
         length=length,
-        options=options,
+        options={**options, STORAGE_CLASS: about.storage_class} if about.storage_class else options,
     )
-    return await context.catalog.create_upload(upload, actor=actor)
+    plan = (await asking(context, bucket)).of_upload(upload)
+    target = target_of(context, plan, bucket, strict=kind == "tus-partial")
+    upload = replace(upload, options={**upload.options, **pinned(target)})
+    opened_upload = await context.catalog.create_upload(upload, actor=actor)
+    fell_back(context, target)
+    return opened_upload
 
 
 async def put_part(
@@ -114,8 +121,9 @@ async def put_part(
         failpoint("part.after_store")
         part = part_of(written.segment, number=number, created=await context.catalog.now())
         acknowledged = await context.catalog.commit_part(upload, part, written.replica_ids)
-    except BaseException:
+    except BaseException as error:
         await context.abandon(replicas)
+        blamed(context, [replica.store for replica in replicas], error)
         raise
     failpoint("part.after_commit")
     return acknowledged
@@ -123,10 +131,12 @@ async def put_part(
 
 async def begin_part(context: Context, upload: Upload, size: int | None, reserve: int) -> list[Replica]:
     """Announce the copies of a part; `reserve` bytes of a quota if the upload has not reserved its whole length."""
-    plan = context.placement.plan(Facts(upload.ref, upload.length or size, upload.content_type))
     bucket = await context.rules.bucket(upload.ref.tenant, upload.ref.bucket)
-    rules.check_encryption(bucket, context.stores, plan.stores)
-    replicas = context.pending(upload.ref, plan, upload.version_id, context.environment.new_id(), size)
+    asked = await asking(context, bucket)
+    target = target_in(upload.options) or target_of(context, asked.of_upload(upload), bucket, strict=True)
+    rules.check_encryption(bucket, context.stores, target.stores)
+    segment_id = context.environment.new_id()
+    replicas = pending(context, upload.ref, target, upload.version_id, segment_id, size)
     apart = bucket.metered and upload.length is None
     await context.catalog.begin(
         upload.ref,
@@ -173,7 +183,7 @@ async def complete(
         raise InvalidRequestError(
             f"the parts have {size} bytes; the upload was announced with {upload.length}"
         )
-    about = ObjectInput(upload.content_type, upload.metadata, upload.tags)
+    about = said_of_upload(upload)
     check_upload_size(upload, size)
     owned = [(upload, part) for part in chosen]
     version = await version_of(context, ref, upload.version_id, owned, about)
@@ -189,6 +199,12 @@ async def complete(
     context.activity.uploaded(ref.tenant, ref.bucket)
     failpoint("complete.after_commit")
     return completed
+
+
+def said_of_upload(upload: Upload) -> ObjectInput:
+    """Return what was said of the object when its upload was opened."""
+    storage_class = upload.options.get(STORAGE_CLASS, "")
+    return ObjectInput(upload.content_type, upload.metadata, upload.tags, storage_class=storage_class)
 
 
 async def version_of(
@@ -236,6 +252,8 @@ async def version_of(
         digests=digests,
         checksum_type=ChecksumType.FULL_OBJECT if len(chosen) == 1 else ChecksumType.COMPOSITE,
         parts=len(chosen),
+        storage_class=about.storage_class,
+        owed=owed_by([upload for upload, _ in owned]),
     )
 
 

@@ -8,18 +8,24 @@ their bytes. No error handler deletes bytes: `abandon` only dooms rows that are 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from holdfast.catalog.contract import Actor, Idempotency, NewVersion, Reserve
-from holdfast.core.backend import Capability, PutOptions
+from holdfast.core.backend import Capability
 from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import ConflictError, HoldfastError, InvalidRequestError, QuotaExceededError
+from holdfast.core.errors import (
+    ConflictError,
+    DigestMismatchError,
+    HoldfastError,
+    InvalidRequestError,
+    QuotaExceededError,
+)
 from holdfast.core.failpoints import failpoint
-from holdfast.core.names import check_key
+from holdfast.core.names import INLINE, check_key
 from holdfast.core.types import (
     EMPTY,
     NO_DIGESTS,
@@ -35,13 +41,15 @@ from holdfast.core.types import (
 from holdfast.engine import checksums, rules
 from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
-from holdfast.engine.fanout import put_all
+from holdfast.engine.facts import asking
 from holdfast.engine.part_reading import head_of
+from holdfast.engine.storing import land
+from holdfast.engine.targets import accepted, blamed, target_of
 from holdfast.policy import media
-from holdfast.policy.placement import Facts
 
 MAX_METADATA_BYTES: Final = 8192
 MAX_TAGS: Final = 50
+_CLASS: Final = re.compile(r"[A-Za-z0-9_-]{0,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +58,18 @@ class ObjectInput:
 
     `content_type` None is guessed from the key's extension. `digests` are announced digests of the body: they are
     compared before anything becomes visible. Metadata keys are kept as given; at most 8 KiB in all, and 50 tags.
+    `storage_class` is for placement rules: at most 64 letters, digits, `_` and `-`.
     """
 
     content_type: str | None = None
     metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     digests: Digests = NO_DIGESTS
+    storage_class: str = ""
 
 
 NO_INPUT: Final = ObjectInput()
 too_large = rules.too_large
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A segment whose copies are durable but not yet visible."""
-
-    segment: Segment
-    replicas: Sequence[Replica]
-
-    @property
-    def replica_ids(self) -> list[str]:
-        """The ids that the commit flips to live."""
-        return [replica.id for replica in self.replicas]
 
 
 async def put(
@@ -103,36 +100,39 @@ async def put(
     idempotency = once or await _idempotency(context, idempotency_key, ref, about, conditions)
     bucket = await context.rules.bucket(ref.tenant, ref.bucket)
     rules.check_type(bucket, ref.key, content_type)
-    head, body = await opened(context, body, rules.largest(bucket, context.settings.max_object_size))
+    asked = await asking(context, bucket)
+    most = rules.largest(bucket, context.settings.max_object_size)
+    head, body = await opened(context, body, most, look=asked.look)
     rules.check_content(bucket, ref.key, content_type, head)
-    plan = context.placement.plan(Facts(ref, body.size, content_type))
-    rules.check_encryption(bucket, context.stores, plan.stores)
-    reserve, body = await _reserve(context, bucket, ref, body)
-    replicas = context.pending(ref, plan, version_id, version_id, body.size)
-    earlier = await context.catalog.begin(
-        ref,
-        replicas,
-        lease_until=await context.lease_until(),
-        idempotency=idempotency,
-        reserve=reserve,
+    plan = asked.plan(
+        asked.facts(ref, body.size, content_type, tags=about.tags, storage_class=about.storage_class)
     )
-    if earlier is not None:
-        return await _same(context, earlier, body, about.digests)
-    failpoint("put.after_begin")
+    rules.check_encryption(bucket, context.stores, plan.stores)
+    if plan.inline and body.data is not None:
+        return await _put_inline(
+            context, ref, version_id, body, about, content_type, conditions, idempotency, actor
+        )
+    reserve, body = await _reserve(context, bucket, ref, body)
+    landed = await land(
+        context,
+        ref,
+        plan,
+        bucket,
+        body,
+        version_id=version_id,
+        announced=about.digests,
+        content_type=content_type,
+        reserve=reserve,
+        idempotency=idempotency,
+    )
+    if landed.earlier is not None:
+        return await _same(context, landed.earlier, landed.body, about.digests)
+    written = landed.written
     try:
-        written = await store_segment(context, ref, replicas, body, about.digests, content_type)
         failpoint("put.after_store")
         version = await context.catalog.commit_put(
-            NewVersion(
-                id=version_id,
-                ref=ref,
-                size=written.segment.size,
-                etag=checksums.etag_of(written.segment.digests),
-                segments=(written.segment,),
-                content_type=content_type,
-                metadata=about.metadata,
-                tags=about.tags,
-                digests=written.segment.digests,
+            replace(
+                _new_version(version_id, ref, written.segment, about, content_type), owed=landed.target.owed
             ),
             written.replica_ids,
             conditions=conditions,
@@ -141,13 +141,77 @@ async def put(
             actor=actor,
         )
     except BaseException:
-        await context.abandon(replicas)
+        await context.abandon(written.replicas)
         raise
     context.activity.uploaded(ref.tenant, ref.bucket)
     failpoint("put.after_commit")
     if version.id != version_id:  # another request with this idempotency key was first
         _refuse_other(version, written.segment)
     return version
+
+
+async def _put_inline(
+    context: Context,
+    ref: ObjectRef,
+    version_id: str,
+    body: Body,
+    about: ObjectInput,
+    content_type: str,
+    conditions: Preconditions,
+    idempotency: Idempotency | None,
+    actor: Actor,
+) -> Version:
+    """Put a body that is in memory into the catalog, with its version and all that follows, in one transaction.
+
+    There is no intent before it: whatever fails, nothing is left over. What the bucket has room for is settled in that
+    transaction alone, so a body that is refused is refused there.
+    """
+    assert body.data is not None
+    segment = await _digested(context, version_id, body.data, about.digests)
+    version = await context.catalog.commit_inline(
+        _new_version(version_id, ref, segment, about, content_type),
+        context.replica(ref, context.store(INLINE), version_id, version_id, segment.size, 0),
+        body.data,
+        conditions=conditions,
+        idempotency=idempotency,
+        grace=context.grace,
+        actor=actor,
+    )
+    context.activity.uploaded(ref.tenant, ref.bucket)
+    failpoint("put.after_commit")
+    if version.id != version_id:  # an earlier request with this idempotency key
+        _refuse_other(version, segment)
+    return version
+
+
+async def _digested(context: Context, segment_id: str, data: bytes, announced: Digests) -> Segment:
+    """Return the segment that `data` is, compared with what was announced of it."""
+    hashers = checksums.factories(len(data), announced, md5_limit=context.settings.md5_limit)
+    meter = Meter(hashers, None if len(data) <= CHUNK else context.executor)
+    await meter.update(data)
+    found = await meter.finish()
+    if wrong := announced.mismatch(found):
+        raise DigestMismatchError(f"the {wrong} of the body is not the announced one")
+    digests = Digests(found.sha256, found.md5 or None, found.crc64nvme)
+    return Segment(segment_id, len(data), digests, *checksums.chunk_list(meter))
+
+
+def _new_version(
+    version_id: str, ref: ObjectRef, segment: Segment, about: ObjectInput, content_type: str
+) -> NewVersion:
+    """Return the version whose only segment this is."""
+    return NewVersion(
+        id=version_id,
+        ref=ref,
+        size=segment.size,
+        etag=checksums.etag_of(segment.digests),
+        segments=(segment,),
+        content_type=content_type,
+        metadata=about.metadata,
+        tags=about.tags,
+        digests=segment.digests,
+        storage_class=about.storage_class,
+    )
 
 
 async def copy(
@@ -167,16 +231,27 @@ async def copy(
     """
     check_key(target.key)
     version = source.version
-    about = about or ObjectInput(version.content_type, version.metadata, version.tags)
+    about = about or said_of(version)
     content_type = check_input(about, target.key)
     bucket = await context.rules.bucket(target.tenant, target.bucket)
     rules.check_type(bucket, target.key, content_type)
     rules.check_size(bucket, version.size, context.settings.max_object_size)
     await check_kept(context, bucket, source, target.key, content_type)
-    plan = context.placement.plan(Facts(target, version.size, content_type))
+    asked = await asking(context, bucket)
+    plan = asked.plan(
+        asked.facts(
+            target,
+            version.size,
+            content_type,
+            tags=about.tags,
+            storage_class=about.storage_class,
+            apart=version.parts > 0,  # parts are kept, and with them the ETag
+        )
+    )
     rules.check_encryption(bucket, context.stores, plan.stores)
-    pairs = _copy_pairs(context, source, target, plan.stores[: plan.acknowledge])
-    if pairs is None:
+    goal = target_of(context, plan, bucket)
+    pairs = _copy_pairs(context, source, target, goal.stores)
+    if pairs is None:  # so is it for an inline plan: small contents are read and put in one transaction
         return None
     new_id = pairs[0][1].version_id
     replicas = [made for _, made in pairs]
@@ -196,6 +271,7 @@ async def copy(
                 for old, made in pairs:
                     await context.store(made.store).backend.copy(old.blob, made.blob)
         failpoint("copy.after_store")
+        accepted(context, goal)
         segment_ids = {old.segment_id: made.segment_id for old, made in pairs}
         copied = await context.catalog.commit_put(
             NewVersion(
@@ -210,6 +286,8 @@ async def copy(
                 digests=version.digests,
                 checksum_type=version.checksum_type,
                 parts=version.parts,
+                storage_class=about.storage_class,
+                owed=goal.owed,
             ),
             [made.id for made in replicas],
             conditions=conditions,
@@ -217,8 +295,10 @@ async def copy(
             grace=context.grace,
             actor=actor,
         )
-    except BaseException:
+    except BaseException as error:
         await context.abandon(replicas)
+        if blamed(context, goal.stores, error) and goal.spare:
+            return None  # put it instead: that may go to another store
         raise
     context.activity.uploaded(target.tenant, target.bucket)
     failpoint("copy.after_commit")
@@ -246,43 +326,17 @@ async def delete(
     return deleted
 
 
-async def store_segment(
-    context: Context,
-    ref: ObjectRef,
-    replicas: Sequence[Replica],
-    body: Body,
-    announced: Digests,
-    content_type: str,
-    *,
-    md5: bool = True,
-) -> Written:
-    """Move `body` into the announced copies, digesting it on its way; durable when this returns.
-
-    With `md5` false none is taken: of a piece whose ETag nobody will see.
-    """
-    limit = context.settings.md5_limit if md5 else -1
-    hashers = checksums.factories(body.size, announced, md5_limit=limit)
-    small = body.data is not None and len(body.data) <= CHUNK
-    meter = Meter(hashers, None if small else context.executor)
-    flow = body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
-    if small:
-        # Already here: digest now, so that the driver can take the bytes in one piece.
-        async for _ in flow.chunks():
-            pass
-        flow = body
-    targets = [(context.store(replica.store), replica.blob) for replica in replicas]
-    options = PutOptions(content_type)
-    async with nullcontext() if small else context.leased(replicas):
-        with at_stores():
-            await put_all(targets, flow, options)
-    chunk_size, chunk_crcs = checksums.chunk_list(meter)
-    digests = checksums.settled(meter)
-    segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)
-    return Written(segment, replicas)
+def said_of(version: Version) -> ObjectInput:
+    """Return what was said of `version`, to say the same of another."""
+    return ObjectInput(
+        version.content_type, version.metadata, version.tags, storage_class=version.storage_class
+    )
 
 
-async def opened(context: Context, body: Body, limit: int | None) -> tuple[bytes, Body]:
+async def opened(context: Context, body: Body, limit: int | None, *, look: int = 0) -> tuple[bytes, Body]:
     """Return the first bytes of `body`, and all of it: in good chunks, in memory when small, at most `limit` bytes.
+
+    One below `look` bytes is in memory then, and its size known.
 
     Raises:
         TooLargeError: at once when the size is known, else while it flows.
@@ -291,7 +345,9 @@ async def opened(context: Context, body: Body, limit: int | None) -> tuple[bytes
         raise too_large(limit)
     if body.data is not None:
         return body.data[: rules.HEAD], body
-    head, peeked = await _sourced(body).peek(rules.HEAD)
+    wanted = max(rules.HEAD, look) if body.size is None or body.size < look else rules.HEAD
+    head, peeked = await _sourced(body).peek(wanted)
+    head = head[: rules.HEAD]
     if peeked.data is not None:
         if limit is not None and len(peeked.data) > limit:
             raise too_large(limit)
@@ -337,6 +393,8 @@ def check_input(about: ObjectInput, key: str) -> str:
         raise InvalidRequestError(
             f"metadata and tags have {total} bytes; at most {MAX_METADATA_BYTES} are allowed"
         )
+    if not _CLASS.fullmatch(about.storage_class):
+        raise InvalidRequestError("a storage class has at most 64 characters of A-Z a-z 0-9 _ -")
     if len(about.tags) > MAX_TAGS:
         raise InvalidRequestError(f"{len(about.tags)} tags; at most {MAX_TAGS} are allowed")
     if len(content_type) > 255 or not media.is_media_type(content_type):
@@ -347,6 +405,8 @@ def check_input(about: ObjectInput, key: str) -> str:
 
 
 def _unprintable(text: str) -> bool:
+    if text.isascii() and text.isprintable():
+        return False
     return any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in text)
 
 
@@ -406,6 +466,8 @@ async def _idempotency(
     if not 1 <= len(key) <= 255 or _unprintable(key):
         raise InvalidRequestError("an idempotency key has 1 to 255 printable characters")
     described = (about.content_type, sorted(about.metadata.items()), sorted(about.tags.items()))
+    if about.storage_class:
+        more = (*more, about.storage_class)
     asked = repr((str(ref), described, conditions, *more))
     fingerprint = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).digest()
     lifetime = int(context.settings.idempotency_lifetime * 1_000_000)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import ClassVar
+from typing import ClassVar, cast
 
-from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.backend import (
+    NO_OPTIONS,
+    Backend,
+    Capability,
+    FolderMaker,
+    Limits,
+    PutOptions,
+    SignedUrl,
+)
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import UnsupportedError
 from holdfast.core.types import BlobInfo, ByteRange
@@ -94,6 +102,11 @@ class Layer:
             content_type=content_type,
             content_disposition=content_disposition,
         )
+
+    async def make_folder(self, name: str) -> bool:
+        """See `FolderMaker.make_folder`."""
+        self.need(Capability.FOLDERS, "make_folder", name)
+        return await cast(FolderMaker, self.inner).make_folder(name)
 
     async def close(self) -> None:
         """Close the inner backend."""

@@ -32,6 +32,10 @@ class ReadOnly(Layer):
         """Refuse."""
         raise self._refusal("copy", target)
 
+    async def make_folder(self, name: str) -> bool:
+        """Refuse."""
+        raise self._refusal("make_folder", name)
+
     async def presign(
         self,
         method: str,

@@ -8,7 +8,9 @@ from functools import partial
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.core.backend import Backend
+from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
+from holdfast.layers.breaker import Breaker
 from holdfast.layers.integrity import Integrity
 from holdfast.layers.limit import Limit, LimitSettings
 from holdfast.layers.metrics import Metrics, StoreMetrics
@@ -39,6 +41,7 @@ def build(
     *,
     environment: Environment,
     metrics: StoreMetrics | None = None,
+    circuit: Circuit | None = None,
     above_retry: Sequence[Wrap] = (),
     below_limit: Sequence[Wrap] = (),
 ) -> Backend:
@@ -61,6 +64,9 @@ def build(
     backend = Retry(backend, environment=environment, settings=patience, observe=observe)
     for wrap in above_retry:
         backend = wrap(backend)
+    # outside retry: counts what is left of a call, and spares the pauses when there is no hope
+    if circuit is not None:
+        backend = Breaker(backend, circuit)
     # refused before anything is tried
     if settings.read_only:
         backend = ReadOnly(backend)

@@ -5,5 +5,5 @@ Comes in: bucket names, keys, and bytes in whatever shape the caller has them. G
 callers without an event loop) whatever is behind it; only the error kinds of `holdfast.core.errors` come out; a local
 file is complete and verified or not there at all; closing, collecting or exiting never hangs.
 
-`holdfast.open` and `holdfast.open_async` choose what is behind; nothing here reads configuration.
+`holdfast.open` and `holdfast.open_async` choose what is behind; nothing here but the facades reads configuration.
 """

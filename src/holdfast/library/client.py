@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias
 
 from holdfast.core.backend import SignedUrl
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import TooLargeError
+from holdfast.core.errors import PreconditionFailedError, TooLargeError, UnsupportedError
+from holdfast.core.names import FOLDER, marker
 from holdfast.core.search import Found, Search
 from holdfast.core.types import (
     EMPTY,
@@ -36,9 +37,12 @@ from holdfast.library.source import Source
 
 if TYPE_CHECKING:
     from holdfast.engine.buckets import BucketStats
+    from holdfast.engine.provisioning import Provisioned
 
 #: The longest object that `get` returns in one piece unless told otherwise; longer ones are for `stream`.
 MAX_GET: Final = 1 << 30
+
+_ABSENT: Final = Preconditions(if_none_match=("*",))
 
 #: Told how many bytes more have been moved; a negative number takes back what must be sent again.
 Progress: TypeAlias = Callable[[int], None]
@@ -100,6 +104,21 @@ class AsyncClient(ABC):
     ) -> None:
         await self.close()
 
+    @property
+    def public_url(self) -> str:
+        """The address under which the service's routes are found; "": none is known."""
+        return ""
+
+    def for_tenant(self, tenant: str) -> AsyncClient:
+        """Return a client that acts for another tenant, closed with this one. Only without a server.
+
+        Raises:
+            UnsupportedError: a server knows by the token for whom one acts; open a client with a token of that tenant.
+        """
+        raise UnsupportedError(
+            f"this client acts for one tenant; open one with a token of the tenant {tenant[:80]!r}"
+        )
+
     # -- buckets ------------------------------------------------------------------------------------------------
     @abstractmethod
     async def create_bucket(
@@ -155,11 +174,13 @@ class AsyncClient(ABC):
         digests: Digests = NO_DIGESTS,
         conditions: Preconditions = NO_CONDITIONS,
         idempotency_key: str | None = None,
+        storage_class: str = "",
     ) -> Version:
         """Store `data` under `key` and return the new version; when this returns it survives the loss of power.
 
         `content_type` is guessed from the key's extension when not given. `digests` are what the bytes must turn out
         to be. The same `idempotency_key` again returns the first version instead of writing a second one.
+        `storage_class` is kept, and placement rules may ask about it.
 
         Raises:
             DigestMismatchError: the bytes are not the announced ones; nothing became visible.
@@ -280,6 +301,7 @@ class AsyncClient(ABC):
         tags: Mapping[str, str] = EMPTY,
         size: int | None = None,
         expires_in: float | None = None,
+        storage_class: str = "",
     ) -> Upload:
         """Begin an upload in parts.
 
@@ -331,6 +353,17 @@ class AsyncClient(ABC):
     async def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Give an upload up; its parts are removed."""
 
+    # -- folders ------------------------------------------------------------------------------------------------
+    @abstractmethod
+    async def provision(
+        self, content_types: Sequence[str], categories: Sequence[str], subfolders: Sequence[str] | None = None
+    ) -> Provisioned:
+        """Make the tenant's hierarchy as far as it is missing: a bucket per content type, in it category/subfolder.
+
+        Raises:
+            PermissionDeniedError: only an admin of the tenant may.
+        """
+
     # -- signed URLs --------------------------------------------------------------------------------------------
     @abstractmethod
     async def presign(
@@ -359,7 +392,8 @@ class AsyncClient(ABC):
 
         Raises:
             PermissionDeniedError: you may not do it yourself. InvalidRequestError: the wish cannot be signed.
-            ConfigError: without a server, the setting `public_url` must say where the service will be.
+            ConfigError: without a server, the setting `public_url` must say where the service will be; only what a
+                store labelled `external` holds can then be read by a URL of that store.
         """
 
     # -- made of the above --------------------------------------------------------------------------------------
@@ -476,6 +510,30 @@ class AsyncClient(ABC):
         """Copy each `(bucket, key)` to another `(bucket, key)` and report; failures name the source."""
         return await each(copies, lambda pair: self.copy(*pair), lambda pair: pair[0])
 
+    async def create_directory(self, bucket: str, path: str) -> bool:
+        """Make a folder, so that it is seen before anything is in it; return False when it was made already.
+
+        Its mark is an empty object whose key ends with a slash; it is listed and counted like any object.
+        """
+        try:
+            await self.put(bucket, marker(path), b"", content_type=FOLDER, conditions=_ABSENT)
+        except PreconditionFailedError:
+            return False
+        return True
+
+    async def directory_exists(self, bucket: str, path: str) -> bool:
+        """Return whether there is such a folder: it was made, or something is in it."""
+        return bool((await self.list_page(bucket, prefix=marker(path), limit=1)).items)
+
+    async def list_directories(self, bucket: str, path: str = "") -> Sequence[str]:
+        """Return the names of the folders directly in a folder, or in the bucket itself, in byte order."""
+        prefix = marker(path) if path.strip("/") else ""
+        return [
+            folder.removeprefix(prefix).rstrip("/")
+            async for page in self.pages(bucket, prefix=prefix, delimiter="/")
+            for folder in page.prefixes
+        ]
+
     async def put_file(
         self,
         bucket: str,
@@ -488,6 +546,7 @@ class AsyncClient(ABC):
         conditions: Preconditions = NO_CONDITIONS,
         progress: Progress | None = None,
         resume: bool = False,
+        storage_class: str = "",
     ) -> Version:
         """Store the file at `path` and return the new version. A file that changes meanwhile is an error.
 
@@ -511,6 +570,7 @@ class AsyncClient(ABC):
             conditions=conditions,
             progress=progress,
             resume=resume,
+            storage_class=storage_class,
         )
 
     async def get_file(

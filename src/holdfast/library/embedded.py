@@ -8,7 +8,8 @@ from functools import partial
 
 from holdfast.core.backend import SignedUrl
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.errors import AlreadyExistsError, ConfigError, InvalidRequestError
+from holdfast.core.names import check_tenant
 from holdfast.core.search import Found, Search
 from holdfast.core.types import (
     EMPTY,
@@ -26,6 +27,7 @@ from holdfast.core.types import (
 )
 from holdfast.engine.buckets import BucketStats
 from holdfast.engine.describing import Change
+from holdfast.engine.provisioning import Provisioned
 from holdfast.engine.session import Session
 from holdfast.engine.signing import Wish
 from holdfast.engine.write import ObjectInput
@@ -37,7 +39,10 @@ from holdfast.policy.signing import Purpose
 
 
 class EmbeddedClient(AsyncClient):
-    """A client over `session`; `closing` is awaited once when it is closed. Signed URLs begin with `public_url`."""
+    """A client over `session`; `closing` is awaited once when it is closed. Signed URLs begin with `public_url`.
+
+    `sessions` makes the session of another tenant, where whoever runs the engine may act for them.
+    """
 
     def __init__(
         self,
@@ -45,10 +50,24 @@ class EmbeddedClient(AsyncClient):
         closing: Callable[[], Awaitable[None]] | None = None,
         *,
         public_url: str = "",
+        sessions: Callable[[str], Session] | None = None,
     ) -> None:
         self._session = session
         self._closing = closing
         self._public_url = public_url.rstrip("/")
+        self._sessions = sessions
+
+    @property
+    def public_url(self) -> str:
+        """See `AsyncClient`."""
+        return self._public_url
+
+    def for_tenant(self, tenant: str) -> EmbeddedClient:
+        """See `AsyncClient`."""
+        if self._sessions is None:
+            return super().for_tenant(tenant)  # type: ignore[return-value]  # it raises
+        session = self._sessions(check_tenant(tenant))
+        return EmbeddedClient(session, public_url=self._public_url, sessions=self._sessions)
 
     async def close(self) -> None:
         """Close what was opened with this client."""
@@ -95,9 +114,10 @@ class EmbeddedClient(AsyncClient):
         digests: Digests = NO_DIGESTS,
         conditions: Preconditions = NO_CONDITIONS,
         idempotency_key: str | None = None,
+        storage_class: str = "",
     ) -> Version:
         """See `AsyncClient`."""
-        about = ObjectInput(content_type, metadata, tags, digests)
+        about = ObjectInput(content_type, metadata, tags, digests, storage_class)
         return await self._session.put(
             bucket, key, as_body(data), about, conditions=conditions, idempotency_key=idempotency_key
         )
@@ -150,6 +170,32 @@ class EmbeddedClient(AsyncClient):
         return await self._session.list(
             bucket, prefix=prefix, delimiter=delimiter, marker=marker, limit=limit
         )
+
+    async def create_tenant(self, tenant: str) -> bool:
+        """Make a tenant; return False when there is one of that name. Only whoever runs the engine can."""
+        try:
+            await self._session.admin.create_tenant(tenant)
+        except AlreadyExistsError:
+            return False
+        return True
+
+    async def provision(
+        self, content_types: Sequence[str], categories: Sequence[str], subfolders: Sequence[str] | None = None
+    ) -> Provisioned:
+        """See `AsyncClient`."""
+        return await self._session.provision(content_types, categories, subfolders)
+
+    async def create_directory(self, bucket: str, path: str) -> bool:
+        """See `AsyncClient`."""
+        return await self._session.create_directory(bucket, path)
+
+    async def directory_exists(self, bucket: str, path: str) -> bool:
+        """See `AsyncClient`."""
+        return await self._session.directory_exists(bucket, path)
+
+    async def list_directories(self, bucket: str, path: str = "") -> Sequence[str]:
+        """See `AsyncClient`."""
+        return await self._session.list_directories(bucket, path)
 
     async def versions_page(
         self,
@@ -210,9 +256,10 @@ class EmbeddedClient(AsyncClient):
         tags: Mapping[str, str] = EMPTY,
         size: int | None = None,
         expires_in: float | None = None,
+        storage_class: str = "",
     ) -> Upload:
         """See `AsyncClient`."""
-        about = ObjectInput(content_type, metadata, tags)
+        about = ObjectInput(content_type, metadata, tags, storage_class=storage_class)
         return await self._session.create_upload(bucket, key, about, size=size, expires_in=expires_in)
 
     async def put_part(
@@ -274,10 +321,14 @@ class EmbeddedClient(AsyncClient):
         version_id: str | None = None,
     ) -> SignedUrl:
         """See `AsyncClient`."""
-        if not self._public_url:
-            raise ConfigError("set public_url to the address under which clients will reach the service")
         if method not in list(Purpose):
             raise InvalidRequestError("a URL is signed for GET, PUT or UPLOAD")
+        if not self._public_url:
+            if method == Purpose.GET and not ip:
+                link = await self._session.link(bucket, key, version_id=version_id, expires_in=expires_in)
+                if link is not None:
+                    return link
+            raise ConfigError("set public_url to the address under which clients will reach the service")
         wish = Wish(
             Purpose(method),
             int(expires_in),

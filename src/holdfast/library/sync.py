@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from holdfast.core.backend import SignedUrl
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
@@ -29,11 +38,14 @@ from holdfast.core.types import (
     VersionPage,
 )
 from holdfast.engine.buckets import BucketStats
+from holdfast.engine.provisioning import Provisioned
 from holdfast.library.client import MAX_GET, AsyncClient, Download, Progress
 from holdfast.library.many import Report
 from holdfast.library.parts import PartLike
 from holdfast.library.portal import Portal
 from holdfast.library.source import Source
+
+T = TypeVar("T")
 
 _AHEAD: Final = 4  #: chunks that are read before they are asked for
 
@@ -121,6 +133,26 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def aio(self) -> AsyncClient:
+        """The client underneath. What it gives is awaited by `run`, and nowhere else."""
+        return self._aio
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what a coroutine over `aio` returns, on the loop of this client.
+
+        >>> async def sizes():
+        ...     return [item.size async for item in client.aio.list("photos")]
+        >>> client.run(sizes())
+        []
+        """
+        return self._portal.call(work)
+
+    @property
+    def public_url(self) -> str:
+        """The address under which the service's routes are found; "": none is known."""
+        return self._aio.public_url
+
     # -- buckets ------------------------------------------------------------------------------------------------
     def create_bucket(
         self, name: str, *, versioning: bool = False, settings: Mapping[str, object] = EMPTY
@@ -178,6 +210,7 @@ class Client:
         digests: Digests = NO_DIGESTS,
         conditions: Preconditions = NO_CONDITIONS,
         idempotency_key: str | None = None,
+        storage_class: str = "",
     ) -> Version:
         """Store bytes, a `Path`, an open binary file or an iterator of bytes; see `AsyncClient.put`.
 
@@ -203,6 +236,7 @@ class Client:
                 digests=digests,
                 conditions=conditions,
                 idempotency_key=idempotency_key,
+                storage_class=storage_class,
             )
         )
 
@@ -487,6 +521,35 @@ class Client:
             )
         )
 
+    # -- folders ------------------------------------------------------------------------------------------------
+    def provision(
+        self, content_types: Sequence[str], categories: Sequence[str], subfolders: Sequence[str] | None = None
+    ) -> Provisioned:
+        """Make the tenant's hierarchy as far as it is missing; see `AsyncClient.provision`.
+
+        >>> client.provision(["films"], ["drama"], ["1994", "1995"]).folders_made
+        ['films/drama/1994', 'films/drama/1995']
+        """
+        return self._portal.call(self._aio.provision(content_types, categories, subfolders))
+
+    def create_directory(self, bucket: str, path: str) -> bool:
+        """Make a folder; return False when it was made already. See `AsyncClient.create_directory`.
+
+        >>> client.create_directory("photos", "2024/holiday"), client.create_directory("photos", "2024/holiday")
+        (True, False)
+        >>> client.directory_exists("photos", "2024"), client.list_directories("photos", "2024")
+        (True, ['holiday'])
+        """
+        return self._portal.call(self._aio.create_directory(bucket, path))
+
+    def directory_exists(self, bucket: str, path: str) -> bool:
+        """Return whether there is such a folder: it was made, or something is in it."""
+        return self._portal.call(self._aio.directory_exists(bucket, path))
+
+    def list_directories(self, bucket: str, path: str = "") -> Sequence[str]:
+        """Return the names of the folders directly in a folder, or in the bucket itself, in byte order."""
+        return self._portal.call(self._aio.list_directories(bucket, path))
+
     # -- files --------------------------------------------------------------------------------------------------
     def put_file(
         self,
@@ -500,6 +563,7 @@ class Client:
         conditions: Preconditions = NO_CONDITIONS,
         progress: Progress | None = None,
         resume: bool = False,
+        storage_class: str = "",
     ) -> Version:
         """Store a local file; `progress` is called from another thread. See `AsyncClient.put_file`."""
         return self._portal.call(
@@ -513,6 +577,7 @@ class Client:
                 conditions=conditions,
                 progress=progress,
                 resume=resume,
+                storage_class=storage_class,
             )
         )
 
@@ -547,6 +612,7 @@ class Client:
         tags: Mapping[str, str] = EMPTY,
         size: int | None = None,
         expires_in: float | None = None,
+        storage_class: str = "",
     ) -> Upload:
         """Begin an upload in parts.
 
@@ -564,6 +630,7 @@ class Client:
                 tags=tags,
                 size=size,
                 expires_in=expires_in,
+                storage_class=storage_class,
             )
         )
 

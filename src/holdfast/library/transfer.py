@@ -58,17 +58,27 @@ async def upload(
     conditions: Preconditions,
     progress: Progress | None,
     resume: bool = False,
+    storage_class: str = "",
 ) -> Version:
     """Store the file at `path`; see `AsyncClient.put_file`."""
     body = as_body(path)
-    about = {"content_type": content_type, "metadata": metadata, "tags": tags}
+    about: dict[str, Any] = {"content_type": content_type, "metadata": metadata, "tags": tags}
     parts = client.parts
     if parts is None or body.size is None or body.size <= parts.above:
-        return await client.put(bucket, key, counted(body, progress), conditions=conditions, **about)  # type: ignore[arg-type]
+        data = counted(body, progress)
+        return await client.put(
+            bucket, key, data, conditions=conditions, storage_class=storage_class, **about
+        )
     held: dict[int, Part] = {}
-    opened = await left_open(client, bucket, key, body.size, **about) if resume else None  # type: ignore[arg-type]
+    opened = await left_open(client, bucket, key, body.size, **about) if resume else None
     if opened is None:
-        opened = await client.create_upload(bucket, key, size=body.size, **about)  # type: ignore[arg-type]
+        opened = await client.create_upload(
+            bucket,
+            key,
+            size=body.size,
+            storage_class=storage_class,
+            **about,
+        )
     else:
         held = await parts_of(client, opened, bucket, key)
     try:

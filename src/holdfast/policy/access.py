@@ -17,9 +17,32 @@ from holdfast.core.types import Principal, Scope, Visibility
 READ: Final = frozenset({"get", "head", "list", "versions", "search", "usage", "presign"})
 WRITE: Final = frozenset({"put", "delete", "upload", "update"})
 ADMIN: Final = frozenset(
-    {"create_bucket", "delete_bucket", "update_bucket", "list_keys", "create_key", "revoke_key", "audit"}
+    {
+        "create_bucket",
+        "delete_bucket",
+        "update_bucket",
+        "list_keys",
+        "create_key",
+        "revoke_key",
+        "audit",
+        "provision",
+        "costs",
+    }
 )
-OPERATE: Final = frozenset({"tenants", "create_tenant", "update_tenant", "operate"})
+OPERATE: Final = frozenset(
+    {
+        "tenants",
+        "apply_config",
+        "create_tenant",
+        "update_tenant",
+        "delete_tenant",
+        "stores",
+        "update_stores",
+        "placement",
+        "set_rules",
+        "operate",
+    }
+)
 #: What one may always do with one's own credential: ask who one is, have a narrower one made, give one back.
 SELF: Final = frozenset({"whoami", "create_token", "revoke_token"})
 ANONYMOUS: Final = "anonymous"

@@ -11,6 +11,7 @@ from holdfast.core.sizes import parse_size
 from holdfast.core.types import BucketSettings, IpRules, Quota, Visibility
 from holdfast.policy.addresses import check_rules
 from holdfast.policy.media import is_pattern
+from holdfast.policy.placement import MAX_INLINE
 
 MOST: Final = 1 << 62  #: bytes or objects: more than anyone has, and still a number that databases add up
 MAX_TYPES: Final = 100
@@ -27,6 +28,7 @@ def check_settings(settings: BucketSettings) -> BucketSettings:
     check_quota(settings.quota)
     _number("max_object_size", settings.max_object_size, 0, MOST)
     _number("retention_days", settings.retention_days, 1, MAX_DAYS)
+    check_inline(settings.inline)
     if settings.encryption not in ENCRYPTION:
         raise InvalidRequestError(f"encryption is {' or '.join(ENCRYPTION)}, not {settings.encryption!r:.80}")
     return replace(settings, allowed_types=_types(settings.allowed_types), ip=check_rules(settings.ip))
@@ -37,6 +39,12 @@ def check_quota(quota: Quota) -> Quota:
     _number("max_bytes", quota.max_bytes, 0, MOST)
     _number("max_objects", quota.max_objects, 0, MOST)
     return quota
+
+
+def check_inline(inline: int | None) -> int | None:
+    """Return the threshold if contents below it can live in the catalog, else raise `InvalidRequestError`."""
+    _number("inline", inline, 0, MAX_INLINE)
+    return inline
 
 
 def _types(patterns: tuple[str, ...]) -> tuple[str, ...]:
@@ -81,6 +89,7 @@ def changed(settings: BucketSettings, changes: Mapping[str, object]) -> BucketSe
             retention_days=_whole("retention_days", wanted["retention_days"]),
             encryption=str(wanted["encryption"]),
             ip=IpRules(_texts("ip_allow", wanted["ip_allow"]), _texts("ip_deny", wanted["ip_deny"])),
+            inline=_size("inline", wanted["inline"]),
         )
     )
 
@@ -97,6 +106,7 @@ def settings_members(settings: BucketSettings) -> dict[str, object]:
         "encryption": settings.encryption,
         "ip_allow": list(settings.ip.allow),
         "ip_deny": list(settings.ip.deny),
+        "inline": settings.inline,
     }
 
 

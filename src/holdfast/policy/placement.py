@@ -7,18 +7,19 @@ that of a kind of content, and both beat what holds for everybody. Last comes th
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from fnmatch import translate
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
+from holdfast.core.names import INLINE as INLINE
 from holdfast.core.types import EMPTY, ObjectRef
+from holdfast.policy.matching import Matches, any_like, plain_type
 
-INLINE: Final = "catalog"  #: the store that is the catalog itself, for small contents
 DEFAULT_INLINE: Final = 64 << 10  #: bytes; contents below it may live in the catalog
+MAX_INLINE: Final = 4 << 20  #: bytes; the catalog takes no larger contents, whatever the thresholds say
+LOOK: Final = MAX_INLINE  #: bytes; a writer looks no further into a body of unknown size
 
 
 class WhenDown(StrEnum):
@@ -33,7 +34,8 @@ class Facts:
     """What is known of an object before its bytes are stored.
 
     `size` None: larger than every threshold of the rules (the writer has looked as far as the largest). `inline` is
-    the threshold of its bucket, else of its tenant; None: neither says one.
+    the threshold of its bucket, else of its tenant; None: neither says one. `apart` contents never live in the
+    catalog: pieces of an upload, and what its bucket wants in stores that encrypt.
     """
 
     ref: ObjectRef
@@ -42,6 +44,7 @@ class Facts:
     storage_class: str = ""
     tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     inline: int | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +140,31 @@ class Placement:
 
     @cached_property
     def thresholds(self) -> int:
-        """The largest size that any rule asks about: so far a writer looks into a body of unknown size."""
+        """The largest size that any rule asks about, at most `LOOK`: so far a writer looks into a body of unknown size."""
         sizes = [self.inline]
         for rule in self.ordered:
             sizes += (rule.inline or 0, rule.match.min_size or 0, rule.match.max_size or 0)
-        return max(sizes)
+        return min(max(sizes), LOOK)
+
+    @cached_property
+    def _matches(self) -> Matches:
+        return Matches([rule.match for rule in self.ordered])
+
+    @cached_property
+    def _plans(self) -> tuple[tuple[Rule, Plan, Plan], ...]:
+        """Every rule as it is asked, its plan, and its plan for what is small."""
+        return tuple((rule, _plan_of(rule), Plan((INLINE,), 1, rule.name)) for rule in self.ordered)
 
     def plan(self, facts: Facts) -> Plan:
-        """Return where the object of `facts` belongs."""
-        for rule in self.ordered:
-            if not mismatch(rule.match, facts):
-                return self._plan(rule, facts)
-        raise AssertionError("the default matches everything")
+        """Return where the object of `facts` belongs; the same as `explain` says, without asking every rule."""
+        rule, plan, inline = self._plans[self._matches.first(facts)]
+        size = facts.size
+        if size is None or size >= MAX_INLINE or facts.apart:
+            return plan
+        threshold = rule.inline
+        if threshold is None:
+            threshold = self.inline if facts.inline is None else facts.inline
+        return inline if size < threshold else plan
 
     def explain(self, facts: Facts) -> Explanation:
         """Return the plan with its reasons."""
@@ -161,21 +177,17 @@ class Placement:
         raise AssertionError("the default matches everything")
 
     def _plan(self, rule: Rule, facts: Facts) -> Plan:
-        if facts.size is not None and facts.size < self._threshold(rule, facts)[0]:
-            return Plan((INLINE,), 1, rule.name)
-        return Plan(
-            rule.stores,
-            min(rule.acknowledge, len(rule.stores)),
-            rule.name,
-            rule.fallback if rule.when_down is WhenDown.FALLBACK else (),
-        )
+        small = facts.size is not None and facts.size < self._threshold(rule, facts)[0]
+        return Plan((INLINE,), 1, rule.name) if small else _plan_of(rule)
 
     def _threshold(self, rule: Rule, facts: Facts) -> tuple[int, str]:
+        if facts.apart:
+            return 0, "of contents that must be in a store"
         if rule.inline is not None:
-            return rule.inline, "of the rule"
+            return min(rule.inline, MAX_INLINE), "of the rule"
         if facts.inline is not None:
-            return facts.inline, "of the bucket or tenant"
-        return self.inline, "of the service"
+            return min(facts.inline, MAX_INLINE), "of the bucket or tenant"
+        return min(self.inline, MAX_INLINE), "of the service"
 
     def _why(self, rule: Rule, facts: Facts) -> str:
         threshold, whose = self._threshold(rule, facts)
@@ -187,15 +199,13 @@ class Placement:
 def mismatch(match: Match, facts: Facts) -> str:
     """Return why `match` does not hold for `facts`; "" when it does."""
     ref, size = facts.ref, facts.size
-    if match.tenants and not _any(match.tenants, ref.tenant):
+    if match.tenants and not any_like(match.tenants, ref.tenant):
         return f"the tenant {ref.tenant} is not one of {', '.join(match.tenants)}"
-    if match.buckets and not _any(match.buckets, ref.bucket):
+    if match.buckets and not any_like(match.buckets, ref.bucket):
         return f"the bucket {ref.bucket} is not one of {', '.join(match.buckets)}"
-    if match.content_types and not _any(
-        match.content_types, facts.content_type.partition(";")[0].strip().lower()
-    ):
+    if match.content_types and not any_like(match.content_types, plain_type(facts.content_type)):
         return f"the content type {facts.content_type} is not one of {', '.join(match.content_types)}"
-    if match.keys and not _any(match.keys, ref.key):
+    if match.keys and not any_like(match.keys, ref.key):
         return f"the key {ref.key} is not like {', '.join(match.keys)}"
     if match.min_size is not None and size is not None and size < match.min_size:
         return f"the size of {size} bytes is below {match.min_size}"
@@ -213,15 +223,10 @@ def _scope(rule: Rule) -> int:
     return 0 if rule.match.tenants else 1 if rule.match.content_types else 2
 
 
-def _any(patterns: Sequence[str], text: str) -> bool:
-    return any(
-        pattern == text or (("*" in pattern or "?" in pattern) and _like(pattern)(text)) for pattern in patterns
-    )
-
-
-@lru_cache(4096)
-def _like(pattern: str) -> Callable[[str], object]:
-    return re.compile(translate(pattern.replace("[", "[[]"))).match
+def _plan_of(rule: Rule) -> Plan:
+    """Return the plan of `rule` for what does not live in the catalog."""
+    fallback = rule.fallback if rule.when_down is WhenDown.FALLBACK else ()
+    return Plan(rule.stores, min(rule.acknowledge, len(rule.stores)), rule.name, fallback)
 
 
 @dataclass(frozen=True, slots=True)

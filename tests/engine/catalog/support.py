@@ -12,6 +12,7 @@ from holdfast.catalog import SqlCatalog, open_catalog
 from holdfast.catalog.contract import Idempotency, NewVersion
 from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
+from holdfast.core.names import INLINE
 from holdfast.core.types import (
     Deleted,
     Digests,
@@ -94,6 +95,13 @@ class Desk:
             idempotency=idempotency,
             grace=grace,
         )
+
+    async def put_inline(self, key: str, bucket: str = "plain", *, size: int = 5, **more: Any) -> Version:
+        """The one transaction of a put whose content lives in the catalog."""
+        ref, version_id = self.ref(key, bucket), self.world.new_id()
+        copy = self.replica(version_id, version_id, INLINE, size)
+        version = self.content(ref, [copy])
+        return await self.catalog.commit_inline(version, copy, b"c" * size, **{"grace": GRACE, **more})
 
     async def delete(
         self, key: str, bucket: str = "plain", version_id: str | None = None, **more: Any

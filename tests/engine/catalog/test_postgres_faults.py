@@ -64,6 +64,13 @@ async def put_versioned(desk: Desk) -> None:
     assert list(page.items) == [made]
 
 
+async def put_inline(desk: Desk) -> None:
+    made = await desk.put_inline("k")
+    found = await desk.catalog.resolve(desk.ref("k"), whole=True)
+    assert (found.version, found.data) == (made, b"ccccc")
+    assert len(await desk.catalog.replicas()) == len(await desk.catalog.content_list()) == 1
+
+
 async def create_tenant(desk: Desk) -> None:
     await desk.catalog.create_tenant("new")
     with pytest.raises(AlreadyExistsError):
@@ -130,7 +137,16 @@ async def audited_once(desk: Desk, action: str) -> None:
 @pytest.mark.parametrize(
     "deed",
     [
-        *(put, put_versioned, create_tenant, create_bucket, delete_bucket, create_upload, create_key),
+        *(
+            put,
+            put_versioned,
+            put_inline,
+            create_tenant,
+            create_bucket,
+            delete_bucket,
+            create_upload,
+            create_key,
+        ),
         *(revoke_key, revoke_token, note, suspend_tenant, rotate_signing),
     ],
 )

@@ -5,13 +5,19 @@ from holdfast.api.routes.audit import AUDIT
 from holdfast.api.routes.batch import batch_routes
 from holdfast.api.routes.buckets import BUCKETS
 from holdfast.api.routes.compat import compat
+from holdfast.api.routes.cost import COST
+from holdfast.api.routes.declaring import DECLARING
+from holdfast.api.routes.executions import executions
 from holdfast.api.routes.files import file_routes
 from holdfast.api.routes.objects import OBJECTS
 from holdfast.api.routes.pages import pages
 from holdfast.api.routes.params import BINARY, FORM
+from holdfast.api.routes.placing import PLACING
+from holdfast.api.routes.reconciling import reconciliation
 from holdfast.api.routes.service import service
 from holdfast.api.routes.sharing import sharing
 from holdfast.api.routes.stats import stats
+from holdfast.api.routes.stores import STORAGES, STORES
 from holdfast.api.routes.tus import tus
 from holdfast.api.routes.uploads import UPLOADS
 
@@ -20,13 +26,20 @@ __all__ = [
     "AUDIT",
     "BINARY",
     "BUCKETS",
+    "COST",
+    "DECLARING",
     "FORM",
     "OBJECTS",
+    "PLACING",
+    "STORAGES",
+    "STORES",
     "UPLOADS",
     "batch_routes",
     "compat",
+    "executions",
     "file_routes",
     "pages",
+    "reconciliation",
     "service",
     "sharing",
     "stats",

@@ -9,6 +9,9 @@ from holdfast.api import access_models as models
 from holdfast.api.routing import Param, Route
 
 _TENANT: Final = Param("tenant", "another tenant than one's own: for operators")
+_GRACE: Final = Param(
+    "grace", "until it is removed: seconds, or text such as `30d`", {"type": "string", "default": "30d"}
+)
 _KEYS: Final = "/api/v1/keys"
 _TENANTS: Final = "/api/v1/tenants"
 _ONE: Final = _TENANTS + "/{tenant}"
@@ -62,6 +65,30 @@ ACCESS: Final = (
         (),
         models.TenantChange,
         {200: models.TenantInfo},
+    ),
+    Route(
+        "DELETE",
+        _ONE,
+        access.delete_tenant,
+        "Delete a tenant",
+        (_GRACE,),
+        answers={202: models.TenantInfo},
+    ),
+    Route(
+        "POST",
+        _ONE + "/restore",
+        access.restore_tenant,
+        "Undo the deletion of a tenant",
+        answers={200: models.TenantInfo},
+    ),
+    Route(
+        "POST",
+        _ONE + "/provision",
+        access.provision,
+        "Make a tenant's hierarchy",
+        (),
+        models.Hierarchy,
+        {200: models.HierarchyInfo},
     ),
     Route(
         "POST",

@@ -36,6 +36,12 @@ ABOUT: Final = (
     Param("Content-Type", "of the object; guessed from the key when missing", where="header"),
     Param("x-holdfast-meta-NAME", "user metadata; name and value percent-encoded UTF-8", where="header"),
     Param("x-holdfast-tagging", "tags as `a=1&b=2`", where="header"),
+    Param(
+        "x-amz-storage-class",
+        "a storage class, for placement rules that ask about it; kept and answered",
+        {"type": "string", "pattern": "^[A-Za-z0-9_-]{0,64}$"},
+        "header",
+    ),
 )
 DIGESTS: Final = (
     Param(

@@ -68,7 +68,7 @@ class LocalBackend:
         self._root = open_root(name, settings)
         self._kernel = kernel or Kernel(modern=has_openat2(self._root))
         abilities = probe(self._root, self._kernel)
-        self.capabilities = Capability.RANGE | Capability.FILE
+        self.capabilities = Capability.RANGE | Capability.FILE | Capability.FOLDERS
         if abilities.links:
             self.capabilities |= Capability.IF_ABSENT | Capability.COPY
         if abilities.attributes:
@@ -154,6 +154,12 @@ class LocalBackend:
     ) -> SignedUrl:
         """Raise `UnsupportedError`: a folder has no URLs."""
         raise UnsupportedError("a local store has no URLs", operation="presign", store=self.store, name=name)
+
+    async def make_folder(self, name: str) -> bool:
+        """Make a folder and those above it, durably; see `FolderMaker.make_folder`."""
+        check_blob_name(name)
+        with Translated("make_folder", self.store, name):
+            return await self._threads.run(self._folders.make, name)
 
     async def room(self) -> Room:
         """Return how much room the disk has."""

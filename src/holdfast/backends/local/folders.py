@@ -42,6 +42,18 @@ class Folders:
             self._make(path)
         raise OSError(errno.EBUSY, "the folder keeps vanishing")
 
+    def make(self, path: str) -> bool:
+        """Make the folder `path` and those above it, on disk when this returns; return False when it was there."""
+        try:
+            fd, missing = self.open(path), False
+        except FileNotFoundError:
+            fd, missing = self.open(path, make=True), True
+        try:
+            self.settle(path, fd)
+        finally:
+            os.close(fd)
+        return missing
+
     def settle(self, path: str, fd: int) -> None:
         """Return when the way from the root to the folder `path` (open as `fd`) survives the loss of power.
 

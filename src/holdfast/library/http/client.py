@@ -29,6 +29,7 @@ from holdfast.core.types import (
     VersionPage,
 )
 from holdfast.engine.buckets import BucketStats
+from holdfast.engine.provisioning import Provisioned
 from holdfast.library.client import AsyncClient, Download, Parts
 from holdfast.library.http import wire
 from holdfast.library.http.download import HttpDownload
@@ -62,6 +63,11 @@ class HttpClient(AsyncClient):
     def parts(self) -> Parts | None:
         """See `AsyncClient`."""
         return PARTS
+
+    @property
+    def public_url(self) -> str:
+        """See `AsyncClient`."""
+        return self._http.base
 
     async def close(self) -> None:
         """Close all connections."""
@@ -111,11 +117,11 @@ class HttpClient(AsyncClient):
         digests: Digests = NO_DIGESTS,
         conditions: Preconditions = NO_CONDITIONS,
         idempotency_key: str | None = None,
+        storage_class: str = "",
     ) -> Version:
         """See `AsyncClient`. A key of its own makes a repeated request write once."""
-        headers = wire.about_headers(content_type, metadata, tags, digests) | wire.condition_headers(
-            conditions
-        )
+        headers = wire.about_headers(content_type, metadata, tags, digests, storage_class)
+        headers |= wire.condition_headers(conditions)
         headers["Idempotency-Key"] = idempotency_key or self._http.environment.new_id()
         answer = await self._http.send("PUT", _object(bucket, key), headers=headers, body=as_body(data))
         async with answer:
@@ -305,6 +311,7 @@ class HttpClient(AsyncClient):
         tags: Mapping[str, str] = EMPTY,
         size: int | None = None,
         expires_in: float | None = None,
+        storage_class: str = "",
     ) -> Upload:
         """See `AsyncClient`. A lost answer leaves an upload that expires by itself."""
         wish: dict[str, object] = {
@@ -313,7 +320,12 @@ class HttpClient(AsyncClient):
             "metadata": dict(metadata),
             "tags": dict(tags),
         }
-        more = {"content_type": content_type, "size": size, "expires_in": expires_in}
+        more = {
+            "content_type": content_type,
+            "size": size,
+            "expires_in": expires_in,
+            "storage_class": storage_class or None,
+        }
         wish |= {name: value for name, value in more.items() if value is not None}
         return wire.upload(await self._http.call("POST", "uploads", json=wish), bucket)
 
@@ -384,6 +396,20 @@ class HttpClient(AsyncClient):
         """See `AsyncClient`."""
         path = f"uploads/{quote(upload_id, safe='')}"
         await self._http.call("DELETE", path, query=_place(bucket, key), repeat=Repeat.REFUSED)
+
+    # -- folders ------------------------------------------------------------------------------------------------
+    async def provision(
+        self, content_types: Sequence[str], categories: Sequence[str], subfolders: Sequence[str] | None = None
+    ) -> Provisioned:
+        """See `AsyncClient`."""
+        home = wire.tenant(await self._http.call("GET", "whoami"))
+        wish = {
+            "content_types": list(content_types),
+            "categories": list(categories),
+            "subfolders": None if subfolders is None else list(subfolders),
+        }
+        path = f"tenants/{quote(home, safe='')}/provision"
+        return wire.provisioned(await self._http.call("POST", path, json=wish, repeat=Repeat.SAFE))
 
     # -- signed URLs --------------------------------------------------------------------------------------------
     async def presign(

@@ -34,6 +34,7 @@ from holdfast.core.types import (
     VersionPage,
 )
 from holdfast.engine.buckets import BucketStats
+from holdfast.engine.provisioning import Made, Provisioned
 from holdfast.library.many import Failure, Report
 from holdfast.policy.buckets import changed, settings_members
 
@@ -41,10 +42,15 @@ _PLAIN_BUCKET: Final = BucketSettings()
 _SETTINGS: Final = tuple(settings_members(_PLAIN_BUCKET))
 META: Final = "x-holdfast-meta-"
 TAGS: Final = "x-holdfast-tagging"
+STORAGE_CLASS: Final = "x-amz-storage-class"
 
 
 def about_headers(
-    content_type: str | None, metadata: Mapping[str, str], tags: Mapping[str, str], digests: Digests
+    content_type: str | None,
+    metadata: Mapping[str, str],
+    tags: Mapping[str, str],
+    digests: Digests,
+    storage_class: str = "",
 ) -> dict[str, str]:
     """Return the headers that describe an object."""
     headers = {META + _name(name): quote(value, safe=_PLAIN) for name, value in metadata.items()}
@@ -52,6 +58,8 @@ def about_headers(
         headers["Content-Type"] = content_type
     if tags:
         headers[TAGS] = urlencode(dict(tags), quote_via=quote)
+    if storage_class:
+        headers[STORAGE_CLASS] = storage_class
     if digests.sha256 is not None:
         headers["Repr-Digest"] = f"sha-256=:{b64encode(digests.sha256).decode()}:"
     if digests.md5 is not None:
@@ -134,6 +142,8 @@ def version_from_headers(bucket: str, key: str, headers: Mapping[str, str]) -> V
         digests=Digests(sha256=_sha256(headers.get("Repr-Digest", ""))),
         checksum_type=ChecksumType.COMPOSITE if parts else ChecksumType.FULL_OBJECT,
         parts=parts,
+        storage_class=headers.get(STORAGE_CLASS, ""),
+        owed=headers.get("x-holdfast-owed", ""),
     )
 
 
@@ -234,6 +244,7 @@ def version(facts: Any, bucket: str, key: str = "") -> Version:
         seq=int(facts.get("seq") or 1),
         delete_marker=bool(facts.get("delete_marker")),
         current=bool(facts.get("current", True)),
+        owed=facts.get("owed") or "",
     )
 
 
@@ -290,6 +301,28 @@ def usage(facts: Any) -> Usage:
 def signed_url(facts: Any) -> SignedUrl:
     """Return the signed URL that JSON describes."""
     return SignedUrl(facts["url"], facts["method"], _micros(facts["expires_at"]), facts["headers"])
+
+
+def tenant(facts: Any) -> str:
+    """Return the tenant of whoever asks, as JSON describes them."""
+    return str(facts["tenant"])
+
+
+def provisioned(facts: Any) -> Provisioned:
+    """Return the hierarchy that JSON describes."""
+    return Provisioned(
+        tenant=facts["tenant"],
+        content_types=facts["content_types"],
+        categories=facts["categories"],
+        subfolders=facts["subfolders"],
+        buckets_made=facts["buckets_made"],
+        folders_made=facts["folders_made"],
+        folders_there=facts["folders_there"],
+        stores={
+            name: Made(said["made"], said["there"], said["offered"], said["trouble"] or "")
+            for name, said in facts["stores"].items()
+        },
+    )
 
 
 def upload(facts: Any, bucket: str) -> Upload:

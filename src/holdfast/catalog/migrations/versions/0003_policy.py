@@ -13,6 +13,7 @@ Bytewise = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     op.add_column("tenants", _number("delete_after", nullable=True))
+    op.add_column("versions", sa.Column("storage_class", sa.Text))
     _stores()
     _contents()
     _artifacts()

@@ -1,0 +1,98 @@
+"""The placement in force: the rules of this process's file, else those of the catalog, kept up to date.
+
+What a file says holds for its process and cannot be changed from outside. Rules of the catalog hold for every process
+without its own; each looks every few seconds whether they have changed, and the one that changes them does at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from holdfast.core.clock import Clock
+from holdfast.core.errors import ConflictError
+from holdfast.core.records import KeptRules
+from holdfast.policy.placement import Placement, Rule
+from holdfast.policy.rule_form import rule_members, rule_of
+
+if TYPE_CHECKING:
+    from holdfast.catalog.contract import Catalog
+
+_FRESH: Final = 2.0  #: seconds for which rules are taken as they were
+
+
+class Placing:
+    """The placement that this process goes by. `own` is what its file says."""
+
+    def __init__(self, own: Placement, catalog: Catalog, clock: Clock) -> None:
+        self.own = own
+        self._catalog = catalog
+        self._clock = clock
+        self._kept: KeptRules | None = None
+        self._current = own
+        self._due = 0.0
+
+    @property
+    def current(self) -> Placement:
+        """The placement as it was when it was looked up last."""
+        return self._current
+
+    @property
+    def of_file(self) -> bool:
+        """Whether the rules are those of the file, so that nobody can change them from outside."""
+        return bool(self.own.rules)
+
+    async def fresh(self) -> Placement:
+        """Return the placement as it was a few seconds ago at most."""
+        now = self._clock.monotonic()
+        if self.of_file or (self._kept is not None and now < self._due):
+            return self._current
+        due, self._due = self._due, now + _FRESH  # others go by what is known while one of them looks
+        try:
+            if self._kept is None or await self._catalog.generation("rules") != self._kept.generation:
+                self._learn(await self._catalog.rules())
+        except BaseException:
+            self._due = due
+            raise
+        return self._current
+
+    async def look(self) -> KeptRules:
+        """Return the rules of the catalog as they are now, and go by them unless the file has its own."""
+        kept = await self._catalog.rules()
+        self.learn(kept)
+        return kept
+
+    def learn(self, kept: KeptRules) -> None:
+        """Go by these rules of the catalog from now on, unless the file has its own."""
+        if not self.of_file:
+            self._learn(kept)
+            self._due = self._clock.monotonic() + _FRESH
+
+    def of(self, rules: Sequence[Rule]) -> Placement:
+        """Return the placement as it would be with other rules."""
+        return replace(self.own, rules=tuple(rules))
+
+    def check_ours(self) -> None:
+        """Raise `ConflictError` when rules of the catalog would have no effect here."""
+        if self.of_file:
+            raise ConflictError(
+                "this process has placement rules in its file, which take the place of those in the catalog;"
+                " change them there, or remove [[placement.rules]] from it"
+            )
+
+    def _learn(self, kept: KeptRules) -> None:
+        if self._kept is None or kept.generation >= self._kept.generation:
+            self._kept = kept
+            self._current = self.of(rules_kept(kept))
+
+
+def rules_kept(kept: KeptRules) -> tuple[Rule, ...]:
+    """Return the rules that the catalog holds, in their order."""
+    return tuple(rule_of(json.loads(text)) for _, text in kept.rules)
+
+
+def kept_form(rules: Sequence[Rule]) -> tuple[tuple[str, str], ...]:
+    """Return rules as the catalog holds them: names, and JSON in which equal rules are equal texts."""
+    return tuple((rule.name, json.dumps(rule_members(rule), sort_keys=True)) for rule in rules)

@@ -1,0 +1,193 @@
+"""`reconcile`: the copies that a version has, made equal to those that its plan wants.
+
+One segment after the other: announce the missing copies, move the bytes, adopt them in a transaction that looks once
+more whether the version is still there. Only a transaction that sees every wanted copy dooms the others and pays the
+version's debt. Dying in between leaves copies that are live already, which the next run does not make again, and
+pending rows, which `sweep` collects. Two at once make a copy twice; the second is doomed when it is adopted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from holdfast.catalog.contract import Actor, Adopted
+from holdfast.core.body import Body
+from holdfast.core.errors import HoldfastError, NotFoundError, UnavailableError
+from holdfast.core.failpoints import failpoint
+from holdfast.core.types import Digests, Located, ObjectRef, Replica, ReplicaState, Segment, Span
+from holdfast.engine.context import Context
+from holdfast.engine.facts import asking
+from holdfast.engine.rules import check_encryption
+from holdfast.engine.run import Health, Run
+from holdfast.engine.storing import store_segment
+from holdfast.engine.targets import accepted_by, blamed, trouble_of
+from holdfast.policy.placement import Plan
+
+ACTOR: Final = Actor("reconcile")  #: who it was, in the audit
+
+
+@dataclass(slots=True)
+class Reconciled:
+    """What was done for one version.
+
+    `settled`: it is where its plan wants it, and nowhere else. `gone`: it was removed meanwhile. `trouble` says why a
+    copy could not be made; what could was made.
+    """
+
+    copied: int = 0  #: blobs
+    bytes: int = 0
+    doomed: int = 0  #: copies that are no longer wanted
+    settled: bool = False
+    gone: bool = False
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong, each thing once; "" when nothing did."""
+        return "; ".join(dict.fromkeys(self.troubles))
+
+
+async def reconcile(context: Context, ref: ObjectRef, version_id: str, *, actor: Actor = ACTOR) -> Reconciled:
+    """Bring a version where the placement in force wants it. What is wrong with a store is told, not raised.
+
+    Raises:
+        UnavailableError: the catalog does not answer.
+    """
+    report = Reconciled()
+    try:
+        located = await context.catalog.resolve(ref, version_id=version_id)
+        bucket = await context.rules.bucket(ref.tenant, ref.bucket)
+        asked = await asking(context, bucket)
+        plan = asked.of_version(located.version, parts=len(located.segments))
+        check_encryption(bucket, context.stores, plan.stores)
+    except NotFoundError:
+        report.gone = True
+        return report
+    except UnavailableError:
+        raise
+    except HoldfastError as error:
+        report.troubles.append(error.message)
+        return report
+    await _Move(context, ref, located, plan, report, actor).run()
+    return report
+
+
+class _Move:
+    """One version on its way to the stores of a plan."""
+
+    def __init__(
+        self,
+        context: Context,
+        ref: ObjectRef,
+        located: Located,
+        plan: Plan,
+        report: Reconciled,
+        actor: Actor,
+    ) -> None:
+        self._context = context
+        self._ref = ref
+        self._located = located
+        self._plan = plan
+        self._report = report
+        self._actor = actor
+        self._health = Health(context)
+
+    async def run(self) -> None:
+        """Make what is missing, then let go of what is in excess."""
+        missing = self._missing()
+        lost: set[str] = set()
+        for number, (segment, store) in enumerate(missing, 1):
+            last = number == len(missing) and not lost
+            if store not in lost and not await self._copy(segment, store, last=last):
+                if self._report.gone:
+                    return
+                lost.add(store)
+        if self._report.troubles or self._report.settled:
+            return
+        self._take_in(await self._adopt((), last=True))
+        if not self._report.settled and not self._report.gone:
+            self._report.troubles.append("its copies changed meanwhile")
+
+    def _missing(self) -> list[tuple[Segment, str]]:
+        """Return the copies that are wanted and not there, store by store; those of stores that take none are told."""
+        sound = {
+            (replica.segment_id, replica.store)
+            for replica in self._located.replicas
+            if replica.state is ReplicaState.LIVE
+        }
+        found = []
+        for name in self._plan.stores:
+            wanted = [segment for segment in self._located.segments if (segment.id, name) not in sound]
+            if wanted and (trouble := trouble_of(self._context, name)):
+                self._report.troubles.append(f"store {name!r} {trouble}")
+            else:
+                found += [(segment, name) for segment in wanted]
+        return found
+
+    async def _copy(self, segment: Segment, store: str, *, last: bool) -> bool:
+        """Make one copy; False when it could not be made."""
+        context, version = self._context, self._located.version
+        number = self._plan.stores.index(store)
+        made = context.replica(self._ref, context.store(store), version.id, segment.id, segment.size, number)
+        try:
+            await context.catalog.begin(self._ref, [made], lease_until=await context.lease_until())
+            failpoint("reconcile.after_begin")
+            await self._move(segment, made)
+            failpoint("reconcile.after_store")
+            adopted = await self._adopt([made.id], last=last)
+        except NotFoundError:  # the bucket went
+            self._report.gone = True
+            return False
+        except HoldfastError as error:
+            await context.abandon([made])
+            blamed(context, [store], error)
+            self._report.troubles.append(f"store {store!r}: {error.message}")
+            return False
+        except BaseException:
+            await context.abandon([made])
+            raise
+        failpoint("reconcile.after_adopt")
+        accepted_by(context, [store])
+        self._take_in(adopted)
+        if self._report.gone or adopted.lost:
+            await context.abandon([made])
+            if adopted.lost:
+                self._report.troubles.append("a copy took too long and was given up")
+            return False
+        self._report.copied += 1
+        self._report.bytes += segment.size
+        return True
+
+    async def _move(self, segment: Segment, made: Replica) -> None:
+        """Read the segment from its copies, each chunk proved, and store it; durable when this returns."""
+        known = Digests(sha256=segment.digests.sha256, crc64nvme=segment.digests.crc64nvme)
+        kind = self._located.version.content_type
+        if not segment.size:
+            none = Body.of_bytes(b"")
+            await store_segment(self._context, self._ref, [made], none, known, kind, md5=False)
+            return
+        copies = [replica for replica in self._located.replicas if replica.segment_id == segment.id]
+        run = Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies)
+        try:
+            body = Body.of_stream(run.chunks(), size=segment.size)
+            await store_segment(self._context, self._ref, [made], body, known, kind, md5=False)
+        finally:
+            await run.close()
+
+    async def _adopt(self, made: Sequence[str], *, last: bool) -> Adopted:
+        context = self._context
+        return await context.catalog.adopt(
+            self._ref,
+            self._located.version.id,
+            made,
+            wanted=self._plan.stores if last and not self._report.troubles else (),
+            grace=context.grace,
+            actor=self._actor,
+        )
+
+    def _take_in(self, adopted: Adopted) -> None:
+        self._report.gone = self._report.gone or not adopted.there
+        self._report.settled = self._report.settled or adopted.settled
+        self._report.doomed += adopted.doomed

@@ -1,0 +1,139 @@
+"""Bytes into stores: announced first, digested on their way, and elsewhere when a store fails and its rule allows it.
+
+Every try announces its own copies before a byte moves. One that failed is given up and left to `sweep`; no error handler
+deletes bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from holdfast.catalog.contract import Idempotency, Reserve
+from holdfast.core.backend import PutOptions
+from holdfast.core.body import CHUNK, Body, Meter
+from holdfast.core.errors import HoldfastError
+from holdfast.core.failpoints import failpoint
+from holdfast.core.types import Bucket, Digests, ObjectRef, Replica, Segment, Version
+from holdfast.engine import checksums, targets
+from holdfast.engine.blame import at_stores
+from holdfast.engine.context import Context
+from holdfast.engine.fanout import put_all
+from holdfast.engine.holding import Held
+from holdfast.engine.targets import Target, target_of
+from holdfast.policy.placement import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A segment whose copies are durable but not yet visible."""
+
+    segment: Segment
+    replicas: Sequence[Replica]
+
+    @property
+    def replica_ids(self) -> list[str]:
+        """The ids that the commit flips to live."""
+        return [replica.id for replica in self.replicas]
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What became of a body: `written` into the stores of `target`; or `earlier` is what the same request made before."""
+
+    target: Target
+    body: Body
+    written: Written
+    earlier: Version | None = None
+
+
+async def land(
+    context: Context,
+    ref: ObjectRef,
+    plan: Plan,
+    bucket: Bucket,
+    body: Body,
+    *,
+    version_id: str,
+    announced: Digests,
+    content_type: str,
+    reserve: Reserve | None,
+    idempotency: Idempotency | None,
+) -> Landed:
+    """Move `body` into the stores that `plan` wants, or into those that its rule allows instead; durable then.
+
+    A store that fails is replaced by another while the body can be sent once more; else the writer is told, and the
+    next one is sent there at once.
+
+    Raises:
+        UnavailableError: too few stores took it; what was announced is given up.
+    """
+    target = target_of(context, plan, bucket)
+    held = Held(body) if target.spare else None
+    body = body if held is None else held.body
+    failed: dict[str, str] = {}
+    try:
+        while True:
+            replicas = targets.pending(context, ref, target, version_id, version_id, body.size)
+            earlier = await context.catalog.begin(
+                ref,
+                replicas,
+                lease_until=await context.lease_until(),
+                idempotency=idempotency,
+                reserve=reserve,
+            )
+            if earlier is not None:
+                return Landed(target, body, Written(Segment("", 0), ()), earlier)
+            try:
+                failpoint("put.after_begin")
+                written = await store_segment(context, ref, replicas, body, announced, content_type)
+                targets.accepted(context, target)
+                return Landed(target, body, written)
+            except BaseException as error:
+                await context.abandon(replicas)
+                if held is not None and held.failed:
+                    raise
+                name = targets.blamed(context, target.stores, error)
+                if not name or held is None or not held.again or not isinstance(error, HoldfastError):
+                    raise
+                failed[name] = targets.told(error)
+                target = target_of(context, plan, bucket, failed=failed)
+    finally:
+        if held is not None:
+            await held.close()
+
+
+async def store_segment(
+    context: Context,
+    ref: ObjectRef,
+    replicas: Sequence[Replica],
+    body: Body,
+    announced: Digests,
+    content_type: str,
+    *,
+    md5: bool = True,
+) -> Written:
+    """Move `body` into the announced copies, digesting it on its way; durable when this returns.
+
+    With `md5` false none is taken: of a piece whose ETag nobody will see.
+    """
+    limit = context.settings.md5_limit if md5 else -1
+    hashers = checksums.factories(body.size, announced, md5_limit=limit)
+    small = body.data is not None and len(body.data) <= CHUNK
+    meter = Meter(hashers, None if small else context.executor)
+    flow = body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
+    if small:
+        # Already here: digest now, so that the driver can take the bytes in one piece.
+        async for _ in flow.chunks():
+            pass
+        flow = body
+    targets = [(context.store(replica.store), replica.blob) for replica in replicas]
+    options = PutOptions(content_type)
+    async with nullcontext() if small else context.leased(replicas):
+        with at_stores():
+            await put_all(targets, flow, options)
+    chunk_size, chunk_crcs = checksums.chunk_list(meter)
+    digests = checksums.settled(meter)
+    segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)
+    return Written(segment, replicas)

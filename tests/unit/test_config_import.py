@@ -1,0 +1,261 @@
+"""Older configurations turned into a holdfast.toml: what is in it, what is said of the rest, and where secrets go."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.config import legacy, load
+from holdfast.config.declared import read_declared
+from holdfast.config.importing import Imported, import_environment, import_file
+from holdfast.config.importing.writing import write
+from holdfast.core.errors import AlreadyExistsError, ConfigError
+from holdfast.engine.wanting import wanted_of
+from holdfast.policy.differences import Kind
+from tests.unit.test_near_far import TWO
+
+pytestmark = pytest.mark.unit
+
+MINIO = {
+    "enabled": True,
+    "endpoint": "localhost:9000",
+    "access_key": "k",
+    "secret_key": "swordfish",
+    "bucket": "media",
+}
+CONFIG: dict[str, Any] = {
+    "content_types": {
+        "portraits": {
+            "storage_type": "local",
+            "yandex_disk": {"enabled": False, "base_path": "vertex-ar/portraits"},
+        },
+        "videos": {
+            "storage_type": "minio",
+            "yandex_disk": {"enabled": False, "base_path": "vertex-ar/videos"},
+        },
+        "nft_markers": {"storage_type": "yandex_disk"},
+    },
+    "backup_settings": {"auto_split_backups": True, "max_backup_size_mb": 500, "compression": "gz"},
+    "yandex_disk": {"oauth_token": "marlin", "enabled": False},
+    "minio": MINIO,
+}
+
+
+@pytest.fixture(autouse=True)
+def _clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name in legacy.VARIABLES or name.startswith(("MINIO_", "HOLDFAST_", "AWS_")):
+            monkeypatch.delenv(name)
+
+
+def config(**changes: Any) -> Imported:
+    Path("storage_config.json").write_text(json.dumps(CONFIG | changes))
+    return import_file(Path("storage_config.json"), {})
+
+
+def test_content_types_become_buckets_and_rules() -> None:
+    made = config()
+    write(made, Path("holdfast.toml"))
+    settings = load()
+    assert [
+        (rule.name, list(rule.match.buckets), list(rule.stores)) for rule in settings.placement.rules
+    ] == [
+        ("portraits", ["portraits"], ["local"]),
+        ("videos", ["videos"], ["minio"]),
+        ("nft_markers", ["nft_markers"], ["yandex_disk"]),
+    ]
+    wanted = wanted_of(read_declared(Path("holdfast.toml")), "default")
+    assert wanted.named(Kind.BUCKET) == ["default/portraits", "default/videos", "default/nft_markers"]
+    minio = settings.all_stores["minio"].driver_settings
+    assert (minio["endpoint"], minio["bucket"], minio["secret_key"]) == (
+        "http://localhost:9000",
+        "media",
+        "swordfish",
+    )
+    assert settings.all_stores["yandex_disk"].state == "down"
+
+
+def test_a_company_goes_before_its_content_types() -> None:
+    companies = {
+        "acme": {
+            "storage_type": "minio",
+            "minio": MINIO | {"bucket": "of-acme"},
+            "content_types": {"videos": "local"},
+            "colour": "red",
+        }
+    }
+    made = config(companies=companies)
+    assert made.values["placement"]["rules"][:2] == [
+        {
+            "name": "acme videos",
+            "match": {"tenants": ["acme"], "buckets": ["videos"]},
+            "stores": ["local"],
+            "inline": 0,
+        },
+        {"name": "acme", "match": {"tenants": ["acme"]}, "stores": ["minio_acme"], "inline": 0},
+    ]
+    assert made.values["stores"]["minio_acme"]["bucket"] == "of-acme"
+    assert made.values["stores"]["minio"]["bucket"] == "media"
+    assert ("companies.acme.colour", "nothing here has that meaning") in made.left
+    write(made, Path("holdfast.toml"))
+    load()
+    assert "acme/videos" in wanted_of(read_declared(Path("holdfast.toml")), "default").named(Kind.BUCKET)
+
+
+def test_every_line_is_carried_over_or_commented() -> None:
+    text = config().text()
+    comments = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    for told in (
+        "backup_settings.auto_split_backups = True: ",
+        "backup_settings.max_backup_size_mb = 500: ",
+        "backup_settings.compression = gz: ",
+        "content_types.portraits.yandex_disk.base_path = vertex-ar/portraits: ",
+        "Yandex.Disk has no driver yet",
+        'driver = "yandex_disk"',
+    ):
+        assert told in comments, told
+    tomllib.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"content_types": {"videos": {"storage_type": "floppy"}}}, "storage_type is 'floppy'"),
+        ({"minio": MINIO | {"secret_key": ""}}, "has no secret_key"),
+        ({"minio": MINIO | {"endpoint": "ftp://x"}}, "endpoint must be host:port"),
+        ({"content_types": {"V": {"storage_type": "local"}}}, "content_types.V"),
+        ({"companies": [{"storage_type": "local"}]}, "companies[0] has no slug"),
+        ({"content_types": {"videos": "local"}}, "content_types.videos must be a JSON object"),
+    ],
+)
+def test_nothing_is_guessed(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config(**changes)
+    assert told in str(error.value)
+    assert "swordfish" not in str(error.value)
+
+
+def test_a_missing_token_does_not_make_it_local() -> None:
+    made = config(yandex_disk={"enabled": False})
+    rules = {rule["name"]: rule["stores"] for rule in made.values["placement"]["rules"]}
+    assert rules["nft_markers"] == ["yandex_disk"]
+    assert made.values["stores"]["yandex_disk"]["state"] == "down"
+
+
+def test_drives_of_others_are_comments_until_there_are_drivers() -> None:
+    found = {
+        "yandex_disk": {"enabled": False, "oauth_token": "YOUR_YANDEX_DISK_OAUTH_TOKEN"},
+        "google_drive": {
+            "enabled": True,
+            "credentials": {"access_token": "marlin", "folder_id": "OPTIONAL_FOLDER"},
+        },
+    }
+    Path("remote_storage.json").write_text(json.dumps(found))
+    made = import_file(Path("remote_storage.json"), {})
+    write(made, Path("holdfast.toml"))
+    text = Path("holdfast.toml").read_text()
+    assert tomllib.loads(text) == {}
+    assert '#   driver = "google_drive"' in text
+    assert "google_drive.enabled = true: nothing is placed there until there is a driver" in text
+    assert Path("secrets/stores_google_drive_token").read_text() == "marlin\n"
+    assert "marlin" not in text
+    assert load().placement_stores == ("local",)
+
+
+def test_secrets_go_into_files_of_their_owner() -> None:
+    written = write(config(), Path("holdfast.toml"))
+    assert {path.name for path in written} == {
+        "holdfast.toml",
+        "stores_minio_secret_key",
+        "stores_yandex_disk_token",
+    }
+    for path in written:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert "swordfish" not in Path("holdfast.toml").read_text()
+    with pytest.raises(AlreadyExistsError):
+        write(config(), Path("holdfast.toml"))
+    write(config(), Path("holdfast.toml"), replace=True)
+    assert Path("secrets/stores_minio_secret_key").read_text() == "swordfish\n"
+
+
+def test_secrets_stay_variables_where_no_file_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = config().text()
+    assert "swordfish" not in text
+    assert "set the variable HOLDFAST_STORES__MINIO__SECRET_KEY" in text
+    Path("holdfast.toml").write_text(text)
+    monkeypatch.setenv("HOLDFAST_STORES__MINIO__SECRET_KEY", "swordfish")
+    assert load().all_stores["minio"].driver_settings["secret_key"] == "swordfish"
+    assert 'secret_key = "swordfish"' in config().text(with_secrets=True)
+    assert "swordfish" not in repr(config())
+
+
+def test_the_file_means_what_the_variables_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = TWO | {"PORT": "8099", "MAX_FILE_SIZE": "100MB", "MONGODB_URL": "mongodb://x"}
+    with monkeypatch.context() as patched:
+        for name, value in given.items():
+            patched.setenv(name, value)
+        before = load()
+        made = import_environment(os.environ)
+    write(made, Path("holdfast.toml"))
+    assert load().model_dump() == before.model_dump()
+    assert dict(made.left) == {"MONGODB_URL": "there is no second database"}
+
+
+def test_a_single_minio_with_a_threshold_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text(
+        "# MinIO\nMINIO_ROOT_USER=ops\nMINIO_ROOT_PASSWORD='sword fish'\nMINIO_ENDPOINT=http://minio:9000\n"
+        'MINIO_SECURE=false\nexport MINIO_REGION="us-${PART}-1" \nOBJECT_STORAGE_ENABLED=true  # yes\n'
+        "OBJECT_STORAGE_SIZE_THRESHOLD=64KB\nOBJECT_STORAGE_BUCKET_PREFIX=opsconductor\nPATH_OF_OTHERS=1\n"
+    )
+    made = import_file(Path(".env"), {"PART": "east"})
+    write(made, Path("holdfast.toml"))
+    settings = load()
+    store = settings.all_stores["minio"].driver_settings
+    assert (store["region"], store["access_key"], store["secret_key"]) == ("us-east-1", "ops", "sword fish")
+    assert settings.placement.inline == 64 << 10
+    assert made.left == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.env", "MINIO_ENDPOINT", "line 1 is no NAME=value"),
+        ("a.env", "PORT=${NOWHERE}", "names the variable NOWHERE, which is not set"),
+        ("a.env", "COLOUR=red", "sets none of the variables that are known"),
+        ("a.json", "{", "is not valid JSON"),
+        ("a.json", "[]", "must hold a JSON object"),
+        ("a.json", '{"colour": 1}', "is no configuration that can be imported"),
+    ],
+)
+def test_what_is_no_configuration(name: str, text: str, told: str) -> None:
+    Path(name).write_text(text)
+    with pytest.raises(ConfigError) as error:
+        import_file(Path(name), {})
+    assert told in str(error.value)
+
+
+_texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+
+
+@given(
+    st.dictionaries(
+        _texts.filter(bool),
+        st.one_of(_texts, st.booleans(), st.integers(-(2**40), 2**40), st.lists(_texts, max_size=3)),
+        max_size=4,
+    ),
+    _texts,
+)
+def test_any_text_is_written_so_that_it_is_read_again(values: dict[str, Any], note: str) -> None:
+    made = Imported("somewhere", {"stores": {"a b": values}, "top": 1})
+    made.note("stores.a b", note)
+    made.leave(note, note)
+    assert tomllib.loads(made.text()) == {"stores": {"a b": values}, "top": 1}
