@@ -50,7 +50,8 @@ def _workers(server: Server) -> list[int]:
 
 
 def test_any_process_shows_all_and_a_killed_one_is_not_forgotten(tmp_path: Path) -> None:
-    with serving(tmp_path / "data", "--workers", "2") as server:
+    # Each object lies in the store, whose figures are what is looked at.
+    with serving(tmp_path / "data", "--workers", "2", HOLDFAST_PLACEMENT__INLINE="0") as server:
         _ask(server, "POST", "/api/v1/buckets", b'{"name": "many"}')
         uploads = 'storage_uploads_total{"bucket": "many", "tenant": "default"}'
         stored: set[str] = set()
