@@ -34,6 +34,6 @@ WORKDIR /data
 VOLUME ["/data"]
 EXPOSE 8083
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 CMD ["holdfast", "health"]
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --retries=3 CMD ["holdfast", "health"]
 ENTRYPOINT ["holdfast"]
 CMD ["serve"]

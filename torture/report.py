@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from holdfast.core import failpoints
+from torture.points import POINTS
 from torture.trial import Outcome
 from torture.verify import DAMAGE, KINDS
 
@@ -51,7 +51,7 @@ class Report:
 
     def explain(self) -> None:
         """Print the first failing trials, with the seeds that replay them, and the failpoints that killed nobody."""
-        missed = [name for name in failpoints.NAMES if name not in self.points]
+        missed = [name for name in POINTS if name not in self.points]
         if self.trials >= _MANY and missed:
             print(f"{self.name}: nobody died at {', '.join(missed)}")
         for outcome in self.failing[:_SHOWN]:

@@ -16,13 +16,13 @@ from pathlib import Path
 from random import Random
 
 from holdfast import cli
-from holdfast.core import failpoints
 from holdfast.core.errors import NotFoundError
 from holdfast.core.types import ChecksumType, Version
 from holdfast.library.http import HttpClient
 from torture.ground import Ground
 from torture.journal import Journal, parse
 from torture.model import Model
+from torture.points import POINTS
 from torture.processes import Child, died_of, end_with_parent, fork
 from torture.service import INLINE
 from torture.trial import Outcome, Style, judge
@@ -186,7 +186,7 @@ def run_server_trial(seed: int, ground: Ground, style: Style) -> Outcome:
 
 def _one_life(data: Path, model: Model, chance: Random, life: int, style: Style, outcome: Outcome) -> None:
     named = style.points == "named" or (style.points == "both" and chance.random() < 0.5)
-    point = chance.choice(failpoints.NAMES) if named else None
+    point = chance.choice(POINTS) if named else None
     passes, delay, actors = (
         1 + int(chance.expovariate(1 / 6)),
         chance.uniform(0.02, 0.4),

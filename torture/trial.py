@@ -19,6 +19,7 @@ from torture.failing_variants import VARIANTS, lossy_commits
 from torture.ground import Ground
 from torture.journal import Journal, parse
 from torture.model import Model
+from torture.points import POINTS
 from torture.processes import died_of, fork
 from torture.service import EngineClient, engine_on
 from torture.verify import Verdict, verify
@@ -72,7 +73,7 @@ def choose(chance: Random, style: Style) -> Plan:
     named = style.points == "named" or (style.points == "both" and chance.random() < 0.5)
     variant = VARIANTS.get(style.variant or "")
     return Plan(
-        point=chance.choice(failpoints.NAMES) if named else None,
+        point=chance.choice(POINTS) if named else None,
         passes=1 + int(chance.expovariate(1 / 6)),
         delay=chance.uniform(0.0, 0.25),
         from_start=chance.random() < 0.15,

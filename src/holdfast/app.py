@@ -255,7 +255,12 @@ async def _look_around(engine: Engine, settings: Settings, say: Say) -> None:
     """
     for warning in legacy.warnings(os.environ):
         say(f"WARNING: {warning}")
+    sealed_away = engine.stores.sealed_away()
+    for trouble in sealed_away.values():
+        say(f"WARNING: {trouble}")
     for name in engine.context.placement.stores:
+        if name in sealed_away:
+            continue
         found = await probe(engine.stores[name].backend, engine.context.environment)
         if found.connected and not found.usable:
             raise _unusable(settings, name, found.problem)

@@ -88,6 +88,22 @@ def test_a_plan_is_shown_and_then_made_once(site: str) -> None:
     assert line["edits"] == [{"member": "retention_days", "old": 90, "new": 30}]
 
 
+def test_a_plan_where_nothing_is_there_yet_makes_nothing(site: str) -> None:
+    with Path(site).open("a") as file:
+        file.write('[stores.local]\ndriver = "local"\npath = "objects"\ncreate = true\n')
+        file.write(
+            '[stores.far]\ndriver = "s3"\nendpoint = "https://127.0.0.1:1"\nbucket = "b"\nregion = "r"\n'
+        )
+        file.write('access_key = "k"\nsecret_key = "s"\n[placement]\nstores = ["local"]\n')
+    Path(site).rename("holdfast.toml")
+    shown = holdfast("plan", "--detailed-exitcode", status=2)
+    assert "nothing is there yet: " in shown
+    assert "4 to create, 0 to change, 0 to remove" in shown
+    assert sorted(path.name for path in Path().iterdir()) == ["holdfast.toml"]
+    assert "4 created" in holdfast("apply", "--yes")
+    assert "nothing to change" in holdfast("plan")
+
+
 def test_what_was_applied_holds_for_a_process(site: str) -> None:
     holdfast("apply", site, "--yes")  # also makes the data directory
     Path("a.zip").write_bytes(b"zip")
@@ -109,7 +125,7 @@ def test_secrets_of_stores_are_nowhere_to_be_seen(tmp_path: Path) -> None:
     shown = holdfast("plan", "site.toml") + holdfast("plan", "site.toml", "--json")
     assert "settings.secret_key = (secret)" in shown
     told = holdfast("apply", "site.toml", "--yes", status=19)
-    assert "create store far failed: its test failed: " in told
+    assert "create store far failed: the store was created, but not activated: its test failed: " in told
     again = holdfast("plan", "site.toml")
     assert "~ store far\n    active: false → true" in again
     assert PLANTED not in shown + told + again
@@ -122,11 +138,43 @@ def test_prune_refuses_what_is_not_empty(site: str) -> None:
     Path("a").write_bytes(b"a")
     holdfast("put", "a", "full/a")
     assert "- bucket default/full\n    ! cannot be done: it is not empty" in holdfast(
-        "plan", "only.toml", "--prune"
+        "plan", "only.toml", "--prune", status=6
     )
     assert "nothing was done" in holdfast("apply", "only.toml", "--prune", "--yes", status=6)
     holdfast("rm", "full/a")
     assert "1 created, 0 changed, 1 removed" in holdfast("apply", "only.toml", "--prune", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("command", "rest"),
+    [
+        (("plan",), "/api/v1/config/plan"),
+        (("placement", "rules", "list"), "/api/v1/placement/rules"),
+        (("store",), "/api/v1/stores"),
+        (("cost", "report"), "/api/v1/cost"),
+        (("reconcile",), "/api/v1/reconcile"),
+    ],
+)
+def test_commands_beside_the_catalog_do_not_offer_a_server(command: tuple[str, ...], rest: str) -> None:
+    shown = holdfast(*command, "--help")
+    assert "Works beside the catalog, with --data or --config" in shown
+    assert rest in shown
+    assert "--server" not in shown
+    if command != ("store",):
+        assert "run it there" in holdfast(*command, "--server", "http://127.0.0.1:1", status=19)
+
+
+def test_hints_tell_what_helps() -> None:
+    Path("old.json").write_text("{")
+    Path("holdfast.toml").write_text("colour = 1\n")
+    told = holdfast("config", "import", "old.json", status=19) + holdfast("config", "show", status=19)
+    assert "mend what is imported" in told
+    assert "config show tells" not in told
+    Path("holdfast.toml").unlink()
+    assert "see: holdfast config import --help" in holdfast("config", "import", status=7)
+    holdfast("mb", "plain")
+    assert "holdfast store list" in holdfast("store", "show", "nowhere", status=3)
+    assert "holdfast placement rules list" in holdfast("placement", "rules", "remove", "none", status=3)
 
 
 def test_the_configuration_file_is_read_when_none_is_named(site: str) -> None:

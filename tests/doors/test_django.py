@@ -65,6 +65,11 @@ def test_files_are_saved_read_listed_and_removed(storage: Any) -> None:
     assert storage.listdir("") == (["docs"], [])
     assert sorted(storage.listdir("docs")[1]) == sorted(["report.txt", other.removeprefix("docs/")])
     with storage.open("docs/written", "w") as file:
+        file.write("by händ\n")
+    assert storage.open("docs/written").read() == "by händ\n".encode()
+    with storage.open("docs/written", "r") as file:
+        assert (file.read(), file.size) == ("by händ\n", 9)
+    with storage.open("docs/written", "wb") as file:
         file.write(b"by hand")
     assert storage.open("docs/written").read() == b"by hand"
     for gone in (name, other, "docs/written"):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import holdfast
-from holdfast.core.errors import HoldfastError, NotFoundError, UnsupportedError
+from holdfast.core.errors import HoldfastError, InvalidRequestError, NotFoundError, UnsupportedError
 from holdfast.facades import (
     AsyncDualStorageClient,
     DualBuckets,
@@ -155,6 +155,22 @@ def test_two_stores_over_a_client(client: holdfast.Client, name: str, tmp_path: 
                 assert answer.read() == noise(150_000)
 
 
+def test_buckets_of_the_variables_are_made_when_two_stores_are_opened(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for side in ("INTERNAL", "EXTERNAL"):
+        monkeypatch.setenv(f"{side}_STORAGE_ENDPOINT", "http://127.0.0.1:1")
+        monkeypatch.setenv(f"{side}_STORAGE_ACCESS_KEY", "k")
+        monkeypatch.setenv(f"{side}_STORAGE_SECRET_KEY", "s")
+    monkeypatch.setenv("INTERNAL_BUCKET_WEIGHTS", "heavy")
+    monkeypatch.setenv("HOLDFAST_DATA", str(tmp_path / "data"))
+    with DualStorageClient() as storage:
+        assert storage.list_datasets() == []
+    with holdfast.open(tmp_path / "data") as client:
+        names = {bucket.name for bucket, _ in client.buckets()}
+    assert names == {"heavy", "training-checkpoints", "config-schemas", "training-datasets"}
+
+
 def test_the_service_that_the_environment_names(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -244,3 +260,16 @@ def test_a_facade_may_be_closed_forgotten_and_used_by_threads(tmp_path: Path) ->
     for thread in mine:
         thread.join(20)
     assert not any(thread.is_alive() for thread in mine)
+
+
+def test_a_closed_storage_manager_refuses_and_opens_nothing(tmp_path: Path) -> None:
+    manager = SyncStorageManager(tmp_path / "storage")
+    adapter = manager.get_adapter("portraits")
+    manager.save_file(b"x", "one")
+    manager.close()
+    manager.close()
+    before = threading.active_count()
+    for call in (manager.get_file, adapter.get_file):
+        with pytest.raises(InvalidRequestError, match="closed; make another"):
+            call("one")
+    assert threading.active_count() <= before

@@ -12,9 +12,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
+from holdfast.api.health import HealthCheck
+from holdfast.app import _look_around, local_principal, open_engine
 from holdfast.cli.app import app
 from holdfast.cli.output import version_facts
 from holdfast.cli.stat import describe
+from holdfast.config import load
 from holdfast.core.backend import StoreState
 from holdfast.core.clock import Environment
 from holdfast.core.errors import UnavailableError
@@ -23,7 +26,7 @@ from holdfast.engine.engine import Engine
 from holdfast.library.http.wire import version_from_headers
 from holdfast.policy.placement import Match, Placement, Rule, WhenDown
 from tests.doors.rest_service import Service, serving
-from tests.helpers import memory_store
+from tests.helpers import memory_store, run
 
 pytestmark = pytest.mark.doors
 
@@ -78,12 +81,19 @@ def test_what_went_elsewhere_is_told_everywhere_until_it_is_home(service: Servic
 
     health = service.ask("GET", "/health")
     assert (health.status, health.json["status"], health.json["owed"]) == (200, "degraded", 1)
-    assert health.json["problems"] == ["1 object waits on a fallback store to be brought home"]
+    waits = "1 object waits on a fallback store to be brought home"
+    elsewhere = "rules media, default: store local is down: writers go to the fallback spare"
+    assert health.json["problems"] == [elsewhere, waits]
     assert service.ask("GET", "/health/live").status == 200
     told = CliRunner().invoke(app, ["health", "--ready", "--server", f"http://127.0.0.1:{service.port}"])
     assert told.exit_code == 0
-    assert "ready\n  degraded: 1 object waits on a fallback store to be brought home" in told.stdout
-    assert service.ask("GET", "/api/v1/health/detailed").json["checks"]["placement"] == "degraded"
+    assert f"ready\n  degraded: {elsewhere}\n  degraded: {waits}" in told.stdout
+    told = CliRunner().invoke(app, ["health", "--server", f"http://127.0.0.1:{service.port}"])
+    assert told.exit_code == 0
+    assert f"alive\n  degraded: {elsewhere}\n  degraded: {waits}" in told.stdout
+    detailed = service.ask("GET", "/api/v1/health/detailed").json
+    assert (detailed["checks"]["placement"], detailed["checks"]["rules"]) == ("degraded", "degraded")
+    assert detailed["stores"]["local"]["refusal"] == "is down"
     figures = _figures(service)
     assert figures['holdfast_fallback_writes_total{"store": "local", "to": "spare"}'] == 1
     assert figures['holdfast_owed_versions{"reason": "down"}'] == 1
@@ -173,11 +183,20 @@ def test_ready_as_long_as_something_takes_objects(service: Service) -> None:
             "degraded",
             False,
         )
+        assert health.json["problems"] == [
+            "store local does not answer: gone",
+            "rules media, default: store local does not answer: writers go to the fallback spare",
+        ]
         spare = service.engine.stores["spare"]
         spare.backend = _unanswering(spare.backend)
         time.sleep(1.1)  # an answer is repeated for a second
         assert service.ask("GET", "/health/ready").status == 503
-        assert service.ask("GET", "/health").status == 503
+        health = service.ask("GET", "/health")
+        assert health.status == 503
+        assert health.json["problems"][-1] == (
+            "rules media, default: store local does not answer, nor the fallback spare, which does not answer:"
+            " writers are refused"
+        )
         assert service.ask("GET", "/health/live").status == 200
     finally:
         store.backend = real
@@ -215,6 +234,7 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         config.write_text(CONFIG.format(root=tmp_path, state=state))
 
     write("down")
+    assert "it is down" in holdfast("store", "list")
     holdfast("mb", "box")
     holdfast("put", "-", "box/k", data=b"hello")
     assert json.loads(holdfast("stat", "box/k", "--json"))["owed"] == "down"
@@ -224,3 +244,28 @@ def test_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "looked at 1 versions, moved 1 (1 copies, 5 B)" in holdfast("reconcile", "--debts")
     assert "owed" not in json.loads(holdfast("stat", "box/k", "--json"))
     assert json.loads(holdfast("reconcile", "--bucket", "box", "--dry-run", "--json"))["moved"] == 0
+
+
+def test_a_missing_seal_key_is_said_at_the_start_and_in_health(tmp_path: Path) -> None:
+    far = {"endpoint": "http://127.0.0.1:1", "allow_http": True, "bucket": "b", "access_key": "A"}
+
+    async def story() -> None:
+        settings = load(None, data=tmp_path / "data", seal_keys="k1:" + "11" * 32)
+        engine = await open_engine(settings)
+        desk = engine.session(local_principal(settings)).admin.connections
+        await desk.create("far", "s3", {**far, "secret_key": "planted"})
+        await engine.close()
+        settings, said = load(None, data=tmp_path / "data"), list[str]()
+        engine = await open_engine(settings)
+        try:
+            await _look_around(engine, settings, said.append)
+            (line,) = said
+            assert line.startswith("WARNING: the secrets of store far are sealed with the key 'k1'")
+            health = HealthCheck(engine, settings, Environment())
+            found = await health._look()
+            assert health._problems(found) == [line.removeprefix("WARNING: ")]
+            assert "'k1'" in str(health._parts(found)["far"].problem)
+        finally:
+            await engine.close()
+
+    run(story())

@@ -139,6 +139,8 @@ def test_an_execution_with_all_its_artifacts(service: Service, run: str) -> None
         ({"name": "x", "content": "a", "retention_policy": "long"}, 400),
         ({"name": "x", "content": "a", "expires_in": "1d"}, 400),
         ({"name": "", "content": "a"}, 400),
+        ({"name": "x", "file_path": "/etc/passwd", "expires_in": -5}, 400),
+        ({"name": "x", "file_path": "/etc/passwd", "expires_in": "-5s"}, 400),
         ({"name": "x", "file_path": "/etc/passwd"}, 403),
     ],
 )

@@ -64,6 +64,27 @@ def test_rules_are_replaced_and_shown(service: Service) -> None:
     assert found["copies"] == [{"store": "cold", "pieces": 1, "whole": True, "suspect": False}]
 
 
+def test_as_many_rules_as_may_be_fit_in_one_request_and_more_are_refused(service: Service) -> None:
+    def rules(count: int) -> dict[str, Any]:
+        keys = [f"{'k' * 95}{number:05}/*" for number in range(count)]
+        return {
+            "rules": [
+                {"name": f"r{at}", "stores": ["cold"], "match": {"keys": keys[at::1000]}}
+                for at in range(1000)
+            ]
+        }
+
+    most = rules(10_000)
+    assert len(json.dumps(most)) > 1 << 20
+    try:
+        made = send(service, "PUT", RULES, most)
+        assert (made.status, len(made.json["rules"])) == (200, 1000), made.body[:500]
+        refused = send(service, "PUT", RULES, rules(10_001))
+        assert (refused.status, "at most 10000" in refused.json["detail"]) == (400, True), refused.body[:500]
+    finally:
+        assert send(service, "PUT", RULES, {"rules": []}).status == 200
+
+
 def test_facts_are_explained(service: Service) -> None:
     send(service, "PUT", RULES, {"rules": [ZIPS]})
     wish = {"bucket": "plain", "key": "b.zip", "size": "2MB", "content_type": "application/zip"}

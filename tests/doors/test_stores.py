@@ -52,6 +52,14 @@ class World:
         finally:
             connection.close()
 
+    def metrics(self) -> str:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
+        try:
+            connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {self.token}"})
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
+
     def run(
         self, *arguments: str, stdin: str = "", status: int = 0, **variables: str
     ) -> list[dict[str, Any]]:
@@ -78,6 +86,32 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with serving(root / "data") as server:
         yield World(root, server.url, server.token, server.lines)
         assert PLANTED not in "\n".join(server.lines)
+
+
+def _health_of(world: World, store: str, refusal: str | None) -> Any:
+    """Return what health says of a store once it says that `refusal`: an answer is repeated for a second."""
+    ends = time.monotonic() + 20
+    while time.monotonic() < ends:
+        status, said = world.ask("GET", "/api/v1/health/detailed")
+        part = said["stores"].get(store)
+        if part is not None and part["refusal"] == refusal:
+            return status, part
+        time.sleep(0.1)
+    raise AssertionError(said)
+
+
+def test_a_store_that_does_not_serve_is_told_with_its_reason(world: World) -> None:
+    made = {"name": "unready", "driver": "local", "settings": {"path": world.folder("unready")}}
+    one = "/api/v1/stores/unready"
+    assert world.ask("POST", "/api/v1/stores", made)[0] == 201
+    status, said = _health_of(world, "unready", "is not activated")
+    assert (status, said["connected"], said["usable"]) == (200, False, False)
+    assert world.ask("POST", f"{one}/test")[1]["test"]["ok"]
+    assert world.ask("POST", f"{one}/activate")[1]["takes"]
+    assert _health_of(world, "unready", None)[1]["usable"]
+    assert world.ask("POST", f"{one}/deactivate")[0] == 200
+    assert _health_of(world, "unready", "is not activated")[1]["breaker"] == "closed"
+    assert 'holdfast_store_breaker_state{state="closed",store="unready"} 1.0' in world.metrics()
 
 
 def test_a_store_is_made_tested_activated_changed_and_retired(world: World) -> None:
@@ -212,7 +246,8 @@ def test_a_service_follows_what_a_command_changes(world: World) -> None:
     assert (made["ok"], made["takes"], made["labels"]) == (True, True, ["archive"])
 
     def stores() -> list[str]:
-        return list(world.ask("GET", "/api/v1/health/detailed")[1]["stores"])
+        found = world.ask("GET", "/api/v1/health/detailed")[1]["stores"]
+        return [name for name, part in found.items() if part["refusal"] is None]
 
     ends = time.monotonic() + 20
     while "tape" not in stores() and time.monotonic() < ends:

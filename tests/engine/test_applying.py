@@ -178,8 +178,11 @@ def test_a_store_whose_test_fails_is_left_inactive_and_apply_goes_on_later(catal
             at.boxes.broken.add("red")
             with pytest.raises(ConfigError) as error:
                 await desk.apply_config(wanted(**WHOLE))
-            assert "create store far failed: its test failed: " in str(error.value)
-            assert "0 of 5 changes were made; apply again to go on" in str(error.value)
+            assert (
+                "create store far failed: the store was created, but not activated: its test failed: "
+                in str(error.value)
+            )
+            assert "0 of 5 changes were made before it; apply again to go on" in str(error.value)
             assert not (await desk.connections.store("far")).connection.serves
             assert [tenant.name for tenant in await desk.tenants()] == ["default"]
             at.boxes.broken.clear()
@@ -192,6 +195,42 @@ def test_a_store_whose_test_fails_is_left_inactive_and_apply_goes_on_later(catal
     run(story())
 
 
+def test_a_changed_store_whose_test_fails_is_told_as_it_is(sqlite_url: str) -> None:
+    async def story() -> None:
+        async with place(sqlite_url) as at:
+            desk = admin(at)
+            await desk.apply_config(wanted(stores={"far": STORE}))
+            changed = wanted(stores={"far": STORE | {"box": "blue"}})
+            at.boxes.broken.add("blue")
+            with pytest.raises(
+                ConfigError, match="the store was changed, but not activated: its test failed"
+            ):
+                await desk.apply_config(changed)
+            assert not (await desk.connections.store("far")).connection.serves
+            [change] = (await desk.plan_config(changed)).changes
+            assert [(edit.member, edit.old, edit.new) for edit in change.edits] == [("active", False, True)]
+            [back] = (await desk.plan_config(wanted(stores={"far": STORE}))).changes
+            assert "settings.box" in [edit.member for edit in back.edits]
+
+    run(story())
+
+
+def test_the_name_of_a_removed_tenant_is_told_beforehand(catalog_url: str) -> None:
+    async def story() -> None:
+        async with place(catalog_url) as at:
+            desk = admin(at)
+            await desk.create_tenant("gone")
+            await desk.delete_tenant("gone", grace=0)
+            assert await at.engines[0].catalog.remove_tenant("gone")
+            plan = await desk.plan_config(wanted(tenants={"gone": {}, "other": {}}))
+            assert [bool(change.trouble) for change in plan.changes] == [True, False]
+            assert "a tenant of that name was removed" in plan.troubles[0]
+            with pytest.raises(ConflictError, match="nothing was done"):
+                await desk.apply_config(wanted(tenants={"gone": {}, "other": {}}))
+
+    run(story())
+
+
 def test_a_failure_in_the_middle_tells_what_was_done(catalog_url: str) -> None:
     async def story() -> None:
         async with place(catalog_url) as at:
@@ -199,7 +238,7 @@ def test_a_failure_in_the_middle_tells_what_was_done(catalog_url: str) -> None:
             table = wanted(buckets={"first": {}, "second": {"encryption": "store"}})
             with pytest.raises(Exception, match="create bucket default/second failed") as error:
                 await desk.apply_config(table)
-            assert "1 of 2 changes were made: create bucket default/first" in str(error.value)
+            assert "1 of 2 changes were made before it: create bucket default/first" in str(error.value)
             assert words(await desk.plan_config(table)) == ["create bucket default/second"]
 
     run(story())

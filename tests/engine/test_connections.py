@@ -148,6 +148,20 @@ def test_a_test_of_what_was_changed_meanwhile_counts_for_nothing(sqlite_url: str
     run(story())
 
 
+def test_the_catalog_is_no_store_to_change(sqlite_url: str) -> None:
+    async def story() -> None:
+        async with place(sqlite_url) as at:
+            desk = at.desk()
+            for change in (
+                lambda: desk.set_state("catalog", StoreState.READ_ONLY),
+                lambda: desk.retire("catalog"),
+            ):
+                with pytest.raises(ConflictError, match=r"the catalog itself.* cannot be changed or removed"):
+                    await change()
+
+    run(story())
+
+
 def test_no_secret_is_shown_anywhere(catalog_url: str) -> None:
     async def story() -> None:
         async with place(catalog_url, seal_keys=KEY_1) as at:

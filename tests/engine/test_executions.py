@@ -261,6 +261,11 @@ def test_files_in_place(sqlite_url: str, tmp_path: Path) -> None:
             ):
                 with pytest.raises(error):
                     await boss.register("run", NewArtifact("n"), str(path))
+            for seconds in (-5, -0.5, float("nan")):
+                with pytest.raises(InvalidRequestError, match="seconds"):
+                    await boss.register(
+                        "run", NewArtifact("n"), str(root / "runs" / "out.log"), seconds=seconds
+                    )
             wrong = NewArtifact("n", digests=Digests(sha256=bytes(32)))
             with pytest.raises(DigestMismatchError):
                 await boss.register("run", wrong, str(root / "runs" / "out.log"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -107,6 +109,59 @@ def test_every_process_goes_by_other_rules_within_seconds(sqlite_url: str) -> No
             clock.advance(2.1)
             assert await put(theirs, "k") == {"two"}
             assert there.context.placement.rules[0].name == "all"
+
+    run(story())
+
+
+def test_rules_that_have_not_changed_are_not_made_again(sqlite_url: str) -> None:
+    async def story() -> None:
+        clock = ManualClock()
+        async with engines(sqlite_url, world=Environment(clock=clock)) as (engine,):
+            session, placing = engine.session(OPERATOR), engine.context.placing
+            await session.admin.change_rules(lambda _: [Rule("zip", ("two",), Match(keys=("*.zip",)))])
+            made = placing.current
+            await session.admin.rules()
+            clock.advance(10)
+            assert await placing.fresh() is made
+            kept = await placing.look()
+            await placing.learn(replace(kept, generation=kept.generation - 1, rules=()))
+            assert placing.current is made
+
+    run(story())
+
+
+def test_objects_go_by_the_old_rules_while_many_new_ones_are_made_ready(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = [
+        Rule(
+            f"r{number}", ("two",), Match(keys=tuple(f"{number}*?{other}-{'x' * 20}" for other in range(200)))
+        )
+        for number in range(10)
+    ]
+    begun, go = threading.Event(), threading.Event()
+    prepare = Placement.prepare
+
+    def slowly(self: Placement) -> None:
+        begun.set()
+        assert go.wait(60)
+        prepare(self)
+
+    async def story() -> None:
+        clock = ManualClock()
+        async with engines(sqlite_url, world=Environment(clock=clock)) as (engine,):
+            session = engine.session(OPERATOR)
+            assert await put(session, "before") == {"one"}
+            monkeypatch.setattr(Placement, "prepare", slowly)
+            changing = asyncio.ensure_future(session.admin.change_rules(lambda _: many))
+            try:
+                assert await asyncio.to_thread(begun.wait, 60)
+                clock.advance(10)
+                assert await put(session, "3ab7-" + "x" * 20) == {"one"}
+            finally:
+                go.set()
+            await changing
+            assert await put(session, "3ab7-" + "x" * 20) == {"two"}
 
     run(story())
 

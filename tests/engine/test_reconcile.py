@@ -336,6 +336,114 @@ def test_damage_is_never_copied_and_the_last_copy_never_doomed(sqlite_url: str) 
     run(story())
 
 
+def _damaging(put: Any, harm: str) -> Any:
+    async def harmed(name: str, body: Body, **how: Any) -> Any:
+        data = bytearray(b"".join([chunk async for chunk in body.chunks()]))
+        data[len(data) // 2] ^= 1 if harm == "flip" else 0
+        data += b"!" if harm == "longer" else b""
+        told = await put(name, Body.of_bytes(bytes(data)), **how)
+        if harm == "loss":
+            await put.__self__.delete(name)
+        return told
+
+    return harmed
+
+
+@pytest.mark.parametrize(
+    ("harm", "size"), [("flip", 10), ("flip", 300_000), ("flip", 3_000_001), ("longer", 10), ("loss", 10)]
+)
+def test_a_new_copy_that_a_store_damaged_is_given_up_and_the_old_one_stays(
+    sqlite_url: str, harm: str, size: int
+) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        data = noise(size)
+        async with ground.opened(FALLBACK) as (engine, session):
+            await put_away(ground, session, "k", data)
+            real = ground.home._inner.put
+            ground.home._inner.put = _damaging(real, harm)  # type: ignore[method-assign]
+            report = await pay(engine)
+            assert (report.failed, report.moved, report.copied, report.doomed) == (1, 0, 0, 0)
+            (debt,) = await engine.catalog.debts()
+            assert debt.tries == 1
+            assert debt.trouble.startswith("store 'home':")
+            ground.advance(5000)
+            await engine.sweep()
+            assert await whereabouts(engine, session, "plain", "k") == ["spare"]
+            assert [info async for info in ground.home.list()] == []
+            assert await content(session, "plain", "k") == data
+            ground.home._inner.put = real  # type: ignore[method-assign]
+            assert (await pay(engine, hurry=True)).moved == 1
+            ground.advance(5000)
+            await settled(engine)
+            assert await content(session, "plain", "k") == data
+
+    run(story())
+
+
+def test_damage_in_one_mirror_dooms_nothing_of_the_other(sqlite_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        async with ground.opened(Rule("one", ("spare",))) as (_, session):
+            await session.put("plain", "k", Body.of_bytes(noise(5000)))
+        async with ground.opened(Rule("two", ("home", "third"))) as (engine, session):
+            real = ground.home._inner.put
+            ground.home._inner.put = _damaging(real, "flip")  # type: ignore[method-assign]
+            done = await walk(engine)
+            assert (done.copied, done.doomed, done.failed) == (1, 0, 1)
+            assert await whereabouts(engine, session, "plain", "k") == ["spare", "third"]
+
+    run(story())
+
+
+def test_whoever_dies_while_paying_leaves_only_what_it_worked_on_and_not_for_long(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        async with ground.opened(FALLBACK) as (engine, session):
+            for number in range(12):
+                await put_away(ground, session, f"k{number}", b"x")
+            started: list[str] = []
+            all_at_work = asyncio.Event()
+
+            async def hangs(_context: Any, _ref: Any, version_id: str) -> Any:
+                started.append(version_id)
+                if len(started) == 4:
+                    all_at_work.set()
+                await asyncio.Event().wait()
+
+            with monkeypatch.context() as patched:
+                patched.setattr("holdfast.jobs.reconcile.reconcile", hangs)
+                dying = asyncio.ensure_future(pay(engine))
+                await all_at_work.wait()
+                dying.cancel()
+                await asyncio.gather(dying, return_exceptions=True)
+            now = await engine.catalog.now()
+            waits = [debt.not_before - now for debt in await engine.catalog.debts()]
+            assert len([wait for wait in waits if wait > 0]) == 4
+            assert max(waits) <= 61_000_000
+            ground.advance(62)
+            await pay(engine)
+            assert not await engine.catalog.debts()
+
+    run(story())
+
+
+def test_versions_that_are_gone_hold_up_no_debt(catalog_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(catalog_url)
+        async with ground.opened(FALLBACK) as (engine, session):
+            for number in range(6):
+                await put_away(ground, session, f"k{number}", b"x")
+                ground.advance(1)
+            for number in range(5):
+                await session.delete("plain", f"k{number}")
+            assert (await pay(engine)).moved == 1
+
+    run(story())
+
+
 def test_copies_that_were_not_waited_for_are_made_in_the_background(sqlite_url: str) -> None:
     async def story() -> None:
         ground = Ground(sqlite_url)

@@ -26,7 +26,7 @@ from holdfast.layers.base import ALL, Layer
 from tests.helpers import run
 
 pytestmark = pytest.mark.unit
-SETTINGS = CircuitSettings(failures=3, window=60, pause=5, longest=15)
+SETTINGS = CircuitSettings(failures=3, window=600, pause=5, longest=15)
 
 
 class Moody(Layer):
@@ -81,6 +81,57 @@ class World:
         self.moody.trouble = UnavailableError("gone", store="box")
         await self.fails(3)
         assert self.circuit.state is CircuitState.OPEN
+
+
+def test_two_calls_in_a_row_that_hang_open_it() -> None:
+    async def story() -> None:
+        clock = ManualClock()
+        circuit, gone = Circuit("box", clock), DeadlineError("silence")
+        for state in (CircuitState.CLOSED, CircuitState.OPEN):
+            clock.advance(90)
+            trial, began = circuit.enter("put", "a"), circuit.now()
+            clock.advance(45)
+            circuit.failed(gone, trial, circuit.now() - began)
+            assert circuit.state is state
+        with pytest.raises(UnavailableError, match="left alone"):
+            circuit.enter("put", "a")
+
+    run(story())
+
+
+def test_a_store_that_hangs_is_asked_twice_and_then_left_alone() -> None:
+    async def story() -> None:
+        environment = Environment.seeded(1)
+        clock = environment.clock
+        assert isinstance(clock, ManualClock)
+
+        class Silent(Moody):
+            def _meet(self) -> None:
+                self.calls += 1
+                clock.advance(45)
+                raise UnavailableError("the store did not answer in time", store="box")
+
+        silent = Silent(open_memory("box", MemorySettings(), environment=environment))
+        circuit = Circuit("box", clock)
+        backend = stack.build(silent, environment=environment, circuit=circuit)
+        for _ in range(4):
+            with pytest.raises(UnavailableError):
+                await backend.put("a", Body.of_bytes(b"x"))
+        assert (silent.calls, circuit.state, clock.monotonic()) == (2, CircuitState.OPEN, 90)
+
+    run(story())
+
+
+def test_failures_far_apart_count_when_nothing_succeeds_between_them() -> None:
+    async def story() -> None:
+        at = World()
+        at.moody.trouble = UnavailableError("gone")
+        for state in (CircuitState.CLOSED, CircuitState.CLOSED, CircuitState.OPEN):
+            at.clock.advance(500)
+            await at.fails()
+            assert at.circuit.state is state
+
+    run(story())
 
 
 def test_it_opens_refuses_at_once_and_closes_when_the_store_is_back() -> None:
@@ -144,7 +195,7 @@ def test_only_failures_in_a_row_and_close_together_count() -> None:
             await at.backend.put("a", Body.of_bytes(b"x"))
         at.moody.trouble = UnavailableError("gone")
         for _ in range(5):
-            at.clock.advance(61)
+            at.clock.advance(601)
             await at.fails()
         assert at.circuit.state is CircuitState.CLOSED
 

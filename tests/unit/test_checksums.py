@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.api.digests import of_fields
 from holdfast.core.body import Body, Meter
+from holdfast.core.errors import InvalidRequestError
 from holdfast.core.types import NO_DIGESTS, Digests
 from holdfast.engine import checksums
 from holdfast.engine.checksums import BoundedMd5, ChunkedCrc64, etag_of, joined
@@ -84,3 +86,10 @@ def test_a_replayed_body_is_metered_once() -> None:
     asyncio.run(twice())
     assert meter.size == 3
     assert checksums.settled(meter).sha256 == hashlib.sha256(b"abc").digest()
+
+
+def test_a_malformed_digest_is_called_what_the_sender_calls_it() -> None:
+    with pytest.raises(InvalidRequestError, match=r"^checksum is 64 hexadecimal digits"):
+        of_fields({"sha256": "xyz"}, sha256="checksum")
+    with pytest.raises(InvalidRequestError, match=r"^sha256 is 64 hexadecimal digits"):
+        of_fields({"sha256": "xyz"})

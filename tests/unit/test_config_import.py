@@ -259,3 +259,86 @@ def test_any_text_is_written_so_that_it_is_read_again(values: dict[str, Any], no
     made.note("stores.a b", note)
     made.leave(note, note)
     assert tomllib.loads(made.text()) == {"stores": {"a b": values}, "top": 1}
+
+
+def remote(found: dict[str, Any]) -> Imported:
+    Path("remote_storage.json").write_text(json.dumps(found))
+    return import_file(Path("remote_storage.json"), {})
+
+
+def test_what_is_not_known_to_be_harmless_is_never_shown() -> None:
+    drive = {
+        "private_key": "marlin-1",
+        "api_key": "marlin-2",
+        "whatever": ["marlin-3", {"deep": "marlin-4"}],
+        "../../up": "marlin-5",
+        "pin": 6655321,
+        "base_path": "https://me:marlin-6@host/x",
+        "folder_id": "folder-7",
+        "credentials": {"client_secret": "marlin-8"},
+    }
+    for made in (remote({"google_drive": drive}), config(google_drive=drive)):
+        for text in (made.text(), made.text(with_secrets=True), repr(made)):
+            assert "marlin-" not in text
+            assert "6655321" not in text
+        assert 'folder_id = "folder-7"' in made.text()
+        write(made, Path("holdfast.toml"), replace=True)
+        assert "marlin-" not in Path("holdfast.toml").read_text()
+        kept = {path.name: path.read_text().strip() for path in Path("secrets").iterdir()}
+        assert kept["stores_google_drive_private_key"] == "marlin-1"
+        assert kept["stores_google_drive_pin"] == "6655321"
+        assert all(f"marlin-{number}" in str(kept) for number in (1, 2, 3, 4, 5, 6, 8))
+
+
+def test_settings_of_backups_stay_as_comments_with_their_values() -> None:
+    given = {"compression": "gz", "chunk_size_mb": 100, "target": {"password": "marlin"}}
+    for made in (remote({"yandex_disk": {}, "backup_settings": given}), config(backup_settings=given)):
+        text = made.text()
+        assert "#   backup_settings.compression = gz: " in text
+        assert "#   backup_settings.chunk_size_mb = 100: " in text
+        assert "backup_settings.target.password (secret" in text
+        assert "marlin" not in text
+        write(made, Path("holdfast.toml"), replace=True)
+        assert Path("secrets/backup_settings_target_password").read_text() == "marlin\n"
+
+
+def test_two_tokens_never_share_a_file() -> None:
+    made = remote(
+        {"yandex_disk": {"oauth_token": "one", "access_token": "two", "credentials": {"token": "3"}}}
+    )
+    write(made, Path("holdfast.toml"))
+    kept = {path.name: path.read_text() for path in Path("secrets").iterdir()}
+    assert sorted(kept.values()) == ["3\n", "one\n", "two\n"]
+    text = Path("holdfast.toml").read_text()
+    assert all(f'_file = "secrets/{name}"' in text for name in kept)
+
+
+def test_companies_of_alike_names_stay_apart() -> None:
+    companies = {
+        slug: {"storage_type": "yandex_disk", "yandex_disk": {"oauth_token": f"of {slug}"}}
+        for slug in ("a.b", "a_b")
+    }
+    made = config(companies=companies)
+    write(made, Path("holdfast.toml"))
+    kept = {path.read_text() for path in Path("secrets").iterdir()}
+    assert {"of a.b\n", "of a_b\n"} <= kept
+    stores = [rule["stores"][0] for rule in made.values["placement"]["rules"][:2]]
+    assert len(set(stores)) == 2
+    wanted = wanted_of(read_declared(Path("holdfast.toml")), "default")
+    assert wanted.named(Kind.TENANT) == ["a.b", "a_b"]
+    with pytest.raises(ConfigError, match="two companies would both be the tenant acme"):
+        config(companies={"acme": {}, "ACME": {}})
+
+
+@pytest.mark.parametrize(
+    "url", ["http://me:marlin@host:9000", "me:marlin@host:9000", "http://host/?key=marlin"]
+)
+def test_an_address_with_a_password_is_refused(url: str) -> None:
+    for changes in ({"endpoint": url}, {"public_url": url}):
+        with pytest.raises(ConfigError) as error:
+            config(minio=MINIO | changes)
+        assert "take them out" in str(error.value)
+        assert "marlin" not in str(error.value)
+    with pytest.raises(ConfigError, match="INTERNAL_STORAGE_ENDPOINT holds a user") as told:
+        import_environment(TWO | {"INTERNAL_STORAGE_ENDPOINT": "http://me:marlin@host:9000"})
+    assert "marlin" not in str(told.value)

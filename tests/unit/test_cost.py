@@ -201,6 +201,14 @@ def test_months_of_several_keys() -> None:
     }
 
 
+def test_a_row_without_an_amount_is_not_known_and_says_what_to_do() -> None:
+    unsaid = month_cost(BOOK, "catalog", GB)
+    assert (unsaid.total, [source.known for source in unsaid.provenance]) == (None, [False])
+    assert '[prices."catalog"]' in unsaid.notes[-1]
+    said = month_cost(parse(*price_rows(None), {"catalog": {"storage": 0}}), "catalog", GB)
+    assert (said.total, said.notes, said.provenance[0].known) == (0, (), True)
+
+
 # -- moving -----------------------------------------------------------------------------------------------------------
 def test_moving_reads_leaves_and_writes() -> None:
     found = move_cost(BOOK, "aws.s3.standard", "cloudflare.r2.standard", 1000, 100 * GB)

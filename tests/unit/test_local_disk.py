@@ -22,6 +22,7 @@ import pytest
 from holdfast.backends.local import LocalBackend, LocalSettings, open_local
 from holdfast.backends.local.kernel import Kernel
 from holdfast.backends.local.paths import path_of
+from holdfast.backends.registry import parse
 from holdfast.core.backend import Capability, PutOptions
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
@@ -525,6 +526,22 @@ def test_what_is_no_file_is_no_blob_and_hangs_nobody(tmp_path: Path) -> None:
         assert (tmp_path / "foreign").read_bytes() == b"not ours"
 
     run(story)
+
+
+@pytest.mark.parametrize("path", ["/a\0b", "/a\ud800"])
+def test_a_path_that_none_can_be_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match=r"setting path: this is no path") as caught:
+        parse("local", {"path": path})
+    assert path not in str(caught.value)
+    with pytest.raises(ConfigError, match="can be no folder"):
+        open_local("disk", LocalSettings.model_construct(path=Path("/a\0b")), environment=Environment())
+
+
+def test_a_folder_that_takes_no_files_is_a_matter_of_configuration() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConfigError, match="store disk: /proc: no files can be made"):
+        open_local("disk", LocalSettings(path=Path("/proc")), environment=Environment())
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_folder_that_is_not_there_is_a_matter_of_configuration(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,6 +17,8 @@ from holdfast.backends.object_store import (
     EnvironmentCredentials,
     RefreshingCredentials,
     S3Settings,
+    control,
+    driver,
     metadata,
     open_s3,
 )
@@ -59,6 +62,49 @@ def test_wrong_settings_are_refused_with_the_reason(wrong: dict[str, object], wo
         S3Settings.model_validate({**BASE, **wrong})
     assert word in str(caught.value)
     assert CANARY not in str(caught.value)
+
+
+# -- silence -------------------------------------------------------------------------------------------------------
+def test_a_server_that_says_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        asked = 0
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal asked
+            asked += 1
+            with contextlib.suppress(ConnectionError):
+                while await reader.read(65536):
+                    pass
+            writer.close()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        settings = S3Settings.model_validate(
+            {**BASE, "endpoint": endpoint, "allow_http": True, "read_timeout": 0.3}
+        )
+        backend = open_s3("far", settings, environment=Environment())
+        try:
+            for number, call in enumerate(
+                (
+                    lambda: backend.put("a", Body.of_bytes(b"x")),
+                    lambda: backend.delete("a"),
+                    lambda: backend.list().__anext__(),  # type: ignore[attr-defined]
+                    lambda: backend.get("a").__aenter__(),
+                ),
+                1,
+            ):
+                with pytest.raises(errors.UnavailableError):
+                    await call()
+                assert asked == number
+        finally:
+            await backend.close()
+            server.close()
+
+    for module in (control, driver):
+        monkeypatch.setattr(module, "RETRIED", 0.1)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    asyncio.run(story())
 
 
 def test_sse_c_needs_tls() -> None:

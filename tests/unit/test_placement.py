@@ -191,6 +191,19 @@ def test_a_rule_that_cannot_be_followed_is_named(change: dict[str, Any], said: s
     assert repr(members["name"]) in caught.value.message
 
 
+def test_all_rules_together_have_so_many_patterns_and_no_more() -> None:
+    def of(count: int, word: str) -> list[Rule]:
+        keys = [f"{word}{number}*" for number in range(count)]
+        parts = [tuple(keys[at : at + 200]) for at in range(0, count, 200)]
+        return [Rule(f"r{number}", ("a",), Match(keys=part)) for number, part in enumerate(parts)]
+
+    assert len(check_rules(of(10_000, "k"), STORES)) == 50
+    with pytest.raises(InvalidRequestError, match=r"10001 patterns together .* at most 10000"):
+        check_rules(of(10_001, "k"), STORES)
+    with pytest.raises(InvalidRequestError, match="bytes together; at most 1048576"):
+        check_rules(of(2_000, "k" * 600), STORES)
+
+
 def test_names_are_given_once() -> None:
     with pytest.raises(InvalidRequestError, match="two of that name"):
         check_rules([Rule("r", ("a",)), Rule("r", ("b",))], STORES)

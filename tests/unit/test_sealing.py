@@ -93,6 +93,19 @@ def test_keys_are_rotated_by_wrapping_the_data_key_again() -> None:
         sealer(("one", b"x" * 32)).open("far", record)  # another key under the same id
     with pytest.raises(ConfigError):
         sealer(TWO, ONE).rewrap("far", record[:-1] + b"\0")  # what is broken is not made to look sound
+    for broken in (rewrapped[:-1] + bytes((rewrapped[-1] ^ 1,)), rewrapped[:-50]):
+        with pytest.raises(ConfigError):
+            both.rewrap("far", broken)
+    with pytest.raises(ConfigError, match="the same id is another one"):
+        sealer(("two", b"x" * 32)).rewrap("far", rewrapped)
+
+
+def test_the_names_of_secrets_outlive_a_lost_end() -> None:
+    record = sealer().seal("far", SECRETS)
+    assert fields_of("far", record[:40]) == ("secret_key", "token")
+    for lost in (record[:3], record[:20], b"XXXX" + record[4:], b"HFS1\0\x011"):
+        with pytest.raises(ConfigError):
+            fields_of("far", lost)
 
 
 def test_the_key_of_the_service_opens_always_and_seals_when_there_is_no_other() -> None:

@@ -69,8 +69,9 @@ def _of_form(fields: Mapping[str, str], part: FormPart) -> NewArtifact:
     digests = {
         "sha256" if name == "checksum" else name: text for name, text in fields.items() if name in _DIGESTS
     }
+    called = "checksum" if "checksum" in fields else "sha256"
     kind = part.content_type if part.content_type not in _PLAIN else None
-    return _wish(fields, part.filename or "", kind, of_fields(digests))
+    return _wish(fields, part.filename or "", kind, of_fields(digests, sha256=called))
 
 
 def _wish(fields: Mapping[str, str], name: str, content_type: str | None, digests: Digests) -> NewArtifact:
@@ -103,7 +104,7 @@ async def _json(exchange: Exchange, runs: Executions, execution_id: str) -> Arti
         said.compression,
         said.encryption_key_ref,
         said.metadata,
-        NO_DIGESTS if said.checksum is None else of_fields({"sha256": said.checksum}),
+        NO_DIGESTS if said.checksum is None else of_fields({"sha256": said.checksum}, sha256="checksum"),
     )
     if said.file_path is not None:
         seconds = None if said.expires_in is None else _seconds(said.expires_in)

@@ -13,6 +13,7 @@ from holdfast.core.errors import InvalidRequestError
 _SMALL: Final = 64 << 10  #: bodies announced up to this size are read before the engine is asked
 
 MAX_JSON: Final = 1 << 20  #: bytes of a JSON body
+MAX_RULES_JSON: Final = 4 << 20  #: of one with placement rules: as many as may be made fit in it
 
 
 class ClientLeftError(InvalidRequestError):

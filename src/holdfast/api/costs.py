@@ -48,7 +48,7 @@ class CompareWish(Struct, frozen=True, forbid_unknown_fields=True):
 
 # -- out --------------------------------------------------------------------------------------------------------------
 class Source(Struct, frozen=True, kw_only=True):
-    """Where a price is from. `unsure`: check it before relying on it; `known` false: the price book has no such row."""
+    """Where a price is from. `unsure`: check it before relying on it; `known` false: the book has no such row or amount."""
 
     price: str
     as_of: str

@@ -76,19 +76,27 @@ def refuse_digests(exchange: Exchange) -> None:
         raise InvalidRequestError("a form's digests are its fields sha256 and md5, each before its file")
 
 
-def of_fields(fields: Mapping[str, str]) -> Digests:
-    """Return the digests that these fields of a form announce; `InvalidRequestError` when one is malformed."""
-    found = {name: _hexadecimal(name, fields[name]) for name in FORM_FIELDS if name in fields}
+def of_fields(fields: Mapping[str, str], *, sha256: str = "sha256") -> Digests:
+    """Return the digests that these fields of a form announce; `InvalidRequestError` when one is malformed.
+
+    Args:
+        sha256: what the sender calls that field, in errors.
+    """
+    found = {
+        name: _hexadecimal(name, fields[name], sha256 if name == "sha256" else name)
+        for name in FORM_FIELDS
+        if name in fields
+    }
     return announce(found) if found else NO_DIGESTS
 
 
-def _hexadecimal(name: str, text: str) -> bytes:
+def _hexadecimal(name: str, text: str, called: str) -> bytes:
     try:
         raw = bytes.fromhex(text.strip())
     except ValueError:
         raw = b""
     if len(raw) != SIZES[name]:
-        raise InvalidRequestError(f"{name} is {2 * SIZES[name]} hexadecimal digits")
+        raise InvalidRequestError(f"{called} is {2 * SIZES[name]} hexadecimal digits")
     return raw
 
 

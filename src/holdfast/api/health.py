@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
@@ -15,12 +15,15 @@ from holdfast.api.disks import Disk, Disks
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import Health, encode
 from holdfast.config.settings import Settings
+from holdfast.core.backend import Store, StoreState
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError
 from holdfast.core.names import INLINE
-from holdfast.core.types import Principal
+from holdfast.core.types import EMPTY, Principal
 from holdfast.engine.engine import Engine
 from holdfast.engine.probe import PATIENCE, Probe, probe
+from holdfast.engine.refusing import rule_troubles
+from holdfast.engine.stores import why_not
 from holdfast.engine.targets import DOWN
 from holdfast.policy.placement import WhenDown
 
@@ -51,12 +54,16 @@ class Ready(Struct, frozen=True):
 
 
 class PartHealth(Struct, frozen=True):
-    """One store, or the catalog. `connected` and not `usable`: it answers, but does not let us work."""
+    """One store, or the catalog. `connected` and not `usable`: it answers, but does not let us work.
+
+    A store of the catalog that does not serve is not asked: it is neither, and `refusal` says why.
+    """
 
     connected: bool
     usable: bool
     response_ms: float
     problem: str | None = None
+    refusal: str | None = None  # of a store: why it takes no new objects
     breaker: str | None = None  # of a store: closed, half-open or open, in this process
 
 
@@ -82,12 +89,18 @@ class DetailedHealth(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What the parts answered, and how many versions were accepted on a fallback store and are not home yet."""
+    """What the parts answered, how many versions are not where they belong, and which rules cannot be followed.
+
+    `away` of the owed ones are on a fallback store; `sealed` are stores whose secrets cannot be opened.
+    """
 
     at: float
     catalog: Probe
     stores: Mapping[str, Probe]
     owed: int = 0
+    away: int = 0
+    rules: Sequence[str] = ()
+    sealed: Mapping[str, str] = field(default_factory=lambda: EMPTY)
 
 
 class HealthCheck:
@@ -108,9 +121,10 @@ class HealthCheck:
 
     # -- answers ------------------------------------------------------------------------------------------------
     async def show(self, exchange: Exchange) -> None:
-        """Answer 200 while objects can be stored, else 503. Counts are shown to whoever brings a valid token.
+        """Answer 200 while the default store or its fallback answers, else 503. Counts are for who brings a token.
 
-        It is degraded, and answers 200, while they are stored on a fallback store or wait there to be brought home.
+        It is degraded, and answers 200, while a store does not answer, a rule cannot be followed, or objects wait on a
+        fallback store to be brought home; `problems` says so.
         """
         found = await self._look()
         store = self._store(found)
@@ -156,7 +170,7 @@ class HealthCheck:
             service="storage",
             status=_worst(checks),
             checks=checks,
-            stores={name: _part(store, self._breaker(name)) for name, store in found.stores.items()},
+            stores=self._parts(found),
             catalog=_part(found.catalog),
             disks={name: DiskHealth(disk.free, disk.total, disk.status) for name, disk in disks.items()},
             timestamp=iso(self._environment.clock.now()),
@@ -187,15 +201,43 @@ class HealthCheck:
         problems = []
         if not found.catalog.usable:
             problems.append(f"the catalog: {found.catalog.problem}")
-        if not self._store(found).usable:
-            problems.append(f"store {self._default}: {self._store(found).problem}")
-        if found.owed:
-            objects = "1 object waits" if found.owed == 1 else f"{found.owed} objects wait"
+        problems += [f"store {name} {why}" for name, why in self._silent(found).items()]
+        problems += [why for name, why in found.sealed.items() if name not in found.stores]
+        problems += found.rules
+        if found.away:
+            objects = "1 object waits" if found.away == 1 else f"{found.away} objects wait"
             problems.append(f"{objects} on a fallback store to be brought home")
         return problems
 
-    def _breaker(self, name: str) -> str | None:
-        store = self._engine.stores.get(name)
+    def _silent(self, found: _Found) -> dict[str, str]:
+        """Return what to say of the stores that should answer and do not, or whose breaker is open."""
+        silent = {}
+        for name, probed in {self._default: self._store(found), **found.stores}.items():
+            store = self._engine.stores.get(name)
+            circuit = None if store is None else store.circuit
+            if not probed.usable:
+                if store is None or store.state is not StoreState.DOWN or name == self._default:
+                    silent[name] = f"{_silence(probed)}: {probed.problem}"
+            elif circuit is not None and circuit.refuses:
+                silent[name] = f"does not answer: {circuit.trouble}"
+        return silent
+
+    def _parts(self, found: _Found) -> dict[str, PartHealth]:
+        """Return every store that is known: what it answered, or why it is not asked."""
+        stores = self._engine.stores
+        parts = {}
+        for name, probed in found.stores.items():
+            store = stores.get(name)
+            parts[name] = _part(probed, store.refusal if store else "", self._breaker(store))
+        for name, connection in stores.waiting().items():
+            problem = found.sealed.get(name) or connection.trouble
+            if name not in parts:
+                breaker = self._breaker(stores.open_now(name))
+                parts[name] = _part(Probe(False, False, 0.0, problem), why_not(connection), breaker)
+        return parts
+
+    @staticmethod
+    def _breaker(store: Store | None) -> str | None:
         return None if store is None or store.circuit is None else store.circuit.state.value
 
     def _checks(self, found: _Found, disks: Mapping[str, Disk]) -> dict[str, str]:
@@ -211,9 +253,11 @@ class HealthCheck:
             if slowest < _TOO_SLOW
             else _UNHEALTHY,
             "catalog": _HEALTHY if found.catalog.usable else _UNHEALTHY,
-            "placement": _DEGRADED if found.owed else _HEALTHY,
+            "placement": _DEGRADED if found.away else _HEALTHY,
+            "rules": _DEGRADED if found.rules else _HEALTHY,
             "other_stores": _HEALTHY
-            if all(part.usable for name, part in found.stores.items() if name != self._default)
+            if not found.sealed
+            and all(part.usable for name, part in found.stores.items() if name != self._default)
             else _DEGRADED,
         }
 
@@ -228,18 +272,26 @@ class HealthCheck:
                     self._ask_catalog(),
                     *(probe(self._engine.stores[name].backend, self._environment) for name in names),
                 )
-                owed = await self._owed() if catalog.usable else 0
+                owed, away = await self._owed() if catalog.usable else (0, 0)
                 at = self._environment.clock.monotonic()
-                self._known = _Found(at, catalog, dict(zip(names, stores, strict=True)), owed)
+                probes = dict(zip(names, stores, strict=True))
+                silent = {name: _silence(one) for name, one in probes.items() if not one.usable}
+                with contextlib.suppress(HoldfastError):
+                    await self._engine.context.placing.fresh()
+                context = self._engine.context
+                rules = rule_troubles(context, context.placement, silent)
+                sealed = self._engine.stores.sealed_away()
+                self._known = _Found(at, catalog, probes, owed, away, rules, sealed)
             return self._known
 
-    async def _owed(self) -> int:
+    async def _owed(self) -> tuple[int, int]:
+        """Return how many versions are not where they belong, and how many of them are on a fallback store."""
         try:
             async with asyncio.timeout(PATIENCE):
-                found = (await self._engine.catalog.debt_counts()).get(DOWN)
+                found = await self._engine.catalog.debt_counts()
         except (HoldfastError, TimeoutError):
-            return 0
-        return 0 if found is None else found.count
+            return 0, 0
+        return sum(one.count for one in found.values()), found[DOWN].count if DOWN in found else 0
 
     async def _ask_catalog(self) -> Probe:
         clock = self._environment.clock
@@ -268,9 +320,15 @@ class HealthCheck:
         return len(buckets), sum(usage.objects for _, usage in buckets)
 
 
-def _part(found: Probe, breaker: str | None = None) -> PartHealth:
+def _part(found: Probe, refusal: str | None = None, breaker: str | None = None) -> PartHealth:
     milliseconds = round(found.seconds * 1000, 3)
-    return PartHealth(found.connected, found.usable, milliseconds, found.problem or None, breaker)
+    return PartHealth(
+        found.connected, found.usable, milliseconds, found.problem or None, refusal or None, breaker
+    )
+
+
+def _silence(probed: Probe) -> str:
+    return "cannot be used" if probed.connected else "does not answer"
 
 
 def _worst(checks: Mapping[str, str]) -> str:

@@ -193,7 +193,7 @@ class Health(Struct, frozen=True):
     total_objects: int | None
     timestamp: str
     problems: list[str] = []
-    owed: int = 0  # versions that were accepted on a fallback store and are not home yet
+    owed: int = 0  # versions that are not where they belong yet: on a fallback store, or with too few copies
 
 
 def decode(kind: type[T], body: bytes) -> T:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from holdfast.api.body import MAX_JSON, small_body
+from holdfast.api.body import MAX_JSON, MAX_RULES_JSON, small_body
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import Name, decode, encode
 from holdfast.core.errors import InvalidRequestError
@@ -227,7 +227,7 @@ async def show_rules(exchange: Exchange) -> None:
 
 async def put_rules(exchange: Exchange) -> None:
     """Replace the rules of the catalog, at once for this process and within seconds for all others."""
-    wish = decode(RulesWish, await small_body(exchange, MAX_JSON))
+    wish = decode(RulesWish, await small_body(exchange, MAX_RULES_JSON))
     rules = rules_of(msgspec.to_builtins(wish.rules))
     made = await exchange.session.admin.change_rules(lambda _: rules, expected=wish.generation)
     await exchange.answer_json(200, encode(rules_answer(made)))
@@ -254,7 +254,7 @@ async def explain_facts(exchange: Exchange) -> None:
 
 async def simulate(exchange: Exchange) -> None:
     """Answer what another placement would do with all that is there, and what that costs. Nothing is changed."""
-    wish = decode(SimulateWish, await small_body(exchange, MAX_JSON) or b"{}")
+    wish = decode(SimulateWish, await small_body(exchange, MAX_RULES_JSON) or b"{}")
     made, priced = await exchange.session.admin.simulate(wanted(wish))
     await exchange.answer_json(200, encode(simulate_answer(made, priced)))
 

@@ -102,7 +102,9 @@ class Scrape:
             "Processes in which the breaker of the store is in that state",
             labels=["store", "state"],
         )
-        for name, store in self._engine.stores.items():
+        stores = self._engine.stores
+        open_here = {name: store for name in stores.waiting() if (store := stores.open_now(name)) is not None}
+        for name, store in {**stores, **open_here}.items():
             if store.circuit is not None:
                 for state in CircuitState:
                     breaker.add_metric([name, state.value], float(store.circuit.state is state))

@@ -170,6 +170,9 @@ class SqlCatalog:
     async def tenants(self) -> Sequence[Tenant]:
         return await self._runner.read(tenants.all_tenants())
 
+    async def tenant_was_removed(self, name: str) -> bool:
+        return await self._runner.read(tenants.was_removed(name))
+
     async def tenant(self, name: str) -> Tenant:
         return await self._runner.read(tenants.tenant(name))
 

@@ -281,6 +281,10 @@ class Catalog(Protocol):
         ...
 
     async def tenants(self) -> Sequence[Tenant]: ...
+    async def tenant_was_removed(self, name: str) -> bool:
+        """Return whether there was a tenant of that name; nobody else is ever called so."""
+        ...
+
     async def tenant(self, name: str) -> Tenant:
         """Return a tenant or raise `NotFoundError`."""
         ...
@@ -791,7 +795,7 @@ class Catalog(Protocol):
         ...
 
     async def take_debts(self, *, limit: int, lease: int) -> Sequence[Debt]:
-        """Return debts that are due, put off by `lease` microseconds and more for large ones: nobody else takes them."""
+        """Return debts that are due, put off by `lease` microseconds and one more for each byte: nobody else takes them."""
         ...
 
     async def postpone_debt(self, version_id: str, *, until: int, trouble: str) -> None:

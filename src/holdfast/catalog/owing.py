@@ -65,7 +65,10 @@ ONE = Statement(
 )
 _due = (
     select(debts.c.version_id)
-    .where(debts.c.not_before <= catalog_now())
+    .where(
+        debts.c.not_before <= catalog_now(),
+        select(versions.c.id).where(versions.c.id == debts.c.version_id).correlate(debts).exists(),
+    )
     .order_by(debts.c.not_before)
     .limit(int_param("rows"))
 )

@@ -104,6 +104,15 @@ def _read(name: str) -> Steps[Tenant]:
     return _tenant_of(rows[0])
 
 
+def was_removed(name: str) -> Transaction[bool]:
+    """Whether there was a tenant of that name, whose name is not given again."""
+
+    def steps(_: Attempt) -> Steps[bool]:
+        return bool((yield GONE(of_name=_GONE + name)))
+
+    return steps
+
+
 def create_tenant(
     name: str, created: int, *, settings: TenantSettings = TenantSettings(), actor: Actor = Actor()
 ) -> Transaction[Tenant]:

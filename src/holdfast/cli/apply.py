@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,15 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from holdfast.cli.command import Cli, command
+from holdfast.cli.exit import ENDINGS
 from holdfast.cli.output import visible
-from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.errors import ConfigError, ConflictError, InvalidRequestError
 
 if TYPE_CHECKING:
+    from holdfast.config import Settings
     from holdfast.engine.administration import Administration
     from holdfast.engine.applying import ConfigPlan
     from holdfast.policy.differences import Change, Wanted
 
 CHANGES: Final = 2  #: with --detailed-exitcode: there is something to change
+_OF_ANY: Final = {"layout", "state", "labels"}  #: settings of a store that have a meaning without its driver
 _SIGNS: Final = {"create": "+", "change": "~", "remove": "-"}
 _DONE: Final = {"create": "created", "change": "changed", "remove": "removed"}
 
@@ -40,7 +44,7 @@ Prune = Annotated[
 def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
 
-    @command(app, "plan", panel=panel)
+    @command(app, "plan", panel=panel, beside="/api/v1/config/plan")
     async def plan(
         cli: Cli,
         file: File = None,
@@ -49,14 +53,19 @@ def register(app: typer.Typer, panel: str) -> None:
             bool, typer.Option("--detailed-exitcode", help="status 2 when there is something to change")
         ] = False,
     ) -> int | None:
-        """Show what `holdfast apply` would change in the catalog, and change nothing."""
-        async with _admin(cli) as (admin, home):
+        """Show what `holdfast apply` would change in the catalog, and change nothing.
+
+        Status 6 when a change cannot be made.
+        """
+        async with _onlooker(cli) as (admin, home):
             made = await admin.plan_config(_wanted(cli, file, home), prune=prune)
         _show(cli, made)
         _summary(cli, made)
+        if made.troubles:
+            return ENDINGS[ConflictError].status
         return CHANGES if detailed_exitcode and made.changes else None
 
-    @command(app, "apply", panel=panel)
+    @command(app, "apply", panel=panel, beside="/api/v1/config/apply")
     async def apply(
         cli: Cli,
         file: File = None,
@@ -68,7 +77,7 @@ def register(app: typer.Typer, panel: str) -> None:
         The changes are shown first and made when you agree: those, or none if the catalog has changed meanwhile. What
         the file does not name stays as it is.
         """
-        async with _admin(cli, create=True) as (admin, home):
+        async with _opened(cli.target.settings()) as (admin, home):
             wanted = _wanted(cli, file, home)
             made = await admin.plan_config(wanted, prune=prune)
             if not yes or not made.changes or made.troubles:
@@ -83,13 +92,32 @@ def register(app: typer.Typer, panel: str) -> None:
 
 
 @asynccontextmanager
-async def _admin(cli: Cli, *, create: bool = False) -> AsyncIterator[tuple[Administration, str]]:
-    """Open the engine as the operator on this machine; `create` allows a data directory that is not there yet."""
-    from holdfast.app import local_principal, open_engine
+async def _onlooker(cli: Cli) -> AsyncIterator[tuple[Administration, str]]:
+    """Open the engine to look only: where nothing is there yet, over a catalog that goes away afterwards."""
+    from holdfast.config.settings import StoreSettings
 
     settings = cli.target.settings()
-    if not create:
-        cli.target.must_exist(settings)
+    if settings.catalog or settings.data.exists():
+        async with _opened(settings) as found:
+            yield found
+        return
+    cli.out.note(f"nothing is there yet: {settings.data} is made by holdfast apply")
+    with tempfile.TemporaryDirectory(prefix="holdfast-plan-") as folder:
+        stores = {
+            name: StoreSettings.model_validate({**store.model_dump(include=_OF_ANY), "driver": "memory"})
+            for name, store in settings.all_stores.items()
+        }
+        async with _opened(
+            settings.model_copy(update={"data": Path(folder) / "data", "stores": stores})
+        ) as found:
+            yield found
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[tuple[Administration, str]]:
+    """Open the engine as the operator on this machine."""
+    from holdfast.app import local_principal, open_engine
+
     engine = await open_engine(settings)
     try:
         yield engine.session(local_principal(settings)).admin, settings.tenant

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.exit import ending
 from holdfast.cli.output import human_time, iso_time, visible
 from holdfast.core.errors import CorruptedError, InvalidRequestError
@@ -34,6 +34,7 @@ def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
     group = typer.Typer(no_args_is_help=True, help="The audit: who did what, and whether that was changed.")
     app.add_typer(group, name="audit", rich_help_panel=panel)
+    beside_catalog(group, "/api/v1/audit")
     _reading(group)
     _keeping(group)
 

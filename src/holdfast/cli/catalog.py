@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.exit import ending
 from holdfast.core.errors import ConfigError
 
@@ -19,6 +19,7 @@ def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
     group = typer.Typer(no_args_is_help=True, help="The catalog: its schema and its state.")
     app.add_typer(group, name="catalog", rich_help_panel=panel)
+    beside_catalog(group)
 
     @command(group, "upgrade")
     async def upgrade(cli: Cli) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, get_args, get_type_hints
+from weakref import WeakKeyDictionary
 
 import typer
 
@@ -20,6 +22,10 @@ from holdfast.core.errors import HoldfastError, InternalError
 
 Body = Callable[..., Coroutine[Any, Any, int | None]]
 
+BESIDE: Final = "Works beside the catalog, with --data or --config"
+_BESIDE: Final[WeakKeyDictionary[typer.Typer, str]] = WeakKeyDictionary()
+_OF_SERVER: Final = frozenset({"server", "token", "token_file", "ca_file"})
+_CONTEXT: Final = "context_"
 _WHERE: Final = "Where"
 _HOW: Final = "How it is shown"
 
@@ -68,31 +74,68 @@ class Cli:
     out: Output
 
 
-def command(app: typer.Typer, name: str, *, panel: str | None = None) -> Callable[[Body], Body]:
+def beside_catalog(group: typer.Typer, rest: str = "") -> None:
+    """Have all commands of a group say that they work beside the catalog, and not offer a server.
+
+    Args:
+        rest: path at which a server does the same.
+    """
+    _BESIDE[group] = rest
+    group.info.help = f"{group.info.help or ''} {_where(rest)}".strip()
+
+
+def command(
+    app: typer.Typer, name: str, *, panel: str | None = None, beside: str | None = None
+) -> Callable[[Body], Body]:
     """Register a coroutine as the command `name`.
 
     Its first parameter is the `Cli`, the others are typer's. It returns an exit status, or None for success; what it
     raises becomes one line on standard error and the status of its kind.
+
+    Args:
+        beside: it works beside the catalog alone; path at which a server does the same, or "".
     """
+    rest = _BESIDE.get(app) if beside is None else beside
 
     def register(body: Body) -> Body:
         own = _parameters(body)[1:]
         shared = _parameters(_shared)
+        if rest is not None:
+            shared = [_unoffered(parameter) for parameter in shared]
+
+        context = inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        taken = [context, *own, *shared]
 
         def wrapper(**given: Any) -> None:
-            status = _perform(
-                body, {name: given.pop(name) for name in [parameter.name for parameter in shared]}, given
-            )
-            raise typer.Exit(status)
+            called = _called(given.pop(_CONTEXT))
+            asked = {parameter.name: given.pop(parameter.name) for parameter in shared}
+            raise typer.Exit(_perform(body, asked, given, called))
 
         wrapper.__name__ = body.__name__
         wrapper.__doc__ = inspect.getdoc(body)
-        wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *shared]}
+        if rest is not None:
+            wrapper.__doc__ = f"{wrapper.__doc__}\n\n{_where(rest)}"
+        wrapper.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in taken}
         app.command(name, rich_help_panel=panel)(wrapper)
         return body
 
     return register
+
+
+def _where(rest: str) -> str:
+    """Return the sentence that says where such a command works."""
+    return f"{BESIDE}{f'; over REST: {rest}' if rest else ''}."
+
+
+def _unoffered(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter that help leaves out when it is about a server: it is still taken, and refused in words."""
+    if parameter.name not in _OF_SERVER:
+        return parameter
+    kind, option = get_args(parameter.annotation)
+    hidden = copy.copy(option)
+    hidden.hidden = True
+    return parameter.replace(annotation=Annotated[kind, hidden])
 
 
 def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -104,12 +147,12 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
     ]
 
 
-def _perform(body: Body, shared: dict[str, Any], given: dict[str, Any]) -> int:
+def _perform(body: Body, shared: dict[str, Any], given: dict[str, Any], called: str) -> int:
     out = Output(as_json=shared.pop("json"), quiet=shared.pop("quiet"), debug=shared.pop("debug"))
     try:
         return _run(body(Cli(Target(**shared), out), **given)) or endings.OK
     except HoldfastError as error:
-        return fail(out, error)
+        return fail(out, error, command=called)
     except KeyboardInterrupt:
         out.note("interrupted")
         return endings.INTERRUPTED
@@ -122,14 +165,23 @@ def _perform(body: Body, shared: dict[str, Any], given: dict[str, Any]) -> int:
         return fail(out, _defect(error))
 
 
-def fail(out: Output, error: HoldfastError) -> int:
+def fail(out: Output, error: HoldfastError, *, command: str = "holdfast COMMAND") -> int:
     """Show `error` and return its exit status."""
     if out.debug:
         import traceback
 
         traceback.print_exception(error)
-    out.error(error)
+    out.error(error, command=command)
     return endings.ending(error).status
+
+
+def _called(context: typer.Context) -> str:
+    """Return the command as it was called, for hints: `holdfast store create`."""
+    names = []
+    while context.parent is not None:
+        names.append(context.info_name or "")
+        context = context.parent  # type: ignore[assignment]
+    return " ".join(["holdfast", *reversed(names)])
 
 
 def _defect(error: Exception) -> HoldfastError:

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from holdfast.cli.command import Cli, command
-from holdfast.core.errors import InvalidRequestError
+from holdfast.cli.command import Cli, beside_catalog, command
+from holdfast.cli.exit import OldConfigError, SettingsError
+from holdfast.core.errors import ConfigError, InvalidRequestError
 
 MASK: Final = "***"
 _SECRET: Final = ("secret", "password", "token", "credential", "sse_key", "customer_key", "private_key")
@@ -21,6 +22,7 @@ def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
     group = typer.Typer(no_args_is_help=True, help="The settings: what they are and where they come from.")
     app.add_typer(group, name="config", rich_help_panel=panel)
+    beside_catalog(group)
 
     @command(group, "show")
     async def show(cli: Cli) -> None:
@@ -28,7 +30,10 @@ def register(app: typer.Typer, panel: str) -> None:
         from holdfast.config.legacy import warnings
         from holdfast.config.settings import chosen_file, origins
 
-        settings = cli.target.settings()
+        try:
+            settings = cli.target.settings()
+        except ConfigError as error:
+            raise SettingsError(error.message) from error
         flags = {"data": cli.target.data} if cli.target.data else {}
         sources = origins(chosen_file(cli.target.config or os.environ.get("HOLDFAST_CONFIG")), flags)
         rows = []
@@ -73,7 +78,10 @@ def register(app: typer.Typer, panel: str) -> None:
             raise InvalidRequestError(
                 "name a file to read, or --env for the variables of this process; not both"
             )
-        made = import_environment(os.environ) if file is None else import_file(file, os.environ)
+        try:
+            made = import_environment(os.environ) if file is None else import_file(file, os.environ)
+        except ConfigError as error:
+            raise OldConfigError(error.message) from error
         if output is None:
             print(made.text(with_secrets=with_secrets), end="")
             return

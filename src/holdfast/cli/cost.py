@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli.admin import administration
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.output import human_size, human_time
 from holdfast.core.errors import InvalidRequestError
 
@@ -24,10 +24,9 @@ UNKNOWN = "unknown"
 
 def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(
-        no_args_is_help=True, help="What storing costs, in US dollars a month. Works beside the catalog."
-    )
+    group = typer.Typer(no_args_is_help=True, help="What storing costs, in US dollars a month.")
     app.add_typer(group, name="cost", rich_help_panel=panel)
+    beside_catalog(group, "/api/v1/cost")
 
     @command(group, "report")
     async def report(

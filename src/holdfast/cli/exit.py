@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.core import errors
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import ConfigError, HoldfastError
 
 OK: Final = 0
 USAGE: Final = 2  #: the command line itself is wrong
@@ -46,9 +46,25 @@ ENDINGS: Final[dict[type[HoldfastError], Ending]] = {
 }
 
 
+class OldConfigError(ConfigError):
+    """What is wrong is in a file that is imported, and not in the settings."""
+
+
+class SettingsError(ConfigError):
+    """What is wrong keeps the settings from being shown."""
+
+
 #: What may be done about errors of a kind whose message begins so, where the hint of the kind would mislead.
 HINTS: Final[tuple[tuple[type[HoldfastError], str, str], ...]] = (
     (errors.NotFoundError, "there is no such tenant", "see which there are with: holdfast tenant ls"),
+    (errors.NotFoundError, "there is no such store", "see which there are with: holdfast store list"),
+    (
+        errors.NotFoundError,
+        "there is no such rule",
+        "see which there are with: holdfast placement rules list",
+    ),
+    (OldConfigError, "", "mend what is imported, or leave that out of it; nothing was written"),
+    (SettingsError, "", "mend it where it is set: the file, or the variable"),
     (errors.NotFoundError, "there is no such key", "see which there are with: holdfast key ls"),
     (
         errors.PermissionDeniedError,

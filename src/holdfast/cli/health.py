@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from holdfast.config import Settings
 
 _PATIENCE: Final = 4.0  #: seconds
+_SHORT: Final = 3.0  #: seconds for what is only shown; a container waits 10 in all
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -31,7 +32,10 @@ def register(app: typer.Typer, panel: str) -> None:
             bool, typer.Option("--ready", help="whether it can work, not only whether it answers")
         ] = False,
     ) -> None:
-        """Ask a service whether it lives; without --server the one that is configured here. Fails when it does not."""
+        """Ask a service whether it lives; without --server the one that is configured here. Fails when it does not.
+
+        What is wrong with one that lives is shown, and is no failure.
+        """
         own = cli.target.url is None
         url = cli.target.url or _local(cli.target.settings())
         path = "/health/ready" if ready else "/health/live"
@@ -40,7 +44,12 @@ def register(app: typer.Typer, panel: str) -> None:
         if status != 200:
             problems = "; ".join(map(str, found.get("problems", ()))) or f"it answers {status}"
             raise UnavailableError(f"{url} is not {'ready' if ready else 'alive'}: {problems}")
-        warnings = [str(warning) for warning in found.get("warnings", ())]
+        said = (
+            found.get("warnings", ())
+            if ready
+            else await asyncio.to_thread(_problems, url, cli.target.ca_file, own)
+        )
+        warnings = [str(warning) for warning in said]
         facts = {"url": url, "status": state, **({"warnings": warnings} if warnings else {})}
         cli.out.record(facts, "\n".join([f"{url}: {state}", *(f"  degraded: {text}" for text in warnings)]))
 
@@ -57,7 +66,19 @@ def _local(settings: Settings) -> str:
     return f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"
 
 
-def _ask(url: str, path: str, *, ca_file: Any, own: bool) -> tuple[int, dict[str, Any]]:
+def _problems(url: str, ca_file: Any, own: bool) -> list[str]:
+    """Return what is wrong with a service that lives."""
+    try:
+        _, found = _ask(url, "/health", ca_file=ca_file, own=own, patience=_SHORT)
+    except UnavailableError:
+        return [f"it did not say within {_SHORT:g} seconds whether all is well"]
+    problems = found.get("problems", ())
+    return [str(problem) for problem in problems] if isinstance(problems, list) else []
+
+
+def _ask(
+    url: str, path: str, *, ca_file: Any, own: bool, patience: float = _PATIENCE
+) -> tuple[int, dict[str, Any]]:
     """Return status and body of the answer. The certificate of our own machine's service is not looked at."""
     place = urlsplit(url)
     port = place.port or (443 if place.scheme == "https" else 80)
@@ -67,10 +88,10 @@ def _ask(url: str, path: str, *, ca_file: Any, own: bool) -> tuple[int, dict[str
             if own:
                 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                place.hostname or "", port, timeout=_PATIENCE, context=context
+                place.hostname or "", port, timeout=patience, context=context
             )
         else:
-            connection = http.client.HTTPConnection(place.hostname or "", port, timeout=_PATIENCE)
+            connection = http.client.HTTPConnection(place.hostname or "", port, timeout=patience)
         try:
             connection.request("GET", place.path.rstrip("/") + path)
             answer = connection.getresponse()

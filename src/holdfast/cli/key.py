@@ -20,7 +20,7 @@ from holdfast.cli.admin import (
     seconds,
     when,
 )
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.output import visible
 from holdfast.core.types import ApiKey, IpRules, KeySettings, Rate
 from holdfast.policy.scopes import format_scope, parse_scopes
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(
-        no_args_is_help=True, help="API keys: what programs show to the service. Works beside the catalog."
-    )
+    group = typer.Typer(no_args_is_help=True, help="API keys: what programs show to the service.")
     app.add_typer(group, name="key", rich_help_panel=panel)
+    beside_catalog(group, "/api/v1/keys")
 
     @command(group, "create")
     async def create(

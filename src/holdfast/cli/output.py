@@ -65,8 +65,8 @@ class Output:
         if not self.quiet and not self.as_json:
             print(text, file=sys.stderr)
 
-    def error(self, error: HoldfastError) -> None:
-        """Show an error: one line with its code and what may be done."""
+    def error(self, error: HoldfastError, *, command: str = "holdfast COMMAND") -> None:
+        """Show an error of a command: one line with its code and what may be done."""
         if self.as_json:
             print(
                 json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False),
@@ -74,7 +74,10 @@ class Output:
             )
             return
         message = " ".join(str(error).split())
-        print(f"holdfast: {visible(message)} ({error.code}); {hint(error)}", file=sys.stderr)
+        print(
+            f"holdfast: {visible(message)} ({error.code}); {hint(error).replace('holdfast COMMAND', command)}",
+            file=sys.stderr,
+        )
 
     @contextmanager
     def progress(self, title: str, total: int | None) -> Iterator[Progress | None]:

@@ -10,7 +10,7 @@ import typer
 from holdfast.cli.address import parse_object
 from holdfast.cli.admin import administration, size
 from holdfast.cli.batch import pairs
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.output import human_size, visible
 from holdfast.cli.placement_files import read_one, read_rules, read_wanted
 from holdfast.core.errors import AlreadyExistsError, InvalidRequestError, NotFoundError
@@ -34,13 +34,15 @@ def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
     group = typer.Typer(
         no_args_is_help=True,
-        help="Where objects belong: rules, explanations, simulations. Works beside the catalog.",
+        help="Where objects belong: rules, explanations, simulations.",
     )
     app.add_typer(group, name="placement", rich_help_panel=panel)
+    beside_catalog(group, "/api/v1/placement")
     _register_explain(group)
     _register_simulate(group)
     rules = typer.Typer(no_args_is_help=True, help="The placement rules of the catalog.")
     group.add_typer(rules, name="rules")
+    beside_catalog(rules, "/api/v1/placement/rules")
     _register_rules(rules)
 
 

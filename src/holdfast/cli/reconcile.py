@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer, panel: str) -> None:
     """Add the command to `app`."""
 
-    @command(app, "reconcile", panel=panel)
+    @command(app, "reconcile", panel=panel, beside="/api/v1/reconcile")
     async def reconcile(
         cli: Cli,
         bucket: Annotated[str | None, typer.Option(help="only the versions of this bucket")] = None,

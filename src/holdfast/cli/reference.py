@@ -7,7 +7,22 @@ from typing import Any, Final
 
 _SHARED: Final = ("Where", "How it is shown")
 #: Commands on catalog and stores themselves.
-_LOCAL: Final = ("audit", "catalog", "config", "key", "store", "sweep", "tenant", "token")
+_LOCAL: Final = (
+    *(
+        "apply",
+        "audit",
+        "catalog",
+        "config",
+        "cost",
+        "key",
+        "placement",
+        "plan",
+        "reconcile",
+        "store",
+        "sweep",
+    ),
+    *("tenant", "token"),
+)
 
 
 def reference() -> str:

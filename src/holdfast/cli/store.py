@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import store_admin
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.exit import BROKEN_PROMISE
 from holdfast.cli.output import visible
 from holdfast.core.errors import ConfigError, InvalidRequestError
@@ -27,6 +27,7 @@ def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
     group = typer.Typer(no_args_is_help=True, help="The stores that hold the bytes.")
     app.add_typer(group, name="store", rich_help_panel=panel)
+    beside_catalog(group, "/api/v1/stores")
 
     store_admin.add(group)
 
@@ -45,7 +46,7 @@ def register(app: typer.Typer, panel: str) -> None:
                 visible(" ".join(said["labels"])),
                 "hidden by the file" if one.hidden else said["origin"],
                 "yes" if said["copies"] and not one.refusal else "",
-                f"it {one.refusal}" if one.refusal and one.origin != "file" else "",
+                f"it {one.refusal}" if one.refusal else "",
             )
             rows.append((said, cells))
         cli.out.table(

@@ -215,6 +215,10 @@ def _told(cli: Cli, known: KnownStore, line: str, trial: Trial | None = None) ->
     )
     if known.refusal and not failed:
         cli.out.note(f"it takes no new objects: it {known.refusal}")
+    if failed and known.origin != "file" and not known.refusal:
+        cli.out.note(
+            "it stays in service: what it is now was tested well before, and it did not answer this time"
+        )
     return BROKEN_PROMISE if failed else None
 
 

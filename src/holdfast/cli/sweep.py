@@ -12,7 +12,7 @@ from holdfast.cli.command import Cli, command
 def register(app: typer.Typer, panel: str) -> None:
     """Add the command to `app`."""
 
-    @command(app, "sweep", panel=panel)
+    @command(app, "sweep", panel=panel, beside="/api/v1/storage/cleanup")
     async def sweep(
         cli: Cli,
         limit: Annotated[int | None, typer.Option(min=1, help="delete at most so many blobs")] = None,

@@ -22,7 +22,7 @@ from holdfast.cli.admin import (
     size,
     when,
 )
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.core.types import Bucket, IpRules, Quota, QuotaUse, Rate, Tenant, TenantState, Threshold, Usage
 
 Name = Annotated[str, typer.Argument(metavar="TENANT")]
@@ -38,10 +38,9 @@ MaxObjects = Annotated[str | None, typer.Option(help="most versions that it may 
 
 def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(
-        no_args_is_help=True, help="Tenants: who owns buckets, and their limits. Works beside the catalog."
-    )
+    group = typer.Typer(no_args_is_help=True, help="Tenants: who owns buckets, and their limits.")
     app.add_typer(group, name="tenant", rich_help_panel=panel)
+    beside_catalog(group, "/api/v1/tenants")
 
     tenant_life.register(group)
 

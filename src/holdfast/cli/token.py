@@ -7,17 +7,16 @@ from typing import Annotated
 import typer
 
 from holdfast.cli.admin import Scopes, Tenant, administration, seconds, when
-from holdfast.cli.command import Cli, command
+from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.core.errors import InvalidRequestError
 from holdfast.policy.scopes import format_scope, parse_scopes
 
 
 def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
-    group = typer.Typer(
-        no_args_is_help=True, help="Signed tokens (JWT) that end by themselves. Works beside the catalog."
-    )
+    group = typer.Typer(no_args_is_help=True, help="Signed tokens (JWT) that end by themselves.")
     app.add_typer(group, name="token", rich_help_panel=panel)
+    beside_catalog(group, "/api/v1/tokens")
 
     @command(group, "create")
     async def create(

@@ -1,8 +1,9 @@
 """The breaker of one store in one process: it stops asking what does not answer, and tries again after a pause.
 
 `closed`: calls go through, and those that fail for want of an answer are counted as long as none succeeds between them.
-`failures` of them within `window` seconds open it. `open`: calls are refused at once. After the pause it is `half-open`:
-one call goes through to find out; its success closes the circuit, its failure opens it for twice as long.
+`failures` of them in a row open it, and fewer of those that were waited for long: a call that hangs tells more than one
+that is refused. `open`: calls are refused at once. After the pause it is `half-open`: one call goes through to find out;
+its success closes the circuit, its failure opens it for twice as long.
 """
 
 from __future__ import annotations
@@ -24,10 +25,16 @@ class CircuitState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CircuitSettings:
-    """When it opens and for how long, in seconds."""
+    """When it opens and for how long, in seconds.
+
+    `window`: after so long without a call the count begins anew. A failure after `slow` seconds or more counts for
+    `weight` of them.
+    """
 
     failures: int = 5
-    window: float = 60.0
+    window: float = 600.0
+    slow: float = 10.0
+    weight: int = 3
     pause: float = 5.0
     longest: float = 60.0
 
@@ -35,7 +42,7 @@ class CircuitSettings:
 class Circuit:
     """Counts what calls to `store` came to. Whoever calls says `enter`, and then one of `passed`, `left`, `failed`."""
 
-    __slots__ = ("_clock", "_count", "_first", "_pause", "_settings", "_trial", "_until", "store", "trouble")
+    __slots__ = ("_clock", "_count", "_last", "_pause", "_settings", "_trial", "_until", "store", "trouble")
 
     def __init__(self, store: str, clock: Clock, settings: CircuitSettings = CircuitSettings()) -> None:
         self.store = store
@@ -43,7 +50,7 @@ class Circuit:
         self._clock = clock
         self._settings = settings
         self._count = 0
-        self._first = 0.0
+        self._last = 0.0
         self._until: float | None = None  # set: not closed
         self._pause = settings.pause
         self._trial = False
@@ -80,6 +87,10 @@ class Circuit:
         self._trial = True
         return True
 
+    def now(self) -> float:
+        """Return the time by which calls are measured."""
+        return self._clock.monotonic()
+
     def passed(self) -> None:
         """The store answered."""
         self._until, self._count, self._trial = None, 0, False
@@ -90,8 +101,8 @@ class Circuit:
         if trial:
             self._trial = False
 
-    def failed(self, error: HoldfastError, trial: bool) -> None:
-        """The store did not answer."""
+    def failed(self, error: HoldfastError, trial: bool, took: float = 0.0) -> None:
+        """The store did not answer, and was waited for `took` seconds."""
         now = self._clock.monotonic()
         self.trouble = error.message
         if self._until is not None:
@@ -99,9 +110,10 @@ class Circuit:
                 self._pause = min(2 * self._pause, self._settings.longest)
                 self._until, self._trial = now + self._pause, False
             return
-        if not self._count or now - self._first > self._settings.window:
-            self._count, self._first = 0, now
-        self._count += 1
+        if now - took - self._last > self._settings.window:
+            self._count = 0
+        self._last = now
+        self._count += self._settings.weight if took >= self._settings.slow else 1
         if self._count >= self._settings.failures:
             self._until = now + self._pause
 

@@ -85,8 +85,8 @@ async def _all(desk: Desk, wanted: Wanted, now: Standing, changes: Sequence[Chan
         except HoldfastError as error:
             before = f": {', '.join(told(one) for one in changes[:place])}" if place else ""
             raise type(error)(
-                f"{told(change)} failed: {error.message} ({place} of {len(changes)} changes were made{before};"
-                " apply again to go on)",
+                f"{told(change)} failed: {error.message} ({place} of {len(changes)} changes were made before"
+                f" it{before}; apply again to go on)",
                 operation=error.operation,
                 store=error.store,
                 name=error.name,
@@ -151,6 +151,8 @@ def _trouble(desk: Desk, wanted: Wanted, now: Standing, change: Change) -> str:
     if change.kind is Kind.TENANT:
         if change.action is Action.CREATE and change.name in now.tenants:
             return "it is about to be removed; restore it first"
+        if change.action is Action.CREATE and change.name in now.gone:
+            return "a tenant of that name was removed, and its audit is kept under it; choose another name"
         folders = any(edit.member in _FOLDERS for edit in change.edits)
         if folders and not wanted.things[change.kind, change.name].get("categories"):
             return "subfolders lie below categories; describe these too"

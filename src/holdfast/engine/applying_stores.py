@@ -74,10 +74,10 @@ async def carry_out(connections: Connections, wanted: Wanted, now: Standing, cha
             **given,
         )
     if serves:
-        await _start(connections, name)
+        await _start(connections, name, "created" if change.action is Action.CREATE else "changed")
 
 
-async def _start(connections: Connections, name: str) -> None:
+async def _start(connections: Connections, name: str, done: str) -> None:
     """Test a store and let it serve."""
     known = await connections.store(name)
     if known.connection.serves:
@@ -85,7 +85,8 @@ async def _start(connections: Connections, name: str) -> None:
     _, trial = await connections.test(name)
     if not trial.well:
         raise ConfigError(
-            f"its test failed: {trial.trouble}; it takes no objects until a test goes well (holdfast store test {name})"
+            f"the store was {done}, but not activated: its test failed: {trial.trouble}; it takes no new objects until"
+            f" a test goes well (holdfast store test {name}, or apply again)"
         )
     if not known.connection.active:
         await connections.activate(name)

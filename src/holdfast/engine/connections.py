@@ -23,7 +23,7 @@ from holdfast.core.errors import (
 )
 from holdfast.core.names import INLINE, Layout, check_store
 from holdfast.core.records import READ_TEST, Connection
-from holdfast.core.types import EMPTY
+from holdfast.core.types import EMPTY, ReplicaState
 from holdfast.engine.context import Context
 from holdfast.engine.known_stores import MASK, KnownStore, kept_store, own_store
 from holdfast.engine.permits import Permit
@@ -35,6 +35,8 @@ from holdfast.engine.trying import Trial, attempt
 _SETTLE: Final = 3_000_000  #: microseconds after which every process knows that a store takes nothing more
 _MOST_ATTEMPTS: Final = 10
 _MOST_IN_FLIGHT: Final = 65536
+_PAGE: Final = 1000  #: copies that are looked through at once
+_SAMPLE: Final = 8  #: blobs of which a tested store has to have one
 _WORD: Final = 100  #: characters of a region or price key
 
 
@@ -210,6 +212,8 @@ class Connections:
     async def test(self, name: str) -> tuple[KnownStore, Trial]:
         """Open a store, look into it, and write, read and delete a small blob; keep what came of it.
 
+        A store that does not answer stays as tested as it was: an outage takes nothing out of service for good.
+        A store of the catalog that should hold blobs fails when they are not there: its place may be a wrong one.
         A read-only store is only looked into; should it take writes later, it needs another test first.
         """
         self._permit.allow("update_stores")
@@ -219,14 +223,17 @@ class Connections:
             trial = await attempt(lambda: stores.own[name], self._context.environment, write=not reads)
             return own_store(self._context.stores, name), trial
         held = await self._catalog.store(name)
-        trial = await self._try(held, write=held.state is not StoreState.READ_ONLY)
+        expected = await self._held_blobs(name)
+        trial = await self._try(held, write=held.state is not StoreState.READ_ONLY, expected=expected)
         at = await self._catalog.now()
 
         def change(now: Connection) -> Connection:
             if now.fingerprint != held.fingerprint:
                 raise ConflictError("the store was changed while it was tested; test it again", store=name)
             tested = held.fingerprint + ("" if trial.wrote else READ_TEST)
-            return replace(now, tested=tested if trial.well else "", tested_at=at, trouble=trial.trouble)
+            if not trial.well:  # no answer says nothing against settings that were tested well before
+                tested = now.tested if trial.unanswered else ""
+            return replace(now, tested=tested, tested_at=at, trouble=trial.trouble)
 
         known = await self._change(name, change, "test-store", {"trouble": trial.trouble or "none"})
         return known, trial
@@ -285,22 +292,37 @@ class Connections:
         return kept_store(self._context.stores, made)
 
     async def _rewrap(self, sealer: Sealer, held: Connection) -> Rewrapped:
+        key_id = ""
         try:
+            key_id = key_id_of(held.name, held.sealed)
             sealed = sealer.rewrap(held.name, held.sealed)
         except ConfigError as error:
-            return Rewrapped(held.name, key_id_of(held.name, held.sealed), trouble=error.message)
+            return Rewrapped(held.name, key_id, trouble=error.message)
         if sealed == held.sealed:
             return Rewrapped(held.name, sealer.key_id)
 
         def change(now: Connection) -> Connection:
             return replace(now, sealed=sealed) if now.sealed == held.sealed else now
 
-        await self._catalog.update_store(
-            held.name, change, action="rewrap-store", detail={"key": sealer.key_id}, actor=self._actor
-        )
+        try:
+            await self._catalog.update_store(
+                held.name, change, action="rewrap-store", detail={"key": sealer.key_id}, actor=self._actor
+            )
+        except NotFoundError as error:
+            return Rewrapped(held.name, key_id, trouble=error.message)
         return Rewrapped(held.name, sealer.key_id, changed=True)
 
-    async def _try(self, held: Connection, *, write: bool) -> Trial:
+    async def _held_blobs(self, name: str) -> list[str]:
+        """Return a few blobs that the catalog has in a store; suspect ones where there are no others."""
+        after, suspect = "", list[str]()
+        while page := await self._catalog.replicas(store=name, after=after, limit=_PAGE):
+            if found := [one.blob for one in page if one.state is ReplicaState.LIVE]:
+                return found[:_SAMPLE]
+            suspect += [one.blob for one in page if one.state is ReplicaState.SUSPECT][:_SAMPLE]
+            after = page[-1].id
+        return suspect[:_SAMPLE]
+
+    async def _try(self, held: Connection, *, write: bool, expected: Sequence[str] = ()) -> Trial:
         drivers, stores = self._settings.drivers, self._context.stores
         fields = drivers.fields(held.driver)
         names = {field.name for field in fields if field.secret}
@@ -310,7 +332,7 @@ class Connections:
             values.update(stores.values_of(held))
             return drivers.open(replace(held, state=StoreState.ACTIVE), values)
 
-        trial = await attempt(opened, self._context.environment, write=write, close=True)
+        trial = await attempt(opened, self._context.environment, write=write, close=True, expected=expected)
         secrets = [str(value) for name, value in values.items() if name in names and str(value)]
         trouble = trial.trouble
         for secret in secrets:
@@ -318,6 +340,11 @@ class Connections:
         return replace(trial, trouble=trouble)
 
     def _check_ours(self, name: str) -> None:
+        if name == INLINE:
+            raise ConflictError(
+                "this store is the catalog itself, which holds small contents; it cannot be changed or removed",
+                store=name,
+            )
         if name in self._context.stores.own:
             raise ConflictError(
                 "the store is described in the file or the variables of this service; change it there",

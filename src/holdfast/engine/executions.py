@@ -183,6 +183,10 @@ class Executions:
         `seconds`, and never removed.
         """
         self._permit.allow("operate")
+        if seconds is not None and not seconds >= 0:
+            raise InvalidRequestError(
+                "expires_in: the seconds after which a file in place is forgotten are not negative"
+            )
         made = await self._new(execution_id, wish)
         async with in_place.opened(self._context.settings.artifact_roots, file_path) as file:
             checksum, size = await file.sha256(), file.size

@@ -6,6 +6,7 @@ without its own; each looks every few seconds whether they have changed, and the
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from holdfast.catalog.contract import Catalog
 
 _FRESH: Final = 2.0  #: seconds for which rules are taken as they were
+_LARGE: Final = 50_000  #: characters of rules from which they are made ready in a thread
 
 
 class Placing:
@@ -33,6 +35,7 @@ class Placing:
         self._kept: KeptRules | None = None
         self._current = own
         self._due = 0.0
+        self._learning = asyncio.Lock()
 
     @property
     def current(self) -> Placement:
@@ -45,14 +48,15 @@ class Placing:
         return bool(self.own.rules)
 
     async def fresh(self) -> Placement:
-        """Return the placement as it was a few seconds ago at most."""
+        """Return the placement as it was a few seconds ago at most, or while a large one is being made ready."""
         now = self._clock.monotonic()
-        if self.of_file or (self._kept is not None and now < self._due):
+        known = self._kept is not None and (now < self._due or self._learning.locked())
+        if self.of_file or known:
             return self._current
         due, self._due = self._due, now + _FRESH  # others go by what is known while one of them looks
         try:
             if self._kept is None or await self._catalog.generation("rules") != self._kept.generation:
-                self._learn(await self._catalog.rules())
+                await self._learn(await self._catalog.rules())
         except BaseException:
             self._due = due
             raise
@@ -61,13 +65,13 @@ class Placing:
     async def look(self) -> KeptRules:
         """Return the rules of the catalog as they are now, and go by them unless the file has its own."""
         kept = await self._catalog.rules()
-        self.learn(kept)
+        await self.learn(kept)
         return kept
 
-    def learn(self, kept: KeptRules) -> None:
+    async def learn(self, kept: KeptRules) -> None:
         """Go by these rules of the catalog from now on, unless the file has its own."""
         if not self.of_file:
-            self._learn(kept)
+            await self._learn(kept)
             self._due = self._clock.monotonic() + _FRESH
 
     def of(self, rules: Sequence[Rule]) -> Placement:
@@ -82,10 +86,25 @@ class Placing:
                 " change them there, or remove [[placement.rules]] from it"
             )
 
-    def _learn(self, kept: KeptRules) -> None:
-        if self._kept is None or kept.generation >= self._kept.generation:
-            self._kept = kept
-            self._current = self.of(rules_kept(kept))
+    async def _learn(self, kept: KeptRules) -> None:
+        if not self._news(kept):
+            return
+        async with self._learning:  # whoever waited finds it done
+            if not self._news(kept):
+                return
+            if sum(len(text) for _, text in kept.rules) < _LARGE:
+                made = self._made(kept)
+            else:
+                made = await asyncio.to_thread(self._made, kept)
+            self._kept, self._current = kept, made
+
+    def _news(self, kept: KeptRules) -> bool:
+        return self._kept is None or kept.generation > self._kept.generation
+
+    def _made(self, kept: KeptRules) -> Placement:
+        made = self.of(rules_kept(kept))
+        made.prepare()
+        return made
 
 
 def rules_kept(kept: KeptRules) -> tuple[Rule, ...]:

@@ -1,7 +1,7 @@
 """`reconcile`: the copies that a version has, made equal to those that its plan wants.
 
-One segment after the other: announce the missing copies, move the bytes, adopt them in a transaction that looks once
-more whether the version is still there. Only a transaction that sees every wanted copy dooms the others and pays the
+One segment after the other: announce the missing copies, move the bytes, read them back, adopt them in a transaction
+that looks once more whether the version is still there. A copy that does not read as what was written is given up. Only a transaction that sees every wanted copy dooms the others and pays the
 version's debt. Dying in between leaves copies that are live already, which the next run does not make again, and
 pending rows, which `sweep` collects. Two at once make a copy twice; the second is doomed when it is adopted.
 """
@@ -19,6 +19,7 @@ from holdfast.core.failpoints import failpoint
 from holdfast.core.types import Digests, Located, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.context import Context
 from holdfast.engine.facts import asking
+from holdfast.engine.reading_back import read_back
 from holdfast.engine.rules import check_encryption
 from holdfast.engine.run import Health, Run
 from holdfast.engine.storing import store_segment
@@ -134,8 +135,9 @@ class _Move:
         try:
             await context.catalog.begin(self._ref, [made], lease_until=await context.lease_until())
             failpoint("reconcile.after_begin")
-            await self._move(segment, made)
+            written = await self._move(segment, made)
             failpoint("reconcile.after_store")
+            await read_back(context, written, made)
             adopted = await self._adopt([made.id], last=last)
         except NotFoundError:  # the bucket went
             self._report.gone = True
@@ -160,19 +162,22 @@ class _Move:
         self._report.bytes += segment.size
         return True
 
-    async def _move(self, segment: Segment, made: Replica) -> None:
-        """Read the segment from its copies, each chunk proved, and store it; durable when this returns."""
+    async def _move(self, segment: Segment, made: Replica) -> Segment:
+        """Read the segment from its copies, each chunk proved, and store it; return what was sent, durable then."""
         known = Digests(sha256=segment.digests.sha256, crc64nvme=segment.digests.crc64nvme)
         kind = self._located.version.content_type
         if not segment.size:
             none = Body.of_bytes(b"")
-            await store_segment(self._context, self._ref, [made], none, known, kind, md5=False)
-            return
+            return (
+                await store_segment(self._context, self._ref, [made], none, known, kind, md5=False)
+            ).segment
         copies = [replica for replica in self._located.replicas if replica.segment_id == segment.id]
         run = Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies)
         try:
             body = Body.of_stream(run.chunks(), size=segment.size)
-            await store_segment(self._context, self._ref, [made], body, known, kind, md5=False)
+            return (
+                await store_segment(self._context, self._ref, [made], body, known, kind, md5=False)
+            ).segment
         finally:
             await run.close()
 

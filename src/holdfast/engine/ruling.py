@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -68,7 +69,7 @@ async def change(context: Context, make: Change, *, expected: int | None, actor:
         return kept_form(check_rules(make(rules_kept(held)), context.stores))
 
     kept = await context.catalog.change_rules(made, expected=expected, actor=actor)
-    context.placing.learn(kept)
+    await context.placing.learn(kept)
     return _in_force(context, kept)
 
 
@@ -87,4 +88,6 @@ async def supposed(context: Context, wanted: Wanted) -> Placement:
     if wanted.inline is not None and not 0 <= wanted.inline <= MAX_INLINE:
         raise InvalidRequestError(f"inline is from 0 to {MAX_INLINE} bytes, not {wanted.inline}")
     rules = now.rules if wanted.rules is None else check_rules(wanted.rules, known)
-    return Placement(default, rules, now.inline if wanted.inline is None else wanted.inline)
+    placement = Placement(default, rules, now.inline if wanted.inline is None else wanted.inline)
+    await asyncio.to_thread(placement.prepare)
+    return placement

@@ -109,12 +109,12 @@ class Sealer:
         """Return the record with its data key wrapped by the first of our keys; itself when it is so already.
 
         Raises:
-            ConfigError: as `open`.
+            ConfigError: as `open`, also when its key is the first already.
         """
+        self.open(store, sealed)  # or what is broken would look sound
         if not sealed or key_id_of(store, sealed) == self.key_id:
             return sealed
         record = _parsed(store, sealed)
-        self.open(store, sealed)  # or what is broken would look sound
         wrapping = self._wrapped(self._data_key(store, record), store, record.fields)
         return _Record(record.fields, self.key_id, wrapping, record.content).bytes
 
@@ -179,24 +179,32 @@ def key_id_of(store: str, sealed: bytes) -> str:
 
 
 def fields_of(store: str, sealed: bytes) -> tuple[str, ...]:
-    """Return the names of the secrets in a record."""
-    return tuple(json.loads(_parsed(store, sealed).fields)) if sealed else ()
+    """Return the names of the secrets in a record, also of one whose end is damaged."""
+    return _named(store, sealed)[1] if sealed else ()
+
+
+def _named(store: str, sealed: bytes) -> tuple[bytes, tuple[str, ...]]:
+    try:
+        fields = sealed[6 : 6 + int.from_bytes(sealed[4:6], "big")]
+        names = json.loads(fields)
+        if sealed[:4] != _MAGIC or not all(isinstance(name, str) for name in names):
+            raise ValueError
+    except (ValueError, TypeError):
+        raise _altered(store) from None
+    return fields, tuple(names)
 
 
 def _parsed(store: str, sealed: bytes) -> _Record:
+    fields, _ = _named(store, sealed)
     try:
-        if sealed[:4] != _MAGIC:
-            raise ValueError
-        at = 6 + int.from_bytes(sealed[4:6], "big")
-        fields = sealed[6:at]
+        at = 6 + len(fields)
         end = at + 1 + sealed[at]
         key_id = sealed[at + 1 : end].decode("ascii")
         wrapping = sealed[end : end + _NONCE + _KEY + _TAG]
         content = sealed[end + _NONCE + _KEY + _TAG :]
-        named = json.loads(fields)
-        if len(content) < _NONCE + _TAG or not all(isinstance(name, str) for name in named):
+        if len(content) < _NONCE + _TAG:
             raise ValueError
-    except (ValueError, IndexError, TypeError):
+    except (ValueError, IndexError):
         raise _altered(store) from None
     return _Record(fields, key_id, wrapping, content)
 

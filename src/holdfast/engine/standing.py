@@ -45,12 +45,15 @@ class Standing:
     stores: Mapping[str, Connection]
     rules: tuple[str, ...] = ()  #: names in their order
     generation: int = 0  #: of the rules
+    gone: frozenset[str] = frozenset()  #: wanted names that tenants had who were removed
 
 
 async def standing(desk: Desk, wanted: Wanted) -> Standing:
     """Return what the catalog holds of the kinds that `wanted` speaks of, and of the tenants that it names."""
     things: dict[tuple[Kind, str], Mapping[str, Any]] = {}
     tenants = {tenant.name: tenant for tenant in await desk.admin.tenants()}
+    unknown = [name for name in wanted.named(Kind.TENANT) if name not in tenants]
+    gone = frozenset([name for name in unknown if await desk.context.catalog.tenant_was_removed(name)])
     if Kind.TENANT in wanted.said:
         for name, tenant in tenants.items():
             if tenant.state is not TenantState.DELETING:
@@ -65,13 +68,13 @@ async def standing(desk: Desk, wanted: Wanted) -> Standing:
     if Kind.STORE in wanted.said:
         things |= {(Kind.STORE, name): store_members(desk.context, one) for name, one in stores.items()}
     if Kind.RULE not in wanted.said:
-        return Standing(things, tenants, usage, stores)
+        return Standing(things, tenants, usage, stores, gone=gone)
     kept = await desk.context.placing.look()
     rules = rules_kept(kept)
     for rule in rules:
         members = rule_members(rule)
         things[Kind.RULE, rule.name] = _flat({name: members[name] for name in members if name != "name"})
-    return Standing(things, tenants, usage, stores, tuple(rule.name for rule in rules), kept.generation)
+    return Standing(things, tenants, usage, stores, tuple(rule.name for rule in rules), kept.generation, gone)
 
 
 def tenant_members(tenant: Tenant, use: QuotaUse) -> dict[str, Any]:

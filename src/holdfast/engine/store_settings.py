@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
@@ -29,7 +30,7 @@ class StoreSettings:
     ) -> Connection:
         """Return `held` with other settings; nothing is sealed anew where the secrets stay as they are."""
         kind = driver or held.driver
-        old_secrets = self._secrets(held, given, lost=whole)
+        old_secrets = self._secrets(held, kind, given, lost=whole)
         before = {} if whole else {**held.settings, **(old_secrets or {})}
         new_plain, new_secrets = self.parted(kind, present({**before, **given}))
         self.check(kind, {**new_plain, **new_secrets})
@@ -46,21 +47,29 @@ class StoreSettings:
             trouble="",
         )
 
-    def _secrets(self, held: Connection, given: Mapping[str, Any], *, lost: bool) -> dict[str, Any] | None:
+    def _secrets(
+        self, held: Connection, driver: str, given: Mapping[str, Any], *, lost: bool
+    ) -> dict[str, Any] | None:
         """Return the secrets that are held; None when they cannot be opened and are all given anew."""
         try:
             return self.sealer.open(held.name, held.sealed)
-        except ConfigError:
-            if lost or set(fields_of(held.name, held.sealed)) <= set(given):
+        except ConfigError as error:
+            missing = set() if lost else self._lost(held, driver) - set(given)
+            if not missing:
                 return None
-            raise
+            names = ", ".join(sorted(missing))
+            raise ConfigError(f"{error.message} (still to be given: {names}; null for none)") from None
+
+    def _lost(self, held: Connection, driver: str) -> set[str]:
+        """Return what a record that cannot be opened may hold: what it names, else every secret of the driver."""
+        with suppress(ConfigError):
+            if named := set(fields_of(held.name, held.sealed)):
+                return named
+        return self._secret_names(driver)
 
     def parted(self, driver: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the plain and the secret ones of some settings."""
-        try:
-            names = {field.name for field in self.drivers.fields(driver) if field.secret}
-        except ConfigError as error:
-            raise InvalidRequestError(error.message) from error
+        names = self._secret_names(driver)
         plain = {name: value for name, value in given.items() if name not in names}
         secrets = {name: value for name, value in given.items() if name in names}
         for name, value in secrets.items():
@@ -70,6 +79,12 @@ class StoreSettings:
                     " one that there is, or give the secret itself"
                 )
         return plain, secrets
+
+    def _secret_names(self, driver: str) -> set[str]:
+        try:
+            return {field.name for field in self.drivers.fields(driver) if field.secret}
+        except ConfigError as error:
+            raise InvalidRequestError(error.message) from error
 
     def check(self, driver: str, values: Mapping[str, Any]) -> None:
         """Raise `InvalidRequestError` when `values` are no settings of the driver."""

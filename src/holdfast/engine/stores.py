@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from holdfast.core.backend import Backend, Store, StoreState
 from holdfast.core.clock import Clock
-from holdfast.core.errors import HoldfastError, UnavailableError
+from holdfast.core.errors import ConfigError, HoldfastError, UnavailableError
 from holdfast.core.records import Connection
 from holdfast.engine.sealing import Sealer
 from holdfast.engine.unopened import Unopened
@@ -123,6 +123,20 @@ class Stores(Mapping[str, Store]):
         """Return the store if it is open already."""
         opened = self._opened.get(name)
         return self.own.get(name) or (None if opened is None else opened.store)
+
+    def waiting(self) -> dict[str, Connection]:
+        """Return the stores of the catalog that do not serve."""
+        return {name: connection for name, connection in self._known.items() if not connection.serves}
+
+    def sealed_away(self) -> dict[str, str]:
+        """Return the stores of the catalog whose secrets cannot be opened, and why; the key that is missing is named."""
+        found = {}
+        for name, connection in self._known.items():
+            try:
+                self.values_of(connection)
+            except ConfigError as error:
+                found[name] = error.message
+        return found
 
     async def refresh(self, *, at_once: bool = False) -> None:
         """Look whether the catalog's stores have changed, if that is a while ago or is wanted at once.

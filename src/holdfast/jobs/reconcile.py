@@ -1,16 +1,16 @@
 """Versions that are not where they belong, brought there: debts as they fall due, or all versions, page by page.
 
-Any number of processes may do this at once. A debt is put off while somebody works on it, so nobody else takes it; what
-two do at once all the same is only done twice.
+Any number of processes may do this at once. A debt is taken when work on it begins and put off meanwhile, so nobody else
+takes it, and who dies leaves few behind and not for long; what two do at once all the same is only done twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -24,9 +24,10 @@ from holdfast.jobs.repeat import repeat
 
 _log = structlog.get_logger("holdfast.reconcile")
 _AT_ONCE: Final = 4  #: versions on their way at the same time
-_BATCH: Final = 64  #: debts taken at once
 _PAGE: Final = 1000
-_LEASE: Final = 15 * 60_000_000  #: microseconds for which a debt is nobody else's
+_LEASE: Final = (
+    60_000_000  #: microseconds for which a debt is nobody else's; the catalog adds some for its size
+)
 _FIRST: Final = 30.0  #: seconds until a debt is tried again, then twice that, and so on
 _LONGEST: Final = 3600.0
 
@@ -84,31 +85,43 @@ async def pay(engine: Engine, *, hurry: bool = False) -> ReconcileReport:
     if hurry:
         await catalog.hurry_debts()
     tried: set[str] = set()
-    while debts := await catalog.take_debts(limit=_BATCH, lease=_LEASE):
-        fresh = [debt for debt in debts if debt.version_id not in tried]
-        tried |= {debt.version_id for debt in fresh}
-        report.examined += len(fresh)
-        await _together([(debt.ref, debt.version_id) for debt in fresh], engine, report, fresh)
-        if not fresh:
-            break
+
+    async def payer() -> None:
+        while debts := await catalog.take_debts(limit=1, lease=_LEASE):
+            for debt in debts:
+                if debt.version_id not in tried:
+                    tried.add(debt.version_id)
+                    await _settle(engine, debt, report)
+
+    await _all([payer() for _ in range(_AT_ONCE)])
     await catalog.forget_debts()
     return report
 
 
+async def _settle(engine: Engine, debt: Debt, report: ReconcileReport) -> None:
+    report.examined += 1
+    done = await _one(engine, debt.ref, debt.version_id)
+    report.add(done)
+    if not done.settled and not done.gone:
+        await _put_off(engine, debt, done.trouble)
+
+
 async def _together(
-    versions: Sequence[tuple[ObjectRef, str]], engine: Engine, report: ReconcileReport, debts: Sequence[Debt]
+    versions: Sequence[tuple[ObjectRef, str]], engine: Engine, report: ReconcileReport
 ) -> None:
     gate = asyncio.Semaphore(_AT_ONCE)
-    owed = {debt.version_id: debt for debt in debts}
 
     async def one(ref: ObjectRef, version_id: str) -> None:
         async with gate:
             done = await _one(engine, ref, version_id)
         report.add(done)
-        if version_id in owed and not done.settled and not done.gone:
-            await _put_off(engine, owed[version_id], done.trouble)
 
-    tasks = [asyncio.ensure_future(one(*version)) for version in versions]
+    await _all([one(*version) for version in versions])
+
+
+async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Run all of `work` to its end; one that fails ends the others."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -200,7 +213,7 @@ async def walk(
                 report.would(held, wanted, version.size)
         else:
             moving = [(version.ref, version.version_id) for version, _ in away]
-            await _together(moving, engine, report, ())
+            await _together(moving, engine, report)
         report.after = place
         if limit is not None and report.examined >= limit:
             break

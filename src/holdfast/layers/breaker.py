@@ -99,6 +99,7 @@ class Breaker(Layer):
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncGenerator[BlobInfo, None]:
         """List, unless the circuit is open; counted once, by its first item or its end."""
         trial, told = self._circuit.enter("list", prefix), False
+        began = self._circuit.now()
         try:
             async with closed_after(super().list(prefix, after=after)) as items:
                 async for info in items:
@@ -112,7 +113,7 @@ class Breaker(Layer):
         except HoldfastError as error:
             if not told:
                 told = True
-                self.judge(error, trial)
+                self.judge(error, trial, began)
             raise
         finally:
             if not told:
@@ -122,12 +123,16 @@ class Breaker(Layer):
         """Begin a call; see `Circuit.enter`."""
         return self._circuit.enter(operation, name)
 
-    def judge(self, error: BaseException | None, trial: bool) -> None:
+    def now(self) -> float:
+        """Return the time by which calls are measured."""
+        return self._circuit.now()
+
+    def judge(self, error: BaseException | None, trial: bool, began: float) -> None:
         """Tell the circuit how a call ended."""
         if error is None:
             self._circuit.passed()
         elif isinstance(error, HoldfastError) and unanswered(error, self.store):
-            self._circuit.failed(error, trial)
+            self._circuit.failed(error, trial, self._circuit.now() - began)
         elif not isinstance(error, HoldfastError) or isinstance(error, _OWN):
             self._circuit.left(trial)
         else:
@@ -135,11 +140,11 @@ class Breaker(Layer):
 
     @contextmanager
     def _watched(self, operation: str, name: str) -> Iterator[None]:
-        trial = self._circuit.enter(operation, name)
+        trial, began = self._circuit.enter(operation, name), self._circuit.now()
         try:
             yield
         except BaseException as error:
-            self.judge(error, trial)
+            self.judge(error, trial, began)
             raise
         self._circuit.passed()
 
@@ -153,13 +158,13 @@ class _Opening(AbstractAsyncContextManager[Reader]):
         self._layer, self._inner, self._name = layer, inner, name
 
     async def __aenter__(self) -> Reader:
-        trial = self._layer.enter("get", self._name)
+        trial, began = self._layer.enter("get", self._name), self._layer.now()
         try:
             reader = await self._inner.__aenter__()
         except (Exception, asyncio.CancelledError) as error:
-            self._layer.judge(error, trial)
+            self._layer.judge(error, trial, began)
             raise
-        self._layer.judge(None, trial)
+        self._layer.judge(None, trial, began)
         return reader
 
     async def __aexit__(

@@ -56,7 +56,8 @@ class HoldfastStorage(Storage):  # type: ignore[misc]
         return HoldfastFileSystem(**self._how)
 
     def _open(self, name: str, mode: str = "rb") -> File:
-        return File(self.files.open(self._path(name), mode if "b" in mode else f"{mode}b"), name)
+        how = {} if "b" in mode else {"encoding": "utf-8"}
+        return File(self.files.open(self._path(name), mode, **how), name)
 
     def _save(self, name: str, content: Any) -> str:
         kind, client = getattr(content, "content_type", None), self.files.client

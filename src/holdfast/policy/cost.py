@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from typing import Final
@@ -58,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a price is from. `known` False: the book has no such row."""
+    """Where a price is from. `known` False: the book has no such row, or no amount in it."""
 
     key: str
     as_of: str = ""
@@ -125,7 +125,15 @@ def month_cost(
         Line(key, "fee", Decimal(1), "month", row.fee),
     )
     kept = tuple(line for line in lines if line.what == "storage" or (line.quantity and line.amount != 0))
-    return Estimate(kept, (provenance(row),), (row.note,) if row.note else ())
+    notes = [row.note] if row.note else []
+    source = provenance(row)
+    if any(line.amount is None for line in kept):
+        source = replace(source, known=False)
+        notes.append(
+            f'the price book has no amount for {key}: write one under [prices."{key}"] in a file of your own'
+            " (`price_book`), 0 when it costs you nothing"
+        )
+    return Estimate(kept, (source,), tuple(notes))
 
 
 def priced_size(text: str) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from holdfast.policy.placement import Facts, Match
 
 _REMEMBERED: Final = 4096  #: values of one fact
+_COMPILED: Final = 16384  #: patterns, more than there may be in all rules
 _WILD: Final = re.compile(r"[*?]")
 _CONTAINS: Final = re.compile(r"\*+[^*?]*\*+")
 
@@ -34,7 +35,7 @@ def is_wild(pattern: str) -> bool:
     return "*" in pattern or "?" in pattern
 
 
-@lru_cache(4096)
+@lru_cache(_COMPILED)
 def like(pattern: str) -> Callable[[str], object]:
     """Return what matches a text with `pattern`: `*` any text, `?` any character, all others themselves."""
     return re.compile(translate(pattern.replace("[", "[[]"))).match
@@ -188,7 +189,7 @@ class _Sizes:
     def __init__(self, matches: Sequence[Match]) -> None:
         limits = {0, *(limit for match in matches for limit in (match.min_size, match.max_size) if limit)}
         self._from = sorted(limits)
-        self._held = [_holding(matches, size) for size in self._from]
+        self._held = _holding(matches, self._from)
         self._unknown = _bits(index for index, match in enumerate(matches) if match.max_size is None)
 
     def of(self, size: int | None) -> int:
@@ -197,10 +198,18 @@ class _Sizes:
         return self._held[bisect_right(self._from, size) - 1]
 
 
-def _holding(matches: Sequence[Match], size: int) -> int:
-    return _bits(
-        index
-        for index, match in enumerate(matches)
-        if (match.min_size is None or size >= match.min_size)
-        and (match.max_size is None or size < match.max_size)
-    )
+def _holding(matches: Sequence[Match], limits: Sequence[int]) -> list[int]:
+    """Return which matches hold from each of `limits`, ascending, to the next one."""
+    turns = dict.fromkeys(limits, 0)
+    for index, match in enumerate(matches):
+        least, most = match.min_size or 0, match.max_size
+        if most is not None and least >= most:
+            continue
+        turns[least] ^= 1 << index
+        if most is not None:
+            turns[most] ^= 1 << index
+    held, found = [], 0
+    for limit in limits:
+        found ^= turns[limit]
+        held.append(found)
+    return held

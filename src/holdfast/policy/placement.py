@@ -146,6 +146,14 @@ class Placement:
             sizes += (rule.inline or 0, rule.match.min_size or 0, rule.match.max_size or 0)
         return min(max(sizes), LOOK)
 
+    def prepare(self) -> None:
+        """Make now what is made of the rules when the first object is asked about; safe in another thread.
+
+        It is put where the cached property keeps it: computing one holds a lock that placements in use wait for.
+        """
+        ordered = (*sorted(self.rules, key=_scope), self.default)
+        vars(self).update(ordered=ordered, _matches=Matches([rule.match for rule in ordered]))
+
     @cached_property
     def _matches(self) -> Matches:
         return Matches([rule.match for rule in self.ordered])

@@ -17,6 +17,8 @@ from holdfast.policy.placement import INLINE, MAX_INLINE, Match, Rule, WhenDown
 DEFAULT: Final = "default"  #: the name of the rule that comes last
 MAX_RULES: Final = 1000
 MAX_PATTERNS: Final = 200
+MAX_ALL: Final = 10_000  #: patterns, names and tags of all rules together
+MAX_TEXT: Final = 1 << 20  #: their bytes
 _MOST: Final = 1 << 62
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,62}")
 _MATCH: Final = (
@@ -93,12 +95,33 @@ def check_rules(rules: Sequence[Rule], stores: Collection[str]) -> tuple[Rule, .
     """
     if len(rules) > MAX_RULES:
         raise InvalidRequestError(f"{len(rules)} rules; at most {MAX_RULES} are taken")
+    _check_all(rules)
     seen: set[str] = set()
     for rule in rules:
         if rule.name in seen:
             raise InvalidRequestError(f"rule {rule.name!r:.80}: there are two of that name; give one another")
         seen.add(rule.name)
     return tuple(check_rule(rule, stores) for rule in rules)
+
+
+def _check_all(rules: Sequence[Rule]) -> None:
+    words = [word for rule in rules for word in words_of(rule)]
+    if len(words) > MAX_ALL:
+        raise InvalidRequestError(
+            f"the rules have {len(words)} patterns together (tenants, buckets, content_types, keys, storage_classes"
+            f" and tags); at most {MAX_ALL} are taken: put what belongs together under a prefix or a tag"
+        )
+    if (size := sum(len(word.encode("utf-8", "replace")) for word in words)) > MAX_TEXT:
+        raise InvalidRequestError(
+            f"the patterns of the rules have {size} bytes together; at most {MAX_TEXT} are taken"
+        )
+
+
+def words_of(rule: Rule) -> list[str]:
+    """Return all patterns of `rule`, and its tags as one word each."""
+    match = rule.match
+    named = (match.tenants, match.buckets, match.content_types, match.keys, match.storage_classes)
+    return [word for words in named for word in words] + [f"{name}={tag}" for name, tag in match.tags.items()]
 
 
 def check_rule(rule: Rule, stores: Collection[str]) -> Rule:

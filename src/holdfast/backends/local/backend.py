@@ -24,6 +24,7 @@ from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Si
 from holdfast.core.body import Body, FileSlice, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
+    ConfigError,
     ConflictError,
     InvalidRequestError,
     NotFoundError,
@@ -66,8 +67,14 @@ class LocalBackend:
         self.store = name
         self._environment = environment
         self._root = open_root(name, settings)
-        self._kernel = kernel or Kernel(modern=has_openat2(self._root))
-        abilities = probe(self._root, self._kernel)
+        try:
+            self._kernel = kernel or Kernel(modern=has_openat2(self._root))
+            abilities = probe(self._root, self._kernel)
+        except BaseException as error:
+            os.close(self._root)
+            if isinstance(error, ConfigError):
+                raise ConfigError(f"store {name}: {settings.path}: {error.message}") from error
+            raise
         self.capabilities = Capability.RANGE | Capability.FILE | Capability.FOLDERS
         if abilities.links:
             self.capabilities |= Capability.IF_ABSENT | Capability.COPY

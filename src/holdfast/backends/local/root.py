@@ -40,14 +40,17 @@ def open_root(store: str, settings: LocalSettings) -> int:
             f"store {store}: the folder {path} is not there; mount its disk, or set `create` to make it"
         ) from None
     except OSError as error:
-        label = errno.errorcode.get(error.errno or 0, "?")
-        raise ConfigError(
-            f"store {store}: the folder {path} cannot be opened ({label}: {error.strerror})"
-        ) from error
+        raise ConfigError(f"store {store}: the folder {path} cannot be opened ({_said(error)})") from error
+    except ValueError:
+        raise ConfigError(f"store {store}: the path {str(path)!r} can be no folder") from None
 
 
 def probe(root: int, kernel: Kernel) -> Abilities:
-    """Return what the file system of `root` can do, found out by doing it; a read-only one is believed to do all."""
+    """Return what the file system of `root` can do, found out by doing it; a read-only one is believed to do all.
+
+    Raises:
+        ConfigError: it takes no files.
+    """
     leaf = f"{TEMPORARY}probe-{kernel.temporary()}"
     try:
         unnamed = _try_unnamed(root, kernel, leaf)
@@ -57,7 +60,11 @@ def probe(root: int, kernel: Kernel) -> Abilities:
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT):
             return Abilities(True, True, True)
-        raise
+        raise ConfigError(f"no files can be made in the store's folder ({_said(error)})") from error
+
+
+def _said(error: OSError) -> str:
+    return f"{errno.errorcode.get(error.errno or 0, '?')}: {error.strerror}"
 
 
 def _try_unnamed(root: int, kernel: Kernel, leaf: str) -> bool:

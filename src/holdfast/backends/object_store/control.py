@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Buffer = bytes | memoryview
 _INLINE = 64 << 10  #: bodies up to this size are hashed without a thread hop
 _LONGEST_PAUSE = 20.0
+RETRIED = 10.0  #: seconds after which a request that failed is not sent again: silence is not met twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,16 @@ class ControlClient:
         """
         request = sigv4.Request(method, self._address.host, self._address.path(key), query, headers or {})
         payload = await self._payload(body)
+        longest = max(RETRIED, patience)
         tries = 0
         while True:
-            tries += 1
+            tries, began = tries + 1, self.environment.clock.monotonic()
             try:
                 return await self._once(where, request, body, payload, patience)
             except HoldfastError as error:
                 if not error.retryable or tries > (self.settings.retries if retries is None else retries):
+                    raise
+                if self.environment.clock.monotonic() - began > longest:
                     raise
                 await self.pause(tries, error.retry_after)
 
@@ -109,7 +113,7 @@ class ControlClient:
         async with contextlib.AsyncExitStack() as stack:
             tries = 0
             while True:
-                tries += 1
+                tries, began = tries + 1, self.environment.clock.monotonic()
                 try:
                     exchange = self._exchange(where, request, b"", sigv4.EMPTY_SHA256)
                     response = await stack.enter_async_context(exchange)
@@ -119,6 +123,8 @@ class ControlClient:
                 except HoldfastError as error:
                     await stack.aclose()
                     if not error.retryable or tries > self.settings.retries:
+                        raise
+                    if self.environment.clock.monotonic() - began > RETRIED:
                         raise
                     await self.pause(tries, error.retry_after)
             yield response

@@ -21,6 +21,7 @@ from obstore.store import S3Store
 
 from holdfast.backends.object_store import metadata
 from holdfast.backends.object_store.address import Address
+from holdfast.backends.object_store.control import RETRIED
 from holdfast.backends.object_store.credentials import CredentialSource
 from holdfast.backends.object_store.errors import Where, from_obstore
 from holdfast.backends.object_store.settings import S3Settings
@@ -149,7 +150,7 @@ def _open(settings: S3Settings, credentials: Any) -> S3Store:
         client_options=cast(Any, _client(settings)),
         retry_config={
             "max_retries": settings.retries,
-            "retry_timeout": timedelta(seconds=60),
+            "retry_timeout": timedelta(seconds=RETRIED),
             "backoff": {
                 "init_backoff": timedelta(milliseconds=100),
                 "max_backoff": timedelta(seconds=5),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
+_NOT_FILE: Final = re.compile(r"[^A-Za-z0-9_-]")
 _WIDTH: Final = 110
 
 
@@ -45,6 +46,17 @@ class Imported:
         """Say that a line of the old configuration has no counterpart."""
         self.left.append((line, why))
 
+    def hide(self, name: str, secret: str) -> str:
+        """Keep a secret that only a comment names, and return the name that it has; no two have the same file."""
+        taken = {file_of(other) for other in self.secrets}
+        taken |= {file_of(other) for other, held in self.apart.items() if (other, held) != (name, secret)}
+        free, number = name, 1
+        while file_of(free) in taken:
+            number += 1
+            free = f"{name}_{number}"
+        self.apart[free] = secret
+        return free
+
     def text(self, *, files: Mapping[str, str] | None = None, with_secrets: bool = False) -> str:
         """Return the TOML.
 
@@ -80,7 +92,7 @@ class Imported:
 
 def file_of(name: str) -> str:
     """Return the file, below the folder of the configuration, that holds the secret with that dotted name."""
-    return f"secrets/{name.replace('.', '_')}"
+    return f"secrets/{_NOT_FILE.sub('_', name)[:200]}"
 
 
 def variable_of(name: str) -> str:

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.config.importing.document import Imported, file_of
+from holdfast.config.importing.harmless import harmless
 from holdfast.core.errors import ConfigError
 
 PROVIDERS: Final = frozenset({"yandex_disk", "google_drive"})
 _TITLES: Final = {"yandex_disk": "Yandex.Disk", "google_drive": "Google Drive"}
-#: Members of a provider's table, or of `credentials` in it, that hold secrets.
-_SECRET: Final = frozenset(
-    {"oauth_token", "access_token", "refresh_token", "token", "client_secret", "password"}
-)
+_TOKENS: Final = ("oauth_token", "access_token")
+_BACKUP: Final = "there are no backups of this kind yet; kept here for the day when there are"
 _EXAMPLES: Final = ("YOUR_", "OPTIONAL_")
 
 
@@ -25,7 +24,8 @@ def imported(found: Mapping[str, Any], source: str) -> Imported:
         if not isinstance(found[name], Mapping):
             raise ConfigError(f"{name} must be a JSON object")
         comment(made, name, found[name])
-    for other in sorted(found.keys() - PROVIDERS):
+    backups(made, found.get("backup_settings") or {})
+    for other in sorted(found.keys() - PROVIDERS - {"backup_settings"}):
         made.leave(other, "no provider that is known")
     return made
 
@@ -61,26 +61,55 @@ def stand_in(made: Imported, store: str, name: str, given: Mapping[str, Any]) ->
 
 
 def _lines(made: Imported, store: str, name: str, given: Mapping[str, Any]) -> list[str]:
-    """Return the lines of the store to come; its secrets are kept apart, for files."""
+    """Return the lines of the store to come; what is not known to be harmless is kept apart, for files."""
     lines = [f"[stores.{store}]", f'driver = "{name}"']
-    for member, value in _members(given):
-        if member in _SECRET:
-            setting = f"stores.{store}.{'token' if member in ('oauth_token', 'access_token') else member}"
-            lines.append(f'{setting.rpartition(".")[2]}_file = "{file_of(setting)}"')
-            if isinstance(value, str) and value and not _example(value):
-                made.apart[setting] = value
-        elif value and not _example(value):
+    for path, value in _members(given):
+        member = path.rpartition(".")[2]
+        if not value or _example(value):
+            if member in _TOKENS and not any(line.startswith("token_file") for line in lines):
+                lines.append(f'token_file = "{file_of(f"stores.{store}.token")}"')
+        elif harmless(member, value):
             lines.append(f"{member} = {json.dumps(value, ensure_ascii=False)}")
+        else:
+            usual = f"stores.{store}.{'token' if member in _TOKENS else member}"
+            setting = usual if made.apart.get(usual, value) == value else f"stores.{store}.{path}"
+            hidden = made.hide(setting, _plain(value)).removeprefix(f"stores.{store}.")
+            lines.append(f'{hidden.replace(".", "_")}_file = "{file_of(f"stores.{store}.{hidden}")}"')
     return lines
 
 
-def _members(given: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def backups(made: Imported, given: Any) -> None:
+    """Keep the settings of backups as comments; what is not known to be harmless goes into a file.
+
+    Raises:
+        ConfigError: they are no table.
+    """
+    if not isinstance(given, Mapping):
+        raise ConfigError("backup_settings must be a JSON object")
+    for path, value in _members(given, whole=True):
+        if harmless(path.rpartition(".")[2], value):
+            made.leave(f"backup_settings.{path} = {_shown(value)}", _BACKUP)
+        else:
+            hidden = made.hide(f"backup_settings.{path}", _plain(value))
+            made.leave(f"backup_settings.{path} (secret; with -o in {file_of(hidden)})", _BACKUP)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _members(given: Mapping[str, Any], above: str = "", *, whole: bool = False) -> list[tuple[str, Any]]:
+    """Return the members with their dotted paths, also those of tables in the table."""
     found: list[tuple[str, Any]] = []
     for member, value in given.items():
         if isinstance(value, Mapping):
-            found += _members(value)
-        elif member != "enabled":
-            found.append((member, value))
+            found += _members(value, f"{above}{member}.", whole=whole)
+        elif whole or member != "enabled":
+            found.append((f"{above}{member}", value))
     return found
 
 

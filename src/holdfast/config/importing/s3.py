@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from holdfast.config.importing.document import Imported
+from holdfast.config.importing.harmless import carries_password
 from holdfast.core.errors import ConfigError
 
 
@@ -28,6 +29,12 @@ def store(made: Imported, name: str, given: Mapping[str, Any], where: str) -> No
         endpoint = f"{'https' if secure else 'http'}://{endpoint}"
     elif not endpoint.startswith(("http://", "https://")):
         raise ConfigError(f"{where}: endpoint must be host:port, or a URL with http:// or https://")
+    for member, url in (("endpoint", endpoint), ("public_url", str(given.get("public_url") or ""))):
+        if carries_password(url):
+            raise ConfigError(
+                f"{where}: {member} holds a user, a password or parameters beside the address; take them out:"
+                " access_key and secret_key are the place for credentials"
+            )
     place = f"stores.{name}"
     made.put(f"{place}.driver", "s3")
     made.put(f"{place}.endpoint", endpoint)

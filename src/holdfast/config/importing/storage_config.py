@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from holdfast.config.importing import remote_storage, s3
 from holdfast.config.importing.document import Imported
+from holdfast.config.importing.harmless import harmless
 from holdfast.core.errors import ConfigError, InvalidRequestError
 from holdfast.core.names import check_bucket, check_tenant
 
 _LOCAL: Final = "local"
 _NOT_SLUG: Final = re.compile(r"[^a-z0-9_.-]+")
 _TOP: Final = frozenset({"content_types", "companies", "minio", *remote_storage.PROVIDERS})
-_BACKUP: Final = "there are no backups of this kind yet; kept here for the day when there are"
 
 
 def imported(found: Mapping[str, Any], source: str) -> Imported:
@@ -38,6 +38,7 @@ class _Reading:
         self._made = Imported(source)
         self._rules: list[dict[str, Any]] = []
         self._slugs: tuple[str, ...] = ()
+        self._stores: dict[tuple[str, str], str] = {}  #: (storage type, company or "") → store
 
     def all(self) -> Imported:
         made = self._made
@@ -51,7 +52,11 @@ class _Reading:
             "a folder of its own: not the one that holds the files of before",
         )
         made.put("stores.local.create", True)
-        companies = dict(self._companies())
+        companies: dict[str, Mapping[str, Any]] = {}
+        for slug, company in self._companies():
+            if slug in companies:
+                raise ConfigError(f"two companies would both be the tenant {slug}; rename one of them")
+            companies[slug] = company
         self._slugs = tuple(companies)
         for slug, company in companies.items():
             self._company(slug, company)
@@ -71,9 +76,9 @@ class _Reading:
         where = f"content_types.{name}"
         store = self._store(kind, self._found, where)
         self._rules.append({"name": bucket, "match": {"buckets": [bucket]}, "stores": [store], "inline": 0})
-        self._made.put(f"apply.buckets.{bucket}", {})
+        self._describe("buckets", bucket, {"name": bucket})
         for slug in self._slugs:
-            self._made.put(f"apply.buckets.{slug}_{bucket}", {"tenant": slug, "name": bucket})
+            self._describe("buckets", f"{slug}_{bucket}", {"tenant": slug, "name": bucket})
         self._folder(where, said, kind)
         for other in sorted(said.keys() - {"storage_type", *remote_storage.PROVIDERS}):
             self._made.leave(f"{where}.{other}", "nothing here has that meaning")
@@ -89,8 +94,9 @@ class _Reading:
                     f"{where}.{provider}.enabled is false, but storage_type says {provider}: the type counts",
                 )
             if path:
+                shown = path if harmless("base_path", path) else "(secret)"
                 self._made.leave(
-                    f"{where}.{provider}.base_path = {path}",
+                    f"{where}.{provider}.base_path = {shown}",
                     "stores give blobs their own names; the bucket takes the place of the folder",
                 )
 
@@ -110,7 +116,7 @@ class _Reading:
 
     def _company(self, slug: str, company: Mapping[str, Any]) -> None:
         made, where = self._made, f"companies.{slug}"
-        made.put(f"apply.tenants.{slug}", {})
+        self._describe("tenants", slug, {})
         own = {**self._found, **{key: value for key, value in company.items() if key != "content_types"}}
         for name, said in _table(company.get("content_types") or {}, f"{where}.content_types").items():
             inner = said if isinstance(said, Mapping) else {"storage_type": said}
@@ -124,6 +130,16 @@ class _Reading:
         known = {"slug", "id", "name", "content_types", "storage_type", "minio", *remote_storage.PROVIDERS}
         for other in sorted(company.keys() - known):
             made.leave(f"{where}.{other}", "nothing here has that meaning")
+        for kind in sorted({"minio", *remote_storage.PROVIDERS} & company.keys()):
+            if (kind, slug) not in self._stores:
+                made.leave(f"{where}.{kind}", "described, and used by nothing of this company")
+
+    def _describe(self, kind: str, name: str, members: dict[str, Any]) -> None:
+        """Describe a tenant or a bucket for `apply`, under a name that no other one has."""
+        held = self._made.values.setdefault("apply", {}).setdefault(kind, {})
+        while name in held:
+            name += "_"
+        held[name] = {key: value for key, value in members.items() if (key, value) != ("name", name)}
 
     def _rule(self, name: str, tenant: str, store: str, buckets: list[str]) -> None:
         match: dict[str, Any] = {"tenants": [tenant]}
@@ -143,9 +159,12 @@ class _Reading:
         if kind == _LOCAL:
             return _LOCAL
         own = company is not None and kind in company
-        name = f"{kind}_{_NOT_SLUG.sub('_', slug)}" if own else kind
-        if name in self._made.values["stores"]:
-            return name
+        if known := self._stores.get((kind, slug if own else "")):
+            return known
+        name = f"{kind}_{slug.replace('.', '_')}" if own else kind
+        while name in self._made.values["stores"]:
+            name += "_2"
+        self._stores[kind, slug if own else ""] = name
         described = _table(found.get(kind) or {}, kind)
         if kind == "minio":
             s3.store(self._made, name, described, f"{where}.{kind}" if own else kind)
@@ -171,8 +190,7 @@ class _Reading:
                 self._made.note("stores.minio", "described, and used by no content type")
             else:
                 self._made.leave(kind, "described without what is needed, and used by no content type")
-        for name, value in _table(self._found.get("backup_settings") or {}, "backup_settings").items():
-            self._made.leave(f"backup_settings.{name} = {value}", _BACKUP)
+        remote_storage.backups(self._made, self._found.get("backup_settings") or {})
         for other in sorted(self._found.keys() - _TOP - {"backup_settings"}):
             self._made.leave(other, "nothing here has that meaning")
 

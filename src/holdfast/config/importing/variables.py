@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from holdfast.config import legacy, near_far
 from holdfast.config.importing.document import Imported
+from holdfast.config.importing.harmless import carries_password
 from holdfast.config.secrets import STORE_SECRETS
 from holdfast.core.errors import ConfigError
 
@@ -41,6 +42,11 @@ def imported(environ: Mapping[str, str], source: str) -> Imported:
             name for name in near_far.VARIABLES if name.startswith(("INTERNAL_BUCKET_", "EXTERNAL_BUCKET_"))
         }
     for name, value in _leaves(translated.values):
+        if isinstance(value, str) and "://" in value and carries_password(value):
+            raise ConfigError(
+                f"{translated.origins.get(name, name)} holds a user, a password or parameters beside the address;"
+                " take them out: the variables for access key and secret key are the place for credentials"
+            )
         if name.startswith("stores.") and name.rpartition(".")[2] in STORE_SECRETS - {"access_key"}:
             made.secrets[name] = str(value)
         else:

@@ -18,6 +18,8 @@ def write(made: Imported, path: Path, *, with_secrets: bool = False, replace: bo
     folder = path.resolve().parent
     kept = made.apart | ({} if with_secrets else made.secrets)
     files = {name: folder / file_of(name) for name in kept}
+    if len(set(files.values())) < len(files):
+        raise ConfigError("two secrets would share one file; rename one of the stores or companies")
     for there in (path, *files.values()):
         if there.exists() and not replace:
             raise AlreadyExistsError(f"{there} is there already; choose another name, or say --force")

@@ -279,7 +279,23 @@ def _opener(settings: Settings | None) -> opening.Opener:
                 "no storage is configured: set INTERNAL_STORAGE_ENDPOINT and EXTERNAL_STORAGE_ENDPOINT (each with"
                 " _ACCESS_KEY and _SECRET_KEY), or AWS_S3_ENDPOINT_URL and S3_BUCKET_DATASETS, or HOLDFAST_SERVER"
             )
-    return opening.opener(settings=settings)
+    found = opening.opener(settings=settings)
+    if settings is None or not settings.buckets:
+        return found
+    buckets = settings.buckets
+
+    async def opened() -> AsyncClient:
+        """Open the engine, and make its buckets as a service makes them at its start."""
+        client, places = await found(), Places()
+        try:
+            for bucket in buckets:
+                await places.ensure(client, bucket)
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    return opened
 
 
 def _schema(framework: str) -> str:

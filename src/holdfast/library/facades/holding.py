@@ -8,7 +8,12 @@ import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from holdfast.core.errors import AlreadyExistsError, NotFoundError, PermissionDeniedError
+from holdfast.core.errors import (
+    AlreadyExistsError,
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from holdfast.library.client import AsyncClient
 from holdfast.library.opening import Opener
 from holdfast.library.portal import Portal
@@ -51,21 +56,30 @@ class Runner:
     """Runs coroutines for callers without an event loop: on the loop of a client that was given, or one of its own.
 
     Its own begins with the first call and ends with `close`, or when this is collected; `closing` is awaited then.
+    With `once` nothing runs after `close`.
     """
 
-    def __init__(self, client: Client | None, closing: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, client: Client | None, closing: Callable[[], Awaitable[None]], *, once: bool = False
+    ) -> None:
         self._client = client
         self._closing = closing
+        self._once = once
+        self._closed = False
         self._portal: Portal | None = None
         self._turn = threading.Lock()
 
     def __call__(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` returns."""
+        """Return what `work` returns; `InvalidRequestError` after `close`, with `once`."""
+        if self._closed:
+            work.close()
+            raise InvalidRequestError("it was closed; make another one")
         return self._begun().call(work) if self._client is None else self._client.run(work)
 
     def close(self) -> None:
-        """End the loop if it is its own; the next call begins another one."""
+        """End the loop if it is its own; the next call begins another one, or is refused with `once`."""
         with self._turn:
+            self._closed = self._once
             portal, self._portal = self._portal, None
         if portal is not None:
             portal.close()

@@ -93,10 +93,10 @@ class SyncStorageManager:
         client: Client | None = None,
     ) -> None:
         self.aio = StorageManager(storage_root, config=config, client=None if client is None else client.aio)
-        self._run = Runner(client, self.aio.close)
+        self._run = Runner(client, self.aio.close, once=True)
 
     def close(self) -> None:
-        """Close the engine if it was opened here; the next call opens it again."""
+        """Close the engine if it was opened here; every later call is refused with `InvalidRequestError`."""
         self._run.close()
 
     def __enter__(self) -> Self:

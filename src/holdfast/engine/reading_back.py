@@ -1,0 +1,38 @@
+"""A copy that was just made, read back: a store that answers "stored" may hold something else than was sent."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast.core.body import CHUNK, Meter
+from holdfast.core.errors import CorruptedError
+from holdfast.core.types import Replica, Segment
+from holdfast.engine import checksums
+from holdfast.engine.blame import at_stores
+from holdfast.engine.context import Context
+
+_NO_MD5: Final = -1
+
+
+async def read_back(context: Context, segment: Segment, made: Replica) -> None:
+    """Return when `made` reads as `segment`, every byte of it; memory stays flat, and its lease is kept.
+
+    Raises:
+        CorruptedError: the store holds something else.
+        UnavailableError: the store does not give it back.
+    """
+    hashers = checksums.factories(segment.size, segment.digests, md5_limit=_NO_MD5)
+    meter = Meter(hashers, context.executor if segment.size > CHUNK else None)
+    async with context.leased([made]):
+        with at_stores():
+            async with context.store(made.store).backend.get(made.blob) as reader:
+                async for chunk in reader:
+                    await meter.update(chunk)
+    await meter.finish()
+    if meter.size != segment.size or checksums.settled(meter).mismatch(segment.digests):
+        raise CorruptedError(
+            "read back, the new copy is not what was sent; it is given up",
+            operation="get",
+            store=made.store,
+            name=made.blob,
+        )
