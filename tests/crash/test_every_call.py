@@ -23,6 +23,5 @@ def test_invariants_hold_wherever_it_fails(
     tally = drive(flow, bucket, ground, stores)
     assert tally.violations == []
     assert tally.calls, "the flow called nothing"
-    # A lease that is kept beside the flow is renewed at its own time: those calls are not made in every run.
-    assert tally.tripped >= tally.faults * 0.8, f"only {tally.tripped} of {tally.faults} faults happened"
+    assert tally.tripped >= tally.faults * 0.9, f"only {tally.tripped} of {tally.faults} faults happened"
     assert tally.acknowledged < tally.faults

@@ -25,7 +25,7 @@ CASES = [(BY_NAME[name], "plain") for name in PLAIN] + [(BY_NAME[name], "kept") 
 def test_invariants_hold_wherever_it_fails(flow: Flow, bucket: str, ground: Path) -> None:
     tally = drive(flow, bucket, ground, ("memory",), inline=INLINE)
     assert tally.violations == []
-    assert tally.tripped >= tally.faults * 0.8, f"only {tally.tripped} of {tally.faults} faults happened"
+    assert tally.tripped >= tally.faults * 0.9, f"only {tally.tripped} of {tally.faults} faults happened"
     assert tally.acknowledged < tally.faults
 
 

@@ -4,10 +4,14 @@ A `Tripwire` numbers every call that passes through `wrap_catalog` and `wrap_sto
 With one, the chosen call fails before or after its effect. `ERROR` is an error that the engine may handle; `DEATH`
 raises what no handler may treat as an error, and from then on nothing reaches catalog or stores: the world stands
 still, as it does for the disk when the process dies.
+
+A lease is renewed beside its flow as often as real time allows. Only its first renewal is numbered, so that a flow makes
+the same calls in every run and a fault that is planned is met.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +22,9 @@ from holdfast.core.backend import NO_OPTIONS, PutOptions, Store
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import UnavailableError
 from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.engine.context import Context
+
+_KEEPER = Context.leased.__qualname__ + ".<locals>.keep"  #: the task that renews a lease
 
 
 class Death(BaseException):
@@ -55,6 +62,7 @@ class Tripwire:
         self.labels: list[str] = []
         self.dead = False
         self.tripped = False
+        self._renewals: set[tuple[asyncio.Task[Any], str]] = set()
 
     async def call(self, label: str, effect: Callable[[], Awaitable[Any]]) -> Any:
         """Run `effect`, or fail around it."""
@@ -67,11 +75,22 @@ class Tripwire:
         return result
 
     def enter(self, label: str) -> int:
-        """Number a call; nothing passes once the world stands still."""
+        """Number a call, 0 for one that has none; nothing passes once the world stands still."""
         if self.dead:
             raise Death
+        if self._is_renewed_again(label):
+            return 0
         self.labels.append(label)
         return len(self.labels)
+
+    def _is_renewed_again(self, label: str) -> bool:
+        """Tell whether a keeper of a lease makes this call, and made it before."""
+        task = asyncio.current_task()
+        if task is None or not getattr(task.get_coro(), "__qualname__", "").endswith(_KEEPER):
+            return False
+        known = (task, label) in self._renewals
+        self._renewals.add((task, label))
+        return known
 
     def trip(self, number: int, when: When) -> None:
         """Fail if this is the moment."""
