@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.doors.cli_tools import EXECUTABLE, clean_environment, free_port
+from tests.doors.preloaded import executable
 
 pytestmark = pytest.mark.doors
 
@@ -58,12 +59,13 @@ class Shell:
         self._environment = clean_environment(
             HOLDFAST_PORT=self._port, PATH=f"{Path(EXECUTABLE).parent}:{os.environ['PATH']}"
         )
+        self._preloaded = f"{Path(executable()).parent}:{self._environment['PATH']}"
         self._running: list[subprocess.Popen[bytes]] = []
 
     def run(self, command: str) -> str:
         """Return what the command printed, with its exit status at the end when it is not 0."""
         command = command.replace("8083", self._port).replace("scripts/serve", f"{ROOT}/scripts/serve")
-        command = command.replace(".venv/bin/holdfast", EXECUTABLE)
+        command = command.replace(".venv/bin/holdfast", "holdfast")
         if command.endswith(" &"):
             self._start(command.removesuffix(" &"))
             return ""
@@ -72,7 +74,7 @@ class Shell:
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self._folder,
-            env=self._environment,
+            env=self._environment | {"PATH": self._preloaded},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

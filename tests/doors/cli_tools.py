@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.doors import preloaded
+
 EXECUTABLE = str(Path(sys.executable).with_name("holdfast"))
 
 
@@ -63,7 +65,7 @@ class Place:
     ) -> Result:
         """Run one command and check its exit status (None: any)."""
         done = subprocess.run(
-            [EXECUTABLE, *arguments, *self.where],
+            [preloaded.executable(), *arguments, *self.where],
             input=stdin if stdin is not None else b"",
             capture_output=True,
             cwd=self.folder,

@@ -168,7 +168,12 @@ async def _serve(
         )
         inline = settings.placement.inline if "inline" in settings.placement.model_fields_set else 0
         async with engine_on(
-            f"sqlite:///{root}/catalog.db", store, environment=environment, settings=own, inline=inline
+            f"sqlite:///{root}/catalog.db",
+            store,
+            environment=environment,
+            settings=own,
+            inline=inline,
+            keys=True,
         ) as (engine, _):
             asks = authenticate(engine) if authenticate else _anyone
             app = create_app(engine, authenticate=asks, settings=settings)

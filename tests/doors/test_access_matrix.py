@@ -39,7 +39,7 @@ NOWHERE = Names(
 OPERATORS = tuple(
     f"{method} /api/v1/{noun}"
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-    for noun in ("tenants", "stores", "storages", "storage-options", "placement/", "debts")
+    for noun in ("tenants", "stores", "storages", "storage-options", "placement/", "debts", "encryption")
 )
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,34 +15,9 @@ from holdfast.core.errors import (
     TooLargeError,
 )
 from holdfast.core.types import IpRules, Quota, QuotaUse, Visibility
-from tests.doors.cli_tools import Place, Server, noise, serving
+from tests.doors.cli_tools import Place, Server, noise
 
 pytestmark = pytest.mark.doors
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service") / "data") as running:
-        yield running
-
-
-@pytest.fixture(params=["embedded", "http"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[holdfast.Client]:
-    if request.param == "embedded":
-        opened = holdfast.open(tmp_path / "data")
-    else:
-        server: Server = request.getfixturevalue("server")
-        opened = holdfast.open(server.url, token=server.token)
-    with opened:
-        yield opened
-
-
-@pytest.fixture(params=["embedded", "http"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "embedded":
-        return Place(tmp_path, ["--data", str(tmp_path / "data")])
-    server: Server = request.getfixturevalue("server")
-    return Place(tmp_path, ["--server", server.url], {"HOLDFAST_TOKEN": server.token})
 
 
 def test_settings_from_python(client: holdfast.Client) -> None:

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.doors.cli_tools import Place, Server, embedded, serving
+from tests.doors.cli_tools import Place, embedded
 
 pytestmark = pytest.mark.doors
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service") / "data") as running:
-        yield running
-
-
-@pytest.fixture(params=["embedded", "server"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "embedded":
-        return embedded(tmp_path)
-    return request.getfixturevalue("server").place(tmp_path)
-
-
 @pytest.fixture
-def bucket(place: Place, request: pytest.FixtureRequest) -> str:
-    name = "b" + hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
+def bucket(place: Place, name: str) -> str:
     place.run("mb", name)
     for number in range(4):
         place.run(

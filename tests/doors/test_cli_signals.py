@@ -7,22 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.doors.cli_tools import EXECUTABLE, Place, Server, clean_environment, embedded, noise, serving
+from tests.doors.cli_tools import EXECUTABLE, Place, clean_environment, embedded, noise
 
 pytestmark = pytest.mark.doors
 
 BIG = 300 << 20
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service") / "data") as running:
-        yield running
 
 
 @pytest.fixture(params=["embedded", "server"])

@@ -18,6 +18,7 @@ from holdfast.config import Settings, legacy, load
 from holdfast.core.body import Body
 from holdfast.core.errors import ConfigError, UnauthenticatedError, UnavailableError
 from holdfast.core.types import Principal
+from holdfast.testing.fakes.yandex_disk import FakeYandexDisk
 from holdfast.testing.servers import S3Server, moto_s3, require
 from tests.doors.rest_service import Service, serving
 from tests.helpers import content, run
@@ -337,27 +338,34 @@ def test_each_bucket_lies_near_or_far(
 
 
 def test_content_types_of_an_older_file_go_where_it_said(s3: S3Server, tmp_path: Path) -> None:
+    with FakeYandexDisk() as fake:
+        _content_types(s3, fake)
+
+
+def _content_types(s3: S3Server, fake: FakeYandexDisk) -> None:
     minio = {
         "endpoint": s3.endpoint,
         "access_key": s3.access_key,
         "secret_key": s3.secret_key,
         "bucket": s3.bucket,
     }
-    kinds = {"portraits": "local", "videos": "minio", "previews": "yandex_disk"}
+    kinds = {"portraits": "local", "videos": "minio", "previews": "yandex_disk", "stickers": "google_drive"}
+    drive = {"oauth_token": fake.accounts.access, "api_url": f"{fake.url}/v1/disk", "allow_http": True}
     said = {
         "content_types": {name: {"storage_type": kind} for name, kind in kinds.items()},
         "companies": {"acme": {"storage_type": "minio", "minio": {**minio, "prefix": "of-acme"}}},
-        "yandex_disk": {"oauth_token": PLANTED},
+        "yandex_disk": drive,
         "minio": minio,
     }
     Path("storage_config.json").write_text(json.dumps(said))
     holdfast("config", "import", "storage_config.json", "-o", "holdfast.toml")
     assert s3.secret_key not in Path("holdfast.toml").read_text()
+    assert fake.accounts.access not in Path("holdfast.toml").read_text()
     holdfast("apply", "--yes")
-    found = run(places(load(), "portraits/p", "videos/v", "acme:portraits/a"))
-    assert found == {"local": ["p"], "minio": ["v"], "minio_acme": ["a"]}
-    with pytest.raises(UnavailableError, match="yandex_disk"):
-        run(places(load(), "previews/x"))
+    found = run(places(load(), "portraits/p", "videos/v", "previews/y", "acme:portraits/a"))
+    assert found == {"local": ["p"], "minio": ["v"], "minio_acme": ["a"], "yandex_disk": ["y"]}
+    with pytest.raises(UnavailableError, match="google_drive"):
+        run(places(load(), "stickers/x"))
     assert run(places(load())) == found  # it is nowhere
 
 

@@ -11,7 +11,6 @@ import threading
 import tracemalloc
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,32 +25,10 @@ from holdfast.facades import (
     StorageManager,
     SyncStorageManager,
 )
-from tests.doors.cli_tools import Server, noise, serving
+from tests.doors.cli_tools import Server, noise
 
 pytestmark = pytest.mark.doors
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service") / "data") as running:
-        yield running
-
-
-@pytest.fixture(params=["embedded", "http"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[holdfast.Client]:
-    if request.param == "embedded":
-        opened = holdfast.open(tmp_path / "data")
-    else:
-        server: Server = request.getfixturevalue("server")
-        opened = holdfast.open(server.url, token=server.token)
-    with opened:
-        yield opened
-
-
-@pytest.fixture
-def name(request: pytest.FixtureRequest) -> str:
-    return "b" + hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
 
 
 def answer_of(ask: object) -> object:

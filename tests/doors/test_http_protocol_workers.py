@@ -75,4 +75,7 @@ def test_a_wrong_setting_is_not_tried_again() -> None:
     with alone(SUPERVISE, "misconfigured") as (process, _):
         assert process.wait(40) == 7
         assert process.stdout is not None
-        assert process.stdout.read().splitlines() == ["tried", "tried", "config this setting is wrong"]
+        *tries, told = process.stdout.read().splitlines()
+        assert told == "config this setting is wrong"
+        assert set(tries) == {"tried"}
+        assert len(tries) <= 2  # once each, if the second came to its start before the first had told why

@@ -26,31 +26,13 @@ from holdfast.core.errors import (
 )
 from holdfast.core.types import Deleted
 from holdfast.library.client import Parts
-from tests.doors.cli_tools import Server, noise, serving
+from tests.doors.cli_tools import Server, noise
 
 pytestmark = pytest.mark.doors
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("service") / "data") as running:
-        yield running
-
-
-@pytest.fixture(params=["embedded", "http"])
-def client(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[holdfast.Client]:
-    if request.param == "embedded":
-        opened = holdfast.open(tmp_path / "data")
-    else:
-        server: Server = request.getfixturevalue("server")
-        opened = holdfast.open(server.url, token=server.token)
-    with opened:
-        yield opened
-
-
 @pytest.fixture
-def bucket(client: holdfast.Client, request: pytest.FixtureRequest) -> str:
-    name = "b" + hashlib.sha256(request.node.name.encode()).hexdigest()[:20]
+def bucket(client: holdfast.Client, name: str) -> str:
     client.create_bucket(name)
     return name
 

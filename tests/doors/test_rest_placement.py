@@ -61,7 +61,8 @@ def test_rules_are_replaced_and_shown(service: Service) -> None:
     assert service.put("a.zip").status == 201
     found = send(service, "GET", f"{EXPLAIN}?bucket=plain&key=a.zip").json
     assert (found["home"], found["plan"]["rule"], found["owed"]) == (True, "zips", "")
-    assert found["copies"] == [{"store": "cold", "pieces": 1, "whole": True, "suspect": False}]
+    (copy,) = found["copies"]
+    assert copy == {"store": "cold", "pieces": 1, "whole": True, "suspect": False, "encrypted": False}
 
 
 def test_as_many_rules_as_may_be_fit_in_one_request_and_more_are_refused(service: Service) -> None:

@@ -2,6 +2,7 @@
 
 The steps are rendered to SQL text and run on the same drivers as everything else (the SQLite of Python's standard
 library may be one that can damage a write-ahead log that others use). Whoever comes second waits for the first.
+Alembic is imported only where there is something to upgrade: looking how far a database is should cost nothing.
 """
 
 from __future__ import annotations
@@ -10,44 +11,50 @@ import io
 from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import apsw
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from holdfast.catalog.postgres_errors import translated as postgres_translated
 from holdfast.catalog.sqlite import connect
 from holdfast.catalog.sqlite_errors import translated as sqlite_translated
 from holdfast.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 0x686F6C6466617374  # "holdfast"
 _alembic = Lock()  #: its `op` and `context` are global
 _HINT = "stop its services and run `holdfast catalog upgrade`"
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config
 
 
 @cache
+def known() -> tuple[str, ...]:
+    """Return the numbers of all steps that this code knows, oldest first: the names of their files begin with them."""
+    files = (_MIGRATIONS / "versions").glob("[0-9]*.py")
+    return tuple(sorted(file.name.partition("_")[0] for file in files))
+
+
 def newest() -> str:
     """Return the number of the last step that this code knows."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return known()[-1]
 
 
 @cache
-def known() -> tuple[str, ...]:
-    """Return the numbers of all steps that this code knows, oldest first."""
-    steps = ScriptDirectory.from_config(_config()).walk_revisions()
-    return tuple(reversed([str(step.revision) for step in steps]))
-
-
 def script(dialect: str, start: str | None) -> str:
     """Return the SQL text of the steps after `start` (None: from nothing)."""
+    from alembic import command
+
     config, output = _config(), io.StringIO()
     config.attributes.update(dialect=dialect, output=output)
     with _alembic:

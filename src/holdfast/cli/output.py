@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -63,20 +63,16 @@ class Output:
     def note(self, text: str) -> None:
         """Tell people something that is not a result."""
         if not self.quiet and not self.as_json:
-            print(text, file=sys.stderr)
+            _aside(text)
 
     def error(self, error: HoldfastError, *, command: str = "holdfast COMMAND") -> None:
         """Show an error of a command: one line with its code and what may be done."""
         if self.as_json:
-            print(
-                json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False),
-                file=sys.stderr,
-            )
+            _aside(json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False))
             return
         message = " ".join(str(error).split())
-        print(
-            f"holdfast: {visible(message)} ({error.code}); {hint(error).replace('holdfast COMMAND', command)}",
-            file=sys.stderr,
+        _aside(
+            f"holdfast: {visible(message)} ({error.code}); {hint(error).replace('holdfast COMMAND', command)}"
         )
 
     @contextmanager
@@ -125,6 +121,13 @@ class Output:
         with Bars(console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty()) as bars:
             task = bars.add_task(visible(title), total=total)
             yield lambda name: bars.update(task, advance=1, description=visible(f"{title}: {name}"))
+
+
+def _aside(text: str) -> None:
+    """Print to standard error what comes after what was printed before, also where both end in one place."""
+    with suppress(OSError, ValueError):  # a reader that went away is noticed by whoever prints results
+        sys.stdout.flush()
+    print(text, file=sys.stderr)
 
 
 def visible(text: str) -> str:

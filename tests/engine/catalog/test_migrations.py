@@ -11,10 +11,11 @@ from typing import Any
 import apsw
 import asyncpg
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from holdfast.catalog import open_catalog, schema, upgrade
+from holdfast.catalog import open_catalog, schema, upgrade, upgrading
 from holdfast.catalog.upgrading import known, newest
 from holdfast.core.errors import ConfigError
 from tests.engine.catalog.support import run
@@ -120,6 +121,8 @@ def test_a_forgotten_index_is_noticed(tmp_path: Path) -> None:
 def test_steps_are_numbered_without_gaps() -> None:
     assert list(known()) == [f"{number:04}" for number in range(1, len(known()) + 1)]
     assert newest() == known()[-1]
+    steps = ScriptDirectory.from_config(upgrading._config())
+    assert list(known()) == [str(step.revision) for step in steps.walk_revisions()][::-1]
 
 
 def test_whoever_upgrades_at_the_same_time_waits(catalog_url: str) -> None:
@@ -241,8 +244,6 @@ def script_until_first(dialect: str) -> str:
     import io
 
     from alembic import command
-
-    from holdfast.catalog import upgrading
 
     config, output = upgrading._config(), io.StringIO()
     config.attributes.update(dialect=dialect, output=output)
