@@ -30,7 +30,8 @@ class Figure:
 
     `unit` says what the numbers are. `rounds[peer]` has one number per round, in order. `detail[peer]` has what else
     was seen (latencies, memory, the share of a core that the generator took), one mapping per round. `missing[peer]`
-    says why a peer has no numbers. `at_most` is a bound on our own number. `notes` are printed below the table.
+    says why a peer has no numbers. `at_most` is a bound on our own number; where it
+    is `binding`, missing it fails the run. `notes` are printed below the table.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Figure:
     ours: str = "holdfast"
     targets: tuple[Target, ...] = ()
     at_most: float | None = None
+    binding: bool = False
     rounds: dict[str, list[float]] = field(default_factory=dict)
     detail: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -73,15 +75,20 @@ class Figure:
         values = [row[name] for row in self.detail.get(peer, []) if row.get(name) is not None]
         return median(values) if values else None
 
+    @property
+    def bound_met(self) -> bool | None:
+        """Whether our own number keeps its bound; None when it has none, or no number."""
+        mine = self.median(self.ours)
+        return None if self.at_most is None or mine is None else mine <= self.at_most
+
     def as_json(self) -> dict[str, Any]:
         """Return everything, with medians and ratios worked out."""
         peers = [peer for peer in self.rounds if peer != self.ours]
-        mine = self.median(self.ours)
         return {
             **asdict(self),
             "medians": {peer: self.median(peer) for peer in self.rounds},
             "ratios": {peer: self.ratio(peer) for peer in peers},
-            "bound_met": None if self.at_most is None or mine is None else mine <= self.at_most,
+            "bound_met": self.bound_met,
             "met": {
                 target.peer: target.met(ratio)
                 for target in self.targets

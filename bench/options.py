@@ -21,6 +21,7 @@ class Options:
 
     `data` is where the peers' directories are made, and removed again. `share` is the part of an upload that
     `streams` sends before it cuts the connection; 1 sends all and needs the disk for it.
+    `size`, `only` and `way` are for `flat`: of its blob, which backends, and whether up, down or both.
     """
 
     data: Path
@@ -34,6 +35,9 @@ class Options:
     share: float = 0.25
     list_keys: int = 1_000_000
     quick: bool = False
+    size: int = 1 << 30
+    only: tuple[str, ...] = ()
+    way: str = "both"
 
     def say(self, text: str) -> None:
         """Tell the person who waits what is going on."""
@@ -86,6 +90,9 @@ def parser(names: list[str]) -> argparse.ArgumentParser:
         type=int,
         help="keys in the bucket that is listed, and versions that `placement` simulates",
     )
+    made.add_argument("--size", type=size, help="size of the blob of `flat`, such as 5GiB")
+    made.add_argument("--only", nargs="+", metavar="BACKEND", help="the backends of `flat`")
+    made.add_argument("--way", choices=("up", "down", "both"), help="the ways of `flat`")
     return made
 
 
@@ -98,12 +105,13 @@ def options(given: argparse.Namespace) -> Options:
             "seconds": 1.0,
             "keys": 200,
             "large": 64 << 20,
+            "size": 64 << 20,
             "streams": 10,
             "list_keys": 100_000,
         }
-    names = ("rounds", "seconds", "connections", "large", "streams", "share", "list_keys")
+    names = ("rounds", "seconds", "connections", "large", "streams", "share", "list_keys", "size", "way")
     base |= {name: value for name in names if (value := getattr(given, name)) is not None}
-    made = Options(**base)
+    made = Options(**base, only=tuple(given.only or ()))
     if not os.access(made.data, os.W_OK):
         raise SystemExit(f"bench: cannot write under {made.data}; choose another --data")
     return made

@@ -22,6 +22,7 @@ def pages() -> Iterator[tuple[str, str]]:
     """Yield (file name, content) of every generated page."""
     yield "settings.md", settings_page()
     yield "stores.md", stores_page()
+    yield "dialects.md", dialects_page()
     yield "errors.md", errors_page()
     yield "promises.md", promises_page()
     yield "command-line.md", command_line_page()
@@ -76,6 +77,53 @@ def stores_page() -> str:
             table(model) if model.model_fields else "No settings.\n"
         )
     return text
+
+
+def dialects_page() -> str:
+    """Return the table of S3 dialects."""
+    from holdfast.backends.object_store.dialects import DIALECTS
+
+    text = (
+        "# Dialects of S3\n\nWhat the driver `s3` takes each server to be able to do, until `[stores.NAME]` says otherwise. How to set one up, and what\n"
+        "is not certain: [the guide](../guides/s3.md).\n\n"
+        "| `dialect` | Server | Region | Checksums | Conditional writes | Batch delete | Ends keys | Listing sorted | Largest object | Largest part | Equal parts | Parts copied |"
+        " Encryption | Classes | Metadata | Tags | Versions | POST forms | Known from |\n|"
+        + "---|" * 19
+        + "\n"
+    )
+    for row in DIALECTS.values():
+        conditional = "yes" if row.conditional_writes else "small bodies" if row.conditional_put else ""
+        cells = (
+            *(
+                f"`{row.name}`",
+                row.title,
+                f"`{row.region}`",
+                "CRC64NVME" if row.checksum == "auto" else "none",
+            ),
+            *(conditional, yes(row.batch_delete), yes(row.folders), yes(row.sorted_listing)),
+            *(sized(row.max_object_size), sized(row.max_part), yes(row.equal_parts), yes(row.copy_parts)),
+            *(
+                ", ".join(sorted(row.sse)),
+                ", ".join(sorted(row.storage_classes)) or "any",
+                f"{row.metadata_bytes:,} bytes",
+            ),
+            *(yes(row.tagging), yes(row.versioning), yes(row.post_forms), row.seen),
+        )
+        text += f"| {' | '.join(cells)} |\n"
+    return text
+
+
+def yes(value: bool) -> str:
+    """Return a flag as tables show it."""
+    return "yes" if value else ""
+
+
+def sized(value: int) -> str:
+    """Return a number of bytes in the largest unit that leaves it readable."""
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30)):
+        if value >= size:
+            return f"{value / size:.4g} {unit}"
+    return f"{value:,}"
 
 
 def errors_page() -> str:

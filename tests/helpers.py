@@ -19,8 +19,12 @@ from holdfast.core.backend import Backend, Store
 from holdfast.core.clock import Environment
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
+from holdfast.engine.keyring import CatalogKeyRing
+from holdfast.engine.secrets import RootSecret
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
+from holdfast.engine.wrapping import root_keys
+from holdfast.layers.encryption import Encryption
 from holdfast.policy.placement import Placement
 
 T = TypeVar("T")
@@ -69,10 +73,19 @@ async def engine_on(
     inline: int = 0,
     buckets: tuple[str, ...] = ("plain",),
     versioned: tuple[str, ...] = ("kept",),
+    keys: bool = False,
 ) -> AsyncIterator[tuple[Engine, Session]]:
-    """Give an engine with the tenant `default`, a plain and a versioned bucket, and an admin's session."""
+    """Give an engine with the tenant `default`, a plain and a versioned bucket, and an admin's session.
+
+    With `keys` its stores can encrypt.
+    """
     environment = environment or Environment()
     catalog = await open_catalog(url, environment=environment, upgrade=True)
+    secret = RootSecret.fresh(environment)
+    ring = CatalogKeyRing(catalog, root_keys("", secret, environment), environment.clock) if keys else None
+    if ring is not None:
+        for store in stores:
+            store.sealed = Encryption(store.backend, ring, environment=environment)
     placement = Placement.everything(
         [store.name for store in stores], acknowledge or len(stores), inline=inline
     )
@@ -82,6 +95,8 @@ async def engine_on(
         placement,
         environment=environment,
         settings=settings,
+        secret=secret,
+        keys=ring,
     )
     session = engine.session(ADMIN)
     try:

@@ -1,4 +1,4 @@
-"""`scripts/torture kill|power|variants|audit|raw|quota|all`: what to run, how often, from which seed."""
+"""`scripts/torture kill|power|variants|audit|raw|quota|dialects|yandex|all`: what to run, how often, from which seed."""
 # ruff: noqa: T201 - this is a program: it prints
 
 from __future__ import annotations
@@ -106,6 +106,60 @@ def quota(options: argparse.Namespace) -> tuple[list[Report], bool]:
     )
 
 
+def dialects(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Try the S3 driver against every dialect of S3: its promises, and a storm of bad days."""
+    from torture.dialects import report
+
+    return [], report(options.only, faults=options.faults, seed=options.seed)
+
+
+def yandex(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Store on a fake of Yandex.Disk while it fails in every way that is known; nothing acknowledged may be lost."""
+    from torture.yandex import report
+
+    return [], report(options.storms, options.seed, options.faults)
+
+
+def drive(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Let everything go wrong at a fake Google Drive; nothing that was acknowledged may change or go."""
+    from torture.drive import report
+
+    return [], report(options.faults, options.seed, replay=options.replay)
+
+
+def gcs(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Try the driver for Google Cloud Storage in a storm of faults on its fake."""
+    import asyncio
+
+    from torture.gcs import storm
+
+    figures = asyncio.run(storm(options.faults, seed=options.seed))
+    print(figures)
+    return [], figures.sound
+
+
+def azure(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Try the driver for Azure Blob in a storm of faults on the way to a real blob server."""
+    import asyncio
+
+    from torture.azure import storm
+
+    figures = asyncio.run(storm(options.faults, seed=options.seed))
+    print(figures)
+    return [], figures.sound
+
+
+def naas(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Store on a fake of Naas whose keys end at any time, while both of its servers fail."""
+    import asyncio
+
+    from torture.naas import storm
+
+    figures = asyncio.run(storm(options.faults, seed=options.seed))
+    print(figures)
+    return [], figures.sound
+
+
 def _served(options: argparse.Namespace) -> int:
     """Return how many data directories the real server gets: none for variants, which live in this process."""
     if options.variant:
@@ -209,7 +263,38 @@ def _parser() -> argparse.ArgumentParser:
             help="failing trials after which a variant is convicted (default: %(default)s)",
         )
     _add_quota(commands)
+    _add_yandex(commands)
+    _add_drive(commands)
+    _add_dialects(commands)
+    _add_storm(commands, "gcs", gcs)
+    _add_storm(commands, "azure", azure)
+    _add_storm(commands, "naas", naas)
     return parser
+
+
+def _add_storm(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, command: Command
+) -> None:
+    sub = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=command)
+    sub.add_argument("--faults", type=int, default=10_000, help="faults to be met (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+
+
+def _add_dialects(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("dialects", help=(dialects.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=dialects)
+    sub.add_argument("--only", nargs="*", default=[], help="dialects to try (default: all)")
+    sub.add_argument("--faults", type=int, default=1000, help="bad days of each (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+
+
+def _add_yandex(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("yandex", help=(yandex.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=yandex)
+    sub.add_argument("--faults", type=int, default=10_000, help="faults in all (default: %(default)s)")
+    sub.add_argument("--storms", type=int, default=5, help="fakes to spread them over (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
 
 
 def _add_quota(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -226,6 +311,14 @@ def _add_quota(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=["sqlite", "postgresql"],
         help="catalogs to try (default: both)",
     )
+
+
+def _add_drive(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("drive", help=(drive.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=drive)
+    sub.add_argument("--faults", type=int, default=10_000, help="faults to meet (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+    sub.add_argument("--replay", type=int, metavar="SEED", help="run only the storm of this seed")
 
 
 if __name__ == "__main__":

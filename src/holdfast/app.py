@@ -31,16 +31,21 @@ from holdfast.core.errors import (
     UnavailableError,
 )
 from holdfast.core.failpoints import arm_from_environment
+from holdfast.core.notes import Notes
 from holdfast.core.types import Principal, Rate
 from holdfast.drivers import InstalledDrivers, described, open_store
 from holdfast.engine.engine import Engine
+from holdfast.engine.key_command import seal_keys_of
+from holdfast.engine.keyring import CatalogKeyRing
 from holdfast.engine.keys import Authenticator, create_key
+from holdfast.engine.notes import CatalogNotes
 from holdfast.engine.probe import probe
 from holdfast.engine.sealing import sealer_of
 from holdfast.engine.secrets import root_secret
 from holdfast.engine.settings import EngineSettings
 from holdfast.engine.stores import Stores
 from holdfast.engine.trust import open_tokens
+from holdfast.engine.wrapping import root_keys
 from holdfast.jobs.artifacts import keep_counting_reads
 from holdfast.jobs.expire import keep_expiring
 from holdfast.jobs.measuring import keep_measuring
@@ -101,17 +106,34 @@ async def open_engine(
     )
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(catalog.close)
+        secret = await root_secret(catalog, environment, settings.secret.get_secret_value())
+        seal_keys = await seal_keys_of(
+            settings.seal_keys.get_secret_value(), settings.seal_keys_command, settings.seal_keys_timeout
+        )
+        sealer = sealer_of(seal_keys, secret, environment)
+        keys = CatalogKeyRing(catalog, root_keys(seal_keys, secret, environment), environment.clock)
+
+        def notes(store: str) -> Notes:
+            return CatalogNotes(catalog, store, sealer)
+
         stores: dict[str, Store] = {}
         for name, store_settings in settings.all_stores.items():
-            stores[name] = open_store(name, store_settings, environment, metrics=metrics)
+            stores[name] = open_store(
+                name,
+                store_settings,
+                environment,
+                metrics=metrics,
+                notes=notes(name),
+                keys=keys,
+                caches=settings.caches,
+            )
             undo.push_async_callback(stores[name].backend.close)
-        secret = await root_secret(catalog, environment, settings.secret.get_secret_value())
         live = Stores(
             stores,
             catalog,
             environment.clock,
-            drivers=InstalledDrivers(environment, metrics),
-            sealer=sealer_of(settings.seal_keys.get_secret_value(), secret, environment),
+            drivers=InstalledDrivers(environment, metrics, notes, keys, settings.caches),
+            sealer=sealer,
             described=described(settings),
         )
         await live.refresh()
@@ -122,6 +144,7 @@ async def open_engine(
             environment=environment,
             settings=_engine_settings(settings),
             secret=secret,
+            keys=keys,
         )
         if not await catalog.tenants():
             await _refuse_foreign_objects(stores, settings)
@@ -145,6 +168,7 @@ def placement_of(settings: Settings, stores: Collection[str]) -> Placement:
         acknowledge=said.acknowledge,
         when_down=WhenDown(said.when_down),
         fallback=said.fallback,
+        encrypt=said.encrypt,
     )
     try:
         rules = check_rules(rules_of([rule.members for rule in said.rules]), stores)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, get_args
@@ -12,9 +13,12 @@ from pydantic.fields import FieldInfo
 
 from holdfast.backends import registry
 from holdfast.config import Settings, StoreSettings
-from holdfast.core.backend import Store, StoreState
+from holdfast.core.backend import Backend, Store, StoreState
 from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
+from holdfast.core.errors import ConfigError
+from holdfast.core.keyring import KeyRing
+from holdfast.core.notes import Notes
 from holdfast.core.records import Connection
 from holdfast.engine.stores import PATH, DriverField
 from holdfast.layers import stack
@@ -24,32 +28,67 @@ _REGION: Final = "region"  #: a setting of every store, and of some drivers too
 
 
 def open_store(
-    name: str, settings: StoreSettings, environment: Environment, *, metrics: StoreMetrics | None = None
+    name: str,
+    settings: StoreSettings,
+    environment: Environment,
+    *,
+    metrics: StoreMetrics | None = None,
+    notes: Notes | None = None,
+    keys: KeyRing | None = None,
+    caches: Path | None = None,
 ) -> Store:
     """Return the store that `[stores.NAME]` describes: its driver inside its layers.
+
+    Without `notes` what its driver has to remember ends with the process; without `keys` nothing encrypted can be read.
+    `caches` is where a cache is that has no directory of its own.
 
     Raises:
         ConfigError: it cannot be opened.
     """
+    cache = _cache_of(name, settings, caches)
     parsed = registry.parse(settings.driver, _for_driver(settings.driver, settings.driver_settings))
-    driver = registry.open_backend(name, settings.driver, parsed, environment=environment)
+    driver = registry.open_backend(name, settings.driver, parsed, environment=environment, notes=notes)
     layers = stack.StackSettings(
         max_in_flight=settings.in_flight,
         attempts=settings.attempts,
         read_only=settings.state is StoreState.READ_ONLY,
+        cache=cache,
+        cache_bytes=settings.cache_bytes,
+        describe=settings.describe,
     )
     circuit = Circuit(name, environment.clock)
-    backend = stack.build(driver, layers, environment=environment, metrics=metrics, circuit=circuit)
+    faces = stack.faces(
+        driver,
+        layers,
+        environment=environment,
+        metrics=metrics,
+        circuit=circuit,
+        encrypt=None if keys is None else partial(_encrypted, keys=keys, environment=environment),
+    )
     return Store(
         name,
-        backend,
+        faces.backend,
         layout=settings.layout,
         state=settings.state,
         labels=settings.labels,
         region=settings.region,
         price=settings.price,
         circuit=circuit,
+        sealed=faces.sealed,
+        encrypt=settings.encrypt,
     )
+
+
+def _cache_of(name: str, settings: StoreSettings, caches: Path | None) -> Path | None:
+    if settings.cache is True and caches is None:
+        raise ConfigError(f"store {name}: setting cache: name a directory; there is none to put it under")
+    return caches if settings.cache is True else settings.cache or None
+
+
+def _encrypted(backend: Backend, *, keys: KeyRing, environment: Environment) -> Backend:
+    from holdfast.layers.encryption.layer import Encryption
+
+    return Encryption(backend, keys, environment=environment)
 
 
 def described(settings: Settings) -> dict[str, Connection]:
@@ -66,6 +105,10 @@ def described(settings: Settings) -> dict[str, Connection]:
             price=store.price,
             attempts=store.attempts,
             max_in_flight=store.max_in_flight,
+            encrypt=store.encrypt,
+            cache=bool(store.cache),
+            cache_bytes=store.cache_bytes,
+            describe=store.describe,
             active=True,
         )
         for name, store in settings.all_stores.items()
@@ -75,8 +118,16 @@ def described(settings: Settings) -> dict[str, Connection]:
 class InstalledDrivers:
     """The drivers of this installation, as `engine.stores.Drivers` wants them."""
 
-    def __init__(self, environment: Environment, metrics: StoreMetrics | None = None) -> None:
-        self._environment, self._metrics = environment, metrics
+    def __init__(
+        self,
+        environment: Environment,
+        metrics: StoreMetrics | None = None,
+        notes: Callable[[str], Notes] | None = None,
+        keys: KeyRing | None = None,
+        caches: Path | None = None,
+    ) -> None:
+        self._environment, self._metrics, self._notes = environment, metrics, notes
+        self._keys, self._caches = keys, caches
 
     def names(self) -> Sequence[str]:
         """Return the names of all drivers."""
@@ -106,9 +157,22 @@ class InstalledDrivers:
                 "price": connection.price,
                 "max_in_flight": connection.max_in_flight,
                 "attempts": connection.attempts,
+                "cache": connection.cache,
+                "cache_bytes": connection.cache_bytes,
+                "describe": connection.describe,
+                "encrypt": connection.encrypt,
             }
         )
-        store = open_store(connection.name, settings, self._environment, metrics=self._metrics)
+        notes = None if self._notes is None else self._notes(connection.name)
+        store = open_store(
+            connection.name,
+            settings,
+            self._environment,
+            metrics=self._metrics,
+            notes=notes,
+            keys=self._keys,
+            caches=self._caches,
+        )
         store.region = region
         return store
 

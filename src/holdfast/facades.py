@@ -15,6 +15,7 @@ from holdfast.library.facades.dual_storage import AsyncDualStorageClient, DualBu
 from holdfast.library.facades.object_factory import (
     ObjectStorageFactory,
     ObjectStorageSecondaryAdapterFS,
+    ObjectStorageSecondaryAdapterNaas,
     ObjectStorageSecondaryAdapterS3,
 )
 from holdfast.library.facades.object_storage import (
@@ -49,6 +50,7 @@ __all__ = [
     "ObjectStorageAdapter",
     "ObjectStorageFactory",
     "ObjectStorageSecondaryAdapterFS",
+    "ObjectStorageSecondaryAdapterNaas",
     "ObjectStorageSecondaryAdapterS3",
     "ObjectStorageService",
     "StorageAdapter",

@@ -12,7 +12,7 @@ from queue import Queue
 import pytest
 
 import holdfast
-from holdfast.core.errors import ConfigError, InvalidRequestError, NotFoundError, UnsupportedError
+from holdfast.core.errors import ConfigError, InvalidRequestError, NotFoundError, UnauthenticatedError
 from holdfast.facades import (
     AsyncObjectStorage,
     IObjectStorageAdapter,
@@ -23,6 +23,7 @@ from holdfast.facades import (
     ObjectStorageService,
 )
 from holdfast.testing import servers
+from holdfast.testing.fakes.naas import NaasFake, running
 from holdfast.testing.servers import S3Server
 from tests.helpers import blobs_on_disk, noise
 
@@ -35,7 +36,13 @@ def s3() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(params=["FS", "S3", "Holdfast"])
+@pytest.fixture(scope="module")
+def naas(s3: S3Server) -> Iterator[NaasFake]:
+    with running(s3) as fake:
+        yield fake
+
+
+@pytest.fixture(params=["FS", "S3", "Naas", "Holdfast"])
 def service(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ObjectStorageService]:
@@ -52,6 +59,19 @@ def service(
             bucket_name=server.bucket,
             base_prefix=f"{request.node.originalname}/base/",
             endpoint_url=server.endpoint,
+        ) as made:
+            yield made
+    elif request.param == "Naas":
+        fake: NaasFake = request.getfixturevalue("naas")
+        with ObjectStorageFactory.ObjectStorageServiceNaas(
+            naas_api_key=fake.api_key,
+            workspace_id=fake.workspace_id,
+            storage_name=fake.storage_name,
+            base_prefix=f"{request.node.originalname}/base/",
+            api_base=fake.api_url,
+            s3_endpoint=fake.s3_url,
+            allow_http=True,
+            dialect="rclone",
         ) as made:
             yield made
     else:
@@ -181,8 +201,8 @@ def test_the_storage_directory_is_found_above(tmp_path: Path, monkeypatch: pytes
 
 def test_what_cannot_be_opened_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UnsupportedError, match="no driver for Naas"):
-        ObjectStorageFactory.ObjectStorageServiceNaas("key", "workspace", "storage")
+    with pytest.raises(ConfigError, match="workspace_id"):
+        ObjectStorageFactory.ObjectStorageServiceNaas("key", "", "storage").put_object("", "k", b"1")
     with pytest.raises(ConfigError, match="secret_key") as caught:
         ObjectStorageFactory.ObjectStorageServiceS3("key", "", "bucket").put_object("", "k", b"1")
     assert "objects" not in str(caught.value)
@@ -203,3 +223,23 @@ def test_the_same_with_an_event_loop(tmp_path: Path) -> None:
 
     assert asyncio.run(story()) == ["a/2"]
     assert (tmp_path / "two").read_bytes() == b"two"
+
+
+def test_naas_is_found_by_its_variables_and_its_keys_may_end(
+    naas: NaasFake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NAAS_PYTHON_API_BASE_URL", naas.api_url + "/")
+    monkeypatch.setenv("NAAS_S3_ENDPOINT_URL", naas.s3_url)
+    names = (naas.workspace_id, naas.storage_name)
+    with ObjectStorageFactory.ObjectStorageServiceNaas(
+        naas.api_key, *names, "found", dialect="rclone"
+    ) as service:
+        service.put_object("a", "1", b"one")
+        naas.ledger.end_all()
+        assert service.get_object("a", "1") == b"one"
+        service.put_object("a", "2", b"two")
+    with ObjectStorageFactory.ObjectStorageServiceNaas("wrong", *names, "other") as service:
+        with pytest.raises(UnauthenticatedError, match="api_key"):
+            service.put_object("a", "1", b"one")
+    assert naas.api_key not in repr(service.adapter.__dict__)

@@ -15,9 +15,9 @@ import pytest
 import holdfast
 from holdfast.core.errors import (
     ConfigError,
+    HoldfastError,
     InvalidRequestError,
     NotFoundError,
-    UnsupportedError,
 )
 from holdfast.facades import (
     LocalStorageAdapter,
@@ -27,6 +27,7 @@ from holdfast.facades import (
     SyncStorageManager,
 )
 from holdfast.testing import servers
+from holdfast.testing.fakes.yandex_disk import FakeYandexDisk
 from holdfast.testing.servers import S3Server
 from tests.helpers import blobs_on_disk, noise
 
@@ -167,11 +168,18 @@ def test_what_has_no_place_is_refused_and_kept_nowhere(here: Path) -> None:
         assert "no token" in manager.get_storage_info()["content_types"]["portraits"]["error"]
         assert manager.save_file(BIG, "v", "videos")
     assert [path.stat().st_size for path in blobs_on_disk(here / "storage" / "objects")] == [len(BIG)]
-    with_token = said | {"yandex_disk": {"oauth_token": "planted-token", "enabled": True}}
-    with SyncStorageManager(here / "other", config=with_token) as manager:
-        with pytest.raises(UnsupportedError, match="no driver") as caught:
-            manager.save_file(b"x", "p", "portraits")
-        assert "planted-token" not in f"{caught.value!r} {manager.aio.config!r}"
+    with FakeYandexDisk() as fake:
+        drive = {"api_url": f"{fake.url}/v1/disk", "allow_http": True, "enabled": True}
+        refused = said | {"yandex_disk": {**drive, "oauth_token": "planted-token"}}
+        with SyncStorageManager(here / "other", config=refused) as manager:
+            with pytest.raises(HoldfastError) as caught:
+                manager.save_file(b"x", "p", "portraits")
+            assert "planted-token" not in f"{caught.value!r} {manager.aio.config!r}"
+        with_token = said | {"yandex_disk": {**drive, "oauth_token": fake.accounts.access}}
+        with SyncStorageManager(here / "disk", config=with_token) as manager:
+            manager.save_file(BIG, "p", "portraits")
+            assert manager.get_file("p", "portraits") == BIG
+            assert fake.disk.used >= len(BIG)
     with pytest.raises(ConfigError, match="endpoint"):
         SyncStorageManager(here / "third", config=config(portraits="minio"))
     with pytest.raises(ConfigError, match="ftp"):

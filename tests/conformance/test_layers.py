@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ from holdfast.core.body import Body
 from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
 from holdfast.core.errors import RateLimitedError, UnavailableError
-from holdfast.core.types import BlobInfo
+from holdfast.core.types import BlobInfo, Origin
 from holdfast.layers.base import Layer
 from holdfast.layers.breaker import Breaker
+from holdfast.layers.cache import Cache, Folder
+from holdfast.layers.describing import Describing
 from holdfast.layers.faults import Effect, Fault, Faults, Plan
 from holdfast.layers.integrity import Integrity
 from holdfast.layers.limit import Limit, LimitSettings
@@ -85,6 +88,22 @@ class Breaking(Layer):
                 raise UnavailableError("the connection broke")
 
 
+class Originated(Layer):
+    """Gives every blob an origin, as the engine does."""
+
+    preserves = ~Capability.NONE
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        origin = Origin("acme", "models", name, "v", "v", None, 1)
+        return await super().put(name, body, options=replace(options, origin=origin), if_absent=if_absent)
+
+
+def beside(environment: Environment, folder: Path) -> Backend:
+    return Originated(Describing(memory(environment), in_metadata=False))
+
+
 test_a_layer_that_preserves_nothing = conformance(lambda environment, folder: Layer(memory(environment)))
 test_a_layer_that_preserves_all = conformance(lambda environment, folder: Transparent(memory(environment)))
 test_retry = conformance(lambda environment, folder: Retry(memory(environment), environment=environment))
@@ -100,6 +119,12 @@ test_a_narrow_limit = conformance(
 test_breaker = conformance(
     lambda environment, folder: Breaker(memory(environment), Circuit("memory", environment.clock))
 )
+test_cache = conformance(
+    lambda environment, folder: Cache(
+        memory(environment), Folder(folder, "memory", 64 << 20, clock=environment.clock)
+    )
+)
+test_describing_beside = conformance(beside)
 test_metrics = conformance(
     lambda environment, folder: Metrics(
         memory(environment), environment=environment, metrics=StoreMetrics(CollectorRegistry())

@@ -1,4 +1,4 @@
-"""The whole stack keeps every promise, over memory and over a disk."""
+"""The whole stack keeps every promise: over memory with a cache, and over a disk without one."""
 
 from pathlib import Path
 
@@ -15,16 +15,18 @@ from holdfast.testing.run import conformance
 pytestmark = pytest.mark.engine
 
 
-def stacked(environment: Environment, driver: str, **settings: object) -> Backend:
+def stacked(
+    environment: Environment, driver: str, *, cache: Path | None = None, **settings: object
+) -> Backend:
     parsed = registry.parse(driver, settings)
     backend = registry.open_backend("main", driver, parsed, environment=environment)
-    layers = stack.StackSettings(md5_etags=True)
+    layers = stack.StackSettings(md5_etags=True, cache=cache, describe="always")
     metrics = StoreMetrics(CollectorRegistry())
     return stack.build(backend, layers, environment=environment, metrics=metrics)
 
 
 def over_memory(environment: Environment, folder: Path) -> Backend:
-    return stacked(environment, "memory")
+    return stacked(environment, "memory", cache=folder)
 
 
 def over_disk(environment: Environment, folder: Path) -> Backend:

@@ -14,7 +14,7 @@ from holdfast.core.errors import ConflictError, HoldfastError, NotFoundError
 from holdfast.engine.engine import Engine
 from holdfast.policy.placement import Rule
 from tests.crash.flows import Flow, Here, Notes
-from tests.crash.invariants import Picture, check_now, check_swept, picture
+from tests.crash.invariants import Picture, check_described, check_now, check_swept, picture
 from tests.crash.tripwire import Death, Fault, Kind, Tripwire, When
 from tests.crash.worlds import Databases, World
 
@@ -52,14 +52,16 @@ def drive(
     databases: Databases | None = None,
     inline: int = 0,
     rule: Rule | None = None,
+    describing: bool = False,
     enough: int = 1_000_000,
 ) -> Tally:
     """Fail `flow` at every call whose label `calls` wants, in every way; stop after `enough` violations."""
 
     async def work() -> Tally:
-        start, notes = await _prepared(
-            flow, bucket, World(base / "start", stores, databases=databases, inline=inline, rule=rule)
+        world = World(
+            base / "start", stores, databases=databases, inline=inline, rule=rule, describing=describing
         )
+        start, notes = await _prepared(flow, bucket, world)
         tally = Tally()
         with variant():
             expected = await _undisturbed(flow, bucket, start, base, notes, tally)
@@ -150,6 +152,8 @@ async def _check_reopened(world: World, expected: Expected, acknowledged: bool) 
         assert seen in (expected.old, expected.new), f"(a) neither old nor new: {_difference(seen, expected)}"
         assert not acknowledged or seen == expected.new, "acknowledged and lost"
         await check_now(engine, session)
+        if world.describing:
+            await check_described(engine, swept=False)
         world.clock.advance(_DAY + 3_600)
         await _sweep(engine)
         assert await picture(session) == seen, "a sweep changed what clients see"
@@ -177,6 +181,8 @@ async def _check_emptied(world: World) -> None:
         world.clock.advance(2 * _DAY)  # the parts of uploads that have just expired have a grace too
         await _sweep(engine)
         await check_swept(engine, session)
+        if world.describing:
+            await check_described(engine, swept=True)
         for bucket in ("plain", "kept"):
             assert not (await session.list_uploads(bucket))[0], "(c) an upload outlived its time"
 

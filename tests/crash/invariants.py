@@ -3,7 +3,9 @@
 (a) a reader sees a whole version; (b) live replicas equal blobs present; (c) after a sweep nothing but live remains;
 (d) every live replica belongs to a reachable version; (e) usage equals the sum of what it counts; (f) no version came
 to be without a row in the audit; (g) a search finds what the tags and metadata say, and nothing else; (h) the ledger of
-the quotas is what is counted and reserved, and after a sweep nothing is reserved but by open uploads.
+the quotas is what is counted and reserved, and after a sweep nothing is reserved but by open uploads. Where blobs describe
+themselves: (i) each says what it is, and after a sweep no description is left without its blob. (j) No encrypted blob is
+without its key in the catalog, and after a sweep no key without its blob.
 """
 
 from __future__ import annotations
@@ -12,10 +14,14 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+from holdfast.core.names import is_sealed
 from holdfast.core.search import Search
 from holdfast.core.types import ChecksumType, Part, QuotaUse, Replica, ReplicaState, Upload, Version
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
+from holdfast.layers.encryption.envelope import ENVELOPE
+from holdfast.layers.encryption.floe import SHAPE
+from holdfast.layers.origins import lonely, origins
 from tests.crash.worlds import BUCKETS
 
 Picture = dict[str, Any]  #: everything that a client can see, without ids and times
@@ -50,6 +56,8 @@ async def check_now(engine: Engine, session: Session) -> None:
             assert blobs.get((row.store, row.blob)) == sizes[row.segment_id], (
                 f"(b) live replica without its blob: {row}"
             )
+    keyless = {place for place in blobs if is_sealed(place[1])} - await _all_keys(engine)
+    assert not keyless, f"(j) encrypted blobs without a key: {keyless}"
     unknown = set(blobs) - {(row.store, row.blob) for row in rows}
     assert not unknown, f"(b) blobs that no row knows: {unknown}"
     await _check_reachable(session, rows)
@@ -125,6 +133,22 @@ async def check_swept(engine: Engine, session: Session) -> None:
         )
     blobs = await all_blobs(engine)
     assert set(blobs) == {(row.store, row.blob) for row in rows}, f"(c) orphans: {set(blobs)}"
+    keys = await _all_keys(engine)
+    assert keys == {place for place in blobs if is_sealed(place[1])}, f"(j) keys without a blob: {keys}"
+
+
+async def check_described(engine: Engine, *, swept: bool) -> None:
+    """Check that every blob says what it is, and, after a sweep, that no record is left without its blob."""
+    rows = {(row.store, row.blob): row for row in await all_rows(engine)}
+    for store in engine.stores.values():
+        async for name, origin in origins(store):
+            row = rows[store.name, name]
+            assert origin is not None, f"(i) a blob that does not say what it is: {row}"
+            assert (origin.version, origin.segment) == (row.version_id, row.segment_id), (
+                f"(i) {origin}: {row}"
+            )
+        left = [name async for name in lonely(store)]
+        assert not swept or not left, f"(i) records without blobs: {left}"
 
 
 async def all_rows(engine: Engine) -> list[Replica]:
@@ -136,10 +160,14 @@ async def all_rows(engine: Engine) -> list[Replica]:
 
 async def all_blobs(engine: Engine) -> dict[tuple[str, str], int]:
     return {
-        (name, info.name): info.size
+        (name, info.name): SHAPE.opened(info.size - ENVELOPE) if is_sealed(info.name) else info.size
         for name, store in engine.stores.items()
         async for info in store.backend.list()
     }
+
+
+async def _all_keys(engine: Engine) -> set[tuple[str, str]]:
+    return {(key.store, key.blob) for key in await engine.catalog.blob_keys("default", below=1 << 62)}
 
 
 async def _segment_sizes(engine: Engine, session: Session) -> dict[str, int]:

@@ -7,9 +7,9 @@ import random
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from holdfast.backends.local import LocalSettings, open_local
 from holdfast.backends.memory import MemoryBackend
@@ -19,12 +19,18 @@ from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.types import Principal, Quota
 from holdfast.engine.engine import Engine
+from holdfast.engine.keyring import CatalogKeyRing
+from holdfast.engine.secrets import RootSecret
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
+from holdfast.engine.wrapping import root_keys
+from holdfast.layers.describing import Describing
+from holdfast.layers.encryption import Encryption
 from holdfast.policy.placement import Placement, Rule
 from tests.crash.tripwire import Tripwire, WiredCatalog, wrap_store
 
 ADMIN = Principal("tester", "default", "admin")
+SECRET = RootSecret(b"c" * 32)
 SETTINGS = EngineSettings(idempotency_lifetime=30 * 86_400.0)
 BUCKETS = {"plain": False, "kept": True}
 
@@ -77,6 +83,7 @@ class World:
     url: str = ""
     inline: int = 0  #: contents below this size live in the catalog
     rule: Rule | None = None  #: what holds for all objects; None: a copy in each store
+    describing: bool = False  #: blobs say what they are, in records beside them
 
     def __post_init__(self) -> None:
         self._founded = bool(self.url)
@@ -91,7 +98,7 @@ class World:
         made = World(
             root, self.stores, seed, databases=self.databases, url=self._twin_url(), inline=self.inline
         )
-        made.rule = self.rule
+        made.rule, made.describing = self.rule, self.describing
         made.clock.advance(self.clock.monotonic())
         for name, backend in self.memory.items():
             made.memory[name] = MemoryBackend(name, environment=made.environment)
@@ -110,12 +117,22 @@ class World:
         stores = {name: Store(name, self._backend(name)) for name in self.stores}
         if wire is not None:
             stores = {name: wrap_store(store, wire) for name, store in stores.items()}
+        known: Any = catalog if wire is None else WiredCatalog(catalog, wire)
+        ring = CatalogKeyRing(known, root_keys("", SECRET, self.environment), self.clock)
+        for store in stores.values():
+            store.sealed = Encryption(store.backend, ring, environment=self.environment)
+        if self.describing:
+            stores = {
+                name: replace(store, backend=Describing(store.backend, in_metadata=False))
+                for name, store in stores.items()
+            }
         engine = Engine(
-            catalog if wire is None else WiredCatalog(catalog, wire),
+            known,
             stores,
             self._placement(),
             environment=self.environment,
             settings=SETTINGS,
+            keys=ring,
         )
         try:
             yield engine, engine.session(ADMIN)

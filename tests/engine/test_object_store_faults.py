@@ -645,9 +645,10 @@ def test_what_a_killed_process_left_is_found_and_aborted() -> None:
                 yield chunk
                 await asyncio.sleep(0.05)
 
+        store = backend._driver._opened(await backend._driver.keys())
         plain = asyncio.ensure_future(
-            obstore.put_async(backend._driver._store, name, slow(), chunk_size=PART)
-        )  # type: ignore[arg-type]
+            obstore.put_async(store, name, slow(), chunk_size=PART)  # type: ignore[arg-type]
+        )
         await asyncio.sleep(0.7)
         plain.cancel()
         await asyncio.gather(plain, return_exceptions=True)

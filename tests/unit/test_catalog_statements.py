@@ -43,6 +43,7 @@ SCANS = {
     "placing.RULES",  # all of a short table, read when it changed
     "stores.ALL",
     "stores.RULES",
+    "keys.TENANTS_ALL",  # a row for each generation of each tenant that encrypts, when an operator asks for all
     "using.KEPT",  # a row for each bucket and store, all of which a report is about
 }
 

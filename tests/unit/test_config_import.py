@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.backends import registry
 from holdfast.config import legacy, load
 from holdfast.config.declared import read_declared
 from holdfast.config.importing import Imported, import_environment, import_file
@@ -81,7 +82,10 @@ def test_content_types_become_buckets_and_rules() -> None:
         "media",
         "swordfish",
     )
-    assert settings.all_stores["yandex_disk"].state == "down"
+    disk = settings.all_stores["yandex_disk"]
+    registry.parse(disk.driver, disk.driver_settings)
+    assert (disk.driver, disk.state, disk.driver_settings["token"]) == ("yandex_disk", "active", "marlin")
+    assert disk.driver_settings["root"] == "disk:/holdfast/yandex_disk"
 
 
 def test_a_company_goes_before_its_content_types() -> None:
@@ -119,8 +123,7 @@ def test_every_line_is_carried_over_or_commented() -> None:
         "backup_settings.max_backup_size_mb = 500: ",
         "backup_settings.compression = gz: ",
         "content_types.portraits.yandex_disk.base_path = vertex-ar/portraits: ",
-        "Yandex.Disk has no driver yet",
-        'driver = "yandex_disk"',
+        "a folder of its own: not the one that holds the files of before",
     ):
         assert told in comments, told
     tomllib.loads(text)
@@ -156,7 +159,7 @@ def test_drives_of_others_are_comments_until_there_are_drivers() -> None:
         "yandex_disk": {"enabled": False, "oauth_token": "YOUR_YANDEX_DISK_OAUTH_TOKEN"},
         "google_drive": {
             "enabled": True,
-            "credentials": {"access_token": "marlin", "folder_id": "OPTIONAL_FOLDER"},
+            "credentials": {"password": "marlin", "folder_id": "OPTIONAL_FOLDER"},
         },
     }
     Path("remote_storage.json").write_text(json.dumps(found))
@@ -165,10 +168,119 @@ def test_drives_of_others_are_comments_until_there_are_drivers() -> None:
     text = Path("holdfast.toml").read_text()
     assert tomllib.loads(text) == {}
     assert '#   driver = "google_drive"' in text
-    assert "google_drive.enabled = true: nothing is placed there until there is a driver" in text
-    assert Path("secrets/stores_google_drive_token").read_text() == "marlin\n"
+    assert "google_drive.enabled = true: nothing is placed there" in text
+    assert "Google Drive lacks credentials" in text
+    assert Path("secrets/stores_google_drive_password").read_text() == "marlin\n"
     assert "marlin" not in text
     assert load().placement_stores == ("local",)
+
+
+@pytest.mark.parametrize(
+    ("credentials", "secrets", "warned"),
+    [
+        ({"access_token": "marlin-1"}, {"token": "marlin-1"}, True),
+        (
+            {
+                "access_token": "marlin-1",
+                "refresh_token": "marlin-2",
+                "client_id": "c",
+                "client_secret": "marlin-3",
+            },
+            {"refresh_token": "marlin-2", "client_secret": "marlin-3", "client_id": "c"},
+            False,
+        ),
+        (
+            {"service_account": {"client_email": "a@b", "private_key": "marlin-4"}},
+            {"service_account": "marlin-4"},
+            False,
+        ),
+        (
+            {"type": "service_account", "client_email": "a@b", "private_key": "marlin-5"},
+            {"service_account": "marlin-5"},
+            False,
+        ),
+    ],
+)
+def test_a_google_drive_with_credentials_is_a_store(
+    credentials: dict[str, Any], secrets: dict[str, str], warned: bool
+) -> None:
+    found = {"google_drive": {"enabled": True, "credentials": {"folder_id": "folder-7", **credentials}}}
+    made = remote(found)
+    write(made, Path("holdfast.toml"))
+    text = Path("holdfast.toml").read_text()
+    assert "marlin" not in text
+    assert ("ends about an hour after it was made" in " ".join(text.replace("#", "").split())) == warned
+    store = load().all_stores["google_drive"]
+    assert (store.driver, store.driver_settings["folder_id"]) == ("google_drive", "folder-7")
+    for name, value in secrets.items():
+        assert value in store.driver_settings[name]
+    if not warned:
+        registry.parse("google_drive", store.driver_settings)
+    assert load().placement_stores == ("local",)
+    placed = config(
+        content_types={"videos": {"storage_type": "google_drive"}}, google_drive=found["google_drive"]
+    )
+    assert placed.values["stores"]["google_drive"]["driver"] == "google_drive"
+    assert "state" not in placed.values["stores"]["google_drive"]
+
+
+def test_a_google_drive_that_is_off_or_lacks_credentials_holds_nothing() -> None:
+    off = {"enabled": False, "credentials": {"access_token": "marlin"}}
+    assert "stores" not in remote({"google_drive": off}).values
+    made = config(content_types={"videos": {"storage_type": "google_drive"}}, google_drive={"folder_id": "x"})
+    assert made.values["stores"]["google_drive"]["state"] == "down"
+
+
+def test_the_variables_of_the_older_service_tune_a_yandex_disk() -> None:
+    environ = {
+        "YANDEX_REQUEST_TIMEOUT": "30",
+        "YANDEX_CHUNK_SIZE_MB": "10",
+        "YANDEX_UPLOAD_CONCURRENCY": "3",
+        "YANDEX_DIRECTORY_CACHE_TTL": "0.5",
+        "YANDEX_DIRECTORY_CACHE_SIZE": "1000",
+        "YANDEX_SESSION_POOL_CONNECTIONS": "10",
+        "YANDEX_SESSION_POOL_MAXSIZE": "20",
+    }
+    wanted = {
+        "request_timeout": 30,
+        "chunk_size": 10 << 20,
+        "upload_concurrency": 3,
+        "directory_cache_ttl": 0.5,
+        "directory_cache_size": 1000,
+        "connections": 20,
+    }
+    config()
+    made = import_file(Path("storage_config.json"), environ)
+    store = made.values["stores"]["yandex_disk"]
+    assert {name: store[name] for name in wanted} == wanted
+    given = {name: value for name, value in store.items() if name not in ("driver", "labels")}
+    registry.parse("yandex_disk", {**given, "token": "marlin"})
+    with pytest.raises(ConfigError, match="YANDEX_CHUNK_SIZE_MB must be a number"):
+        import_file(Path("storage_config.json"), {"YANDEX_CHUNK_SIZE_MB": "many"})
+    left = dict(import_environment({**environ, "PORT": "8099"}).left)
+    assert left.keys() == environ.keys()
+    assert left["YANDEX_CHUNK_SIZE_MB"].startswith("set chunk_size = 10485760 of a store on Yandex.Disk")
+    assert left["YANDEX_SESSION_POOL_CONNECTIONS"] == "there are as many pools as hosts"
+
+
+def test_a_yandex_disk_may_be_renewed_and_stays_out_of_the_way() -> None:
+    credentials = {
+        "client_id": "c",
+        "client_secret": "marlin-1",
+        "refresh_token": "marlin-2",
+        "login": "marlin-3",
+    }
+    made = remote({"yandex_disk": {"enabled": True, "credentials": credentials}})
+    write(made, Path("holdfast.toml"))
+    assert "marlin" not in Path("holdfast.toml").read_text()
+    store = load().all_stores["yandex_disk"]
+    registry.parse(store.driver, store.driver_settings)
+    assert store.driver_settings["refresh_token"] == "marlin-2"
+    assert Path("secrets/stores_yandex_disk_login").read_text() == "marlin-3\n"
+    assert load().placement_stores == ("local",)
+    with pytest.raises(ConfigError, match="two tokens that differ") as error:
+        remote({"yandex_disk": {"enabled": True, "oauth_token": "marlin-1", "access_token": "marlin-2"}})
+    assert "marlin" not in str(error.value)
 
 
 def test_secrets_go_into_files_of_their_owner() -> None:

@@ -15,6 +15,7 @@ from holdfast.core.names import (
     check_key,
     check_prefix,
     check_tenant,
+    is_sealed,
     mint,
 )
 from holdfast.core.types import ObjectRef
@@ -221,3 +222,10 @@ def test_a_refusal_of_a_long_name_is_short() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         check_blob_name("é" * 100_000)
     assert len(str(caught.value)) < 500
+
+
+def test_a_key_cannot_make_a_blob_look_encrypted() -> None:
+    ref = ObjectRef("t", "b", "x.floe1")
+    for layout in Layout:
+        assert not is_sealed(mint(layout, ref, blob_id=BLOB_ID, now=0))
+        assert is_sealed(mint(layout, ref, blob_id=BLOB_ID, now=0, sealed=True))

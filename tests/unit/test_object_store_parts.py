@@ -23,7 +23,7 @@ from holdfast.backends.object_store import (
     open_s3,
 )
 from holdfast.backends.object_store.address import Address
-from holdfast.backends.object_store.errors import Where, from_answer
+from holdfast.backends.object_store.errors import KeysEndedError, Where, from_answer
 from holdfast.backends.object_store.keys import Names
 from holdfast.backends.object_store.multipart import composite_etag
 from holdfast.backends.object_store.settings import MAX_PART, MIB
@@ -173,7 +173,7 @@ def test_checksums_follow_the_transport() -> None:
         (403, "", errors.PermissionDeniedError),
         (403, "InvalidAccessKeyId", errors.UnauthenticatedError),
         (403, "SignatureDoesNotMatch", errors.UnauthenticatedError),
-        (400, "ExpiredToken", errors.UnauthenticatedError),
+        (400, "ExpiredToken", KeysEndedError),
         (403, "RequestTimeTooSkewed", errors.UnauthenticatedError),
         (401, "", errors.UnauthenticatedError),
         (412, "PreconditionFailed", errors.PreconditionFailedError),

@@ -122,6 +122,7 @@ def create_app(
             *routes.DECLARING,
             *routes.COST,
             *routes.PLACING,
+            *routes.ENCRYPTING,
             *routes.STORES,
             *routes.tus(Tus(settings.limits.max_object_size)),
             *routes.service(health, scrape, describe, metrics_open=settings.dev or settings.metrics_public),

@@ -166,6 +166,7 @@ def reference() -> str:
         *routes.DECLARING,
         *routes.COST,
         *routes.PLACING,
+        *routes.ENCRYPTING,
         *routes.STORES,
         *routes.tus(Tus),
         *routes.service(HealthCheck, Scrape, Page, metrics_open=False),

@@ -53,6 +53,7 @@ class RuleForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inline: Size = None
     when_down: Literal["refuse", "fallback"] = "refuse"
     fallback: Words = []
+    encrypt: bool = False
 
 
 class DefaultForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +63,7 @@ class DefaultForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     acknowledge: int = 1
     when_down: Literal["refuse", "fallback"] = "refuse"
     fallback: Words = []
+    encrypt: bool = False
 
 
 class RulesWish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,6 +108,7 @@ class PlanForm(Struct, frozen=True, kw_only=True):
     rule: str
     inline: bool
     fallback: list[str]
+    encrypt: bool
 
 
 class VerdictForm(Struct, frozen=True, kw_only=True):
@@ -123,6 +126,7 @@ class CopyForm(Struct, frozen=True, kw_only=True):
     pieces: int
     whole: bool
     suspect: bool
+    encrypted: bool
 
 
 class ExplainAnswer(Struct, frozen=True, kw_only=True):
@@ -338,7 +342,13 @@ def explain_answer(found: Explained) -> ExplainAnswer:
         copies=None
         if version is None
         else [
-            CopyForm(store=copy.store, pieces=copy.segments, whole=copy.whole, suspect=copy.suspect)
+            CopyForm(
+                store=copy.store,
+                pieces=copy.segments,
+                whole=copy.whole,
+                suspect=copy.suspect,
+                encrypted=copy.encrypted,
+            )
             for copy in found.copies
         ],
         home=found.home,
@@ -354,6 +364,7 @@ def plan_form(found: Plan) -> PlanForm:
         rule=found.rule,
         inline=found.inline,
         fallback=list(found.fallback),
+        encrypt=found.encrypt,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from holdfast.api.describe import iso
+from holdfast.core.records import CACHE_BYTES
 from holdfast.engine.connections import Rewrapped
 from holdfast.engine.known_stores import KnownStore
 from holdfast.engine.stores import DriverField
@@ -28,6 +29,8 @@ DriverSettings = Annotated[
     Meta(description="settings of the driver, secret ones too; see `GET /api/v1/storage-options`"),
 ]
 Attempts = Annotated[int, Meta(ge=1, le=10)]
+CacheBytes = Annotated[int, Meta(ge=16 << 20, le=1 << 50)]
+Describe = Literal["auto", "always", "never"]
 InFlight = Annotated[int, Meta(ge=2, le=65536)]
 
 
@@ -44,6 +47,10 @@ class NewStore(Struct, frozen=True, forbid_unknown_fields=True):
     price: Word = ""
     attempts: Attempts = 3
     max_in_flight: InFlight | None = None
+    encrypt: bool = False
+    cache: bool = False
+    cache_bytes: CacheBytes = CACHE_BYTES
+    describe: Describe = "auto"
     active: bool = False
     test: bool = False
 
@@ -60,6 +67,10 @@ class StoreChange(Struct, frozen=True, forbid_unknown_fields=True):
     price: Word | UnsetType = UNSET
     attempts: Attempts | UnsetType = UNSET
     max_in_flight: InFlight | UnsetType | None = UNSET
+    encrypt: bool | UnsetType = UNSET
+    cache: bool | UnsetType = UNSET
+    cache_bytes: CacheBytes | UnsetType = UNSET
+    describe: Describe | UnsetType = UNSET
     active: bool | UnsetType = UNSET
 
 
@@ -96,6 +107,10 @@ class StoreInfo(Struct, frozen=True, kw_only=True):
     price: str
     attempts: int
     max_in_flight: int | None
+    encrypt: bool
+    cache: bool
+    cache_bytes: int
+    describe: str
     active: bool
     tested: bool
     tested_at: str | None
@@ -174,6 +189,10 @@ def store_info(known: KnownStore, trial: Trial | None = None) -> StoreInfo:
         price=held.price,
         attempts=held.attempts,
         max_in_flight=held.max_in_flight,
+        encrypt=held.encrypt,
+        cache=held.cache,
+        cache_bytes=held.cache_bytes,
+        describe=held.describe,
         active=held.active,
         tested=held.is_tested,
         tested_at=None if held.tested_at is None else iso(held.tested_at),

@@ -56,6 +56,10 @@ async def create_store(exchange: Exchange) -> None:
         price=wish.price,
         attempts=wish.attempts,
         max_in_flight=wish.max_in_flight,
+        encrypt=wish.encrypt,
+        cache=wish.cache,
+        cache_bytes=wish.cache_bytes,
+        describe=wish.describe,
         active=wish.active,
     )
     trial = None
@@ -81,6 +85,10 @@ async def update_store(exchange: Exchange, store: str) -> None:
         price=_given(wish.price),
         attempts=_given(wish.attempts),
         active=_given(wish.active),
+        encrypt=_given(wish.encrypt),
+        cache=_given(wish.cache),
+        cache_bytes=_given(wish.cache_bytes),
+        describe=_given(wish.describe),
         **more,
     )
     await exchange.answer_json(200, encode(store_info(made)))

@@ -15,16 +15,21 @@ from pydantic import BaseModel, ValidationError
 from holdfast.core.backend import Backend
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
+from holdfast.core.notes import MemoryNotes, Notes
 
 GROUP: Final = "holdfast.backends"
 
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """How one kind of storage is configured and opened: `open(store name, settings, environment=…)`."""
+    """How one kind of storage is configured and opened: `open(store name, settings, environment=…)`.
+
+    With `notes` it is opened with `notes=…` too: it has something to remember.
+    """
 
     settings: type[BaseModel]
     open: Callable[..., Backend]
+    notes: bool = False
 
 
 def _memory() -> Driver:
@@ -40,12 +45,51 @@ def _local() -> Driver:
 
 
 def _s3() -> Driver:
-    from holdfast.backends.object_store import S3Settings, open_s3
+    from holdfast.backends.object_store import S3Settings, open_store
 
-    return Driver(S3Settings, open_s3)
+    return Driver(S3Settings, open_store)
 
 
-_BUILT_IN: Final[dict[str, Callable[[], Driver]]] = {"local": _local, "memory": _memory, "s3": _s3}
+def _azure() -> Driver:
+    from holdfast.backends.object_store.azure import AzureSettings, open_azure
+
+    return Driver(AzureSettings, open_azure)
+
+
+def _gcs() -> Driver:
+    from holdfast.backends.object_store.gcs import GcsSettings, open_gcs
+
+    return Driver(GcsSettings, open_gcs)
+
+
+def _google_drive() -> Driver:
+    from holdfast.backends.google_drive import GoogleDriveSettings, open_google_drive
+
+    return Driver(GoogleDriveSettings, open_google_drive, notes=True)
+
+
+def _naas() -> Driver:
+    from holdfast.backends.naas import NaasSettings, open_naas
+
+    return Driver(NaasSettings, open_naas)
+
+
+def _yandex_disk() -> Driver:
+    from holdfast.backends.yandex_disk import YandexDiskSettings, open_yandex_disk
+
+    return Driver(YandexDiskSettings, open_yandex_disk, notes=True)
+
+
+_BUILT_IN: Final[dict[str, Callable[[], Driver]]] = {
+    "azure": _azure,
+    "gcs": _gcs,
+    "google_drive": _google_drive,
+    "local": _local,
+    "memory": _memory,
+    "naas": _naas,
+    "s3": _s3,
+    "yandex_disk": _yandex_disk,
+}
 
 
 def drivers() -> tuple[str, ...]:
@@ -86,8 +130,12 @@ def parse(name: str, values: Mapping[str, Any]) -> BaseModel:
         raise ConfigError(f"driver {name}: {_explain(error)}") from None
 
 
-def open_backend(store: str, name: str, settings: BaseModel, *, environment: Environment) -> Backend:
+def open_backend(
+    store: str, name: str, settings: BaseModel, *, environment: Environment, notes: Notes | None = None
+) -> Backend:
     """Return the backend of the store `store`: driver `name` with `settings` from `parse`.
+
+    Without `notes` a driver that has something to remember forgets it with the process.
 
     Raises:
         ConfigError: the settings belong to another driver, or what they name is not there.
@@ -97,6 +145,8 @@ def open_backend(store: str, name: str, settings: BaseModel, *, environment: Env
         raise ConfigError(
             f"store {store}: the driver {name} wants {found.settings.__name__}, not {type(settings).__name__}"
         )
+    if found.notes:
+        return found.open(store, settings, environment=environment, notes=notes or MemoryNotes())
     return found.open(store, settings, environment=environment)
 
 

@@ -18,9 +18,11 @@ from holdfast.catalog import (
     figures,
     generations,
     keeping,
+    keys,
     listing,
     listing_versions,
     metering,
+    noting,
     owing,
     placing,
     rates,
@@ -70,7 +72,17 @@ from holdfast.catalog.using import Held
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import ConflictError, NotFoundError, PreconditionFailedError
 from holdfast.core.names import check_prefix
-from holdfast.core.records import Artifact, Connection, Debt, Execution, HeldPage, KeptRules, StoreUse
+from holdfast.core.records import (
+    Artifact,
+    Connection,
+    Debt,
+    Execution,
+    HeldPage,
+    KeptKey,
+    KeptRules,
+    StoreUse,
+    TenantKey,
+)
 from holdfast.core.search import Search
 from holdfast.core.types import (
     EMPTY,
@@ -346,7 +358,6 @@ class SqlCatalog:
         grace: int,
         actor: Actor = NOBODY,
     ) -> Version:
-        ref = version.ref
         commit = writing.commit_put(
             version,
             replica_ids,
@@ -356,20 +367,26 @@ class SqlCatalog:
             actor=actor,
             now=self._runner.stamp(),
         )
-        locks = key_locks(ref)
+        return await self._commit(version, commit, idempotency)
+
+    async def _commit(
+        self,
+        version: NewVersion,
+        commit: Transaction[Version],
+        idempotency: Idempotency | None,
+        *others: Lock,
+    ) -> Version:
+        """Return what `commit` makes, or what an earlier try of the same id has made; `others` are held besides."""
+        locks = (*key_locks(version.ref), *others)
         if idempotency is not None:
-            locks = (*locks, request_lock(ref.tenant, idempotency.key))
+            locks = (*locks, request_lock(version.ref.tenant, idempotency.key))
         try:
             return await self._runner.write(commit, locks)
-        except _PERHAPS_MADE as error:
-            return await self._made_before(version, error)
-
-    async def _made_before(self, version: NewVersion, error: Exception) -> Version:
-        """Return what an earlier commit of the same id made; raise `error` when there was none."""
-        made = await self._runner.read(writing.made_before(version))
-        if made is None:
-            raise error
-        return made
+        except _PERHAPS_MADE:
+            made = await self._runner.read(writing.made_before(version))
+            if made is None:
+                raise
+            return made
 
     async def abandon(self, replica_ids: Sequence[str]) -> None:
         await self._runner.write(writing.abandon(replica_ids, self._runner.stamp()))
@@ -616,13 +633,7 @@ class SqlCatalog:
             actor=actor,
             now=self._runner.stamp(),
         )
-        locks = key_locks(version.ref)
-        if idempotency is not None:
-            locks = (*locks, request_lock(version.ref.tenant, idempotency.key))
-        try:
-            return await self._runner.write(complete, (*locks, upload_lock(upload_id)))
-        except _PERHAPS_MADE as error:
-            return await self._made_before(version, error)
+        return await self._commit(version, complete, idempotency, upload_lock(upload_id))
 
     async def abort_upload(self, ref: ObjectRef, upload_id: str, *, actor: Actor = NOBODY) -> None:
         abort = uploads.abort_upload(ref, upload_id, actor=actor, now=self._runner.stamp())
@@ -678,7 +689,6 @@ class SqlCatalog:
         grace: int,
         actor: Actor = NOBODY,
     ) -> Version:
-        ref = version.ref
         joint = resumable.concatenate(
             version,
             partials,
@@ -689,11 +699,7 @@ class SqlCatalog:
             now=self._runner.stamp(),
         )
         each = [upload_lock(name) for name in sorted(partial.id for partial in partials)]
-        locks = (*key_locks(ref), *each, request_lock(ref.tenant, idempotency.key))
-        try:
-            return await self._runner.write(joint, locks)
-        except _PERHAPS_MADE as error:
-            return await self._made_before(version, error)
+        return await self._commit(version, joint, idempotency, *each)
 
     # -- replicas and sweeping ----------------------------------------------------------------------------------
     async def suspect(self, replica_id: str) -> None:
@@ -753,6 +759,70 @@ class SqlCatalog:
     ) -> HeldPage:
         return await self._runner.scan(placing.held(after, limit))
 
+    # -- what drivers remember ----------------------------------------------------------------------------------
+    async def store_note(self, store: str, name: str) -> bytes | None:
+        return await self._runner.read(noting.note(store, name))
+
+    async def swap_store_note(self, store: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+        swap = noting.swap_note(store, name, old, new)
+        return await self._runner.write(swap, (noting.lock_of(store, name),))
+
+    async def store_notes(
+        self, store: str, *, prefix: str = "", after: str = "", limit: int = noting.PAGE
+    ) -> Sequence[tuple[str, bytes]]:
+        return await self._runner.scan(noting.notes(store, prefix, after, limit))
+
+    # -- keys of encrypted blobs ----------------------------------------------------------------------------------
+    async def tenant_keys(self, tenant: str | None = None) -> Sequence[TenantKey]:
+        return await self._runner.read(keys.tenant_keys(tenant))
+
+    async def add_tenant_key(self, key: TenantKey, *, actor: Actor = NOBODY) -> TenantKey:
+        made = keys.add_tenant_key(key, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(made, (keys.lock_of(key.tenant, shared=False),))
+
+    async def restore_tenant_keys(self, found: Sequence[TenantKey], *, actor: Actor = NOBODY) -> int:
+        restored = keys.restore_tenant_keys(found, actor=actor, now=self._runner.stamp())
+        tenants_of = sorted({key.tenant for key in found})
+        return await self._runner.write(
+            restored, tuple(keys.lock_of(name, shared=False) for name in tenants_of)
+        )
+
+    async def rewrap_tenant_key(self, old: TenantKey, new: TenantKey) -> bool:
+        return await self._runner.write(
+            keys.rewrap_tenant_key(old, new), (keys.lock_of(old.tenant, shared=False),)
+        )
+
+    async def destroy_tenant_keys(
+        self, tenant: str, generations: Sequence[int] | None = None, *, actor: Actor = NOBODY
+    ) -> int:
+        destroyed = keys.destroy_tenant_keys(tenant, generations, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(Freeing(destroyed), (keys.lock_of(tenant, shared=False),))
+
+    async def add_blob_key(self, key: KeptKey) -> bool:
+        return await self._runner.write(keys.add_blob_key(key), (keys.lock_of(key.tenant),))
+
+    async def blob_key(self, store: str, blob: str) -> KeptKey | None:
+        return await self._runner.read(keys.blob_key(store, blob))
+
+    async def drop_blob_key(self, store: str, blob: str) -> None:
+        await self._runner.write_alone(keys.drop_blob_key(store, blob))
+
+    async def drop_blob_keys(self, tenant: str, *, limit: int = 1000) -> bool:
+        return await self._runner.write(Freeing(keys.drop_blob_keys(tenant, limit)))
+
+    async def blob_keys(
+        self, tenant: str, *, below: int, after: tuple[str, str] = ("", ""), limit: int = 500
+    ) -> Sequence[KeptKey]:
+        return await self._runner.scan(keys.blob_keys(tenant, below, after, limit))
+
+    async def rewrap_blob_keys(self, changes: Sequence[tuple[KeptKey, KeptKey]]) -> bool:
+        if not changes:
+            return True
+        return await self._runner.write(keys.rewrap_blob_keys(changes), (keys.lock_of(changes[0][0].tenant),))
+
+    async def count_blob_keys(self) -> Mapping[tuple[str, int], int]:
+        return await self._runner.scan(keys.count_blob_keys())
+
     # -- bringing versions where they belong --------------------------------------------------------------------
     async def adopt(
         self,
@@ -761,11 +831,19 @@ class SqlCatalog:
         replica_ids: Sequence[str],
         *,
         wanted: Sequence[str] = (),
+        sealed: Sequence[str] = (),
         grace: int,
         actor: Actor = NOBODY,
     ) -> Adopted:
         adoption = reconciling.adopt(
-            ref, version_id, replica_ids, wanted, grace=grace, actor=actor, now=self._runner.stamp()
+            ref,
+            version_id,
+            replica_ids,
+            wanted,
+            sealed=sealed,
+            grace=grace,
+            actor=actor,
+            now=self._runner.stamp(),
         )
         return await self._runner.write(adoption, key_locks(ref))
 
@@ -811,13 +889,7 @@ class SqlCatalog:
             actor=actor,
             now=self._runner.stamp(),
         )
-        locks = key_locks(version.ref)
-        if idempotency is not None:
-            locks = (*locks, request_lock(version.ref.tenant, idempotency.key))
-        try:
-            return await self._runner.write(commit, locks)
-        except _PERHAPS_MADE as error:
-            return await self._made_before(version, error)
+        return await self._commit(version, commit, idempotency)
 
     async def content_put(self, blob: str, data: bytes, *, if_absent: bool = False) -> int:
         created = await self.now()

@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Protocol
 
 from holdfast.catalog.rates import RateAsk, RateGrant
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
-from holdfast.core.records import Artifact, Connection, Debt, Execution, HeldPage, KeptRules, StoreUse
+from holdfast.core.records import (
+    Artifact,
+    Connection,
+    Debt,
+    Execution,
+    HeldPage,
+    KeptKey,
+    KeptRules,
+    StoreUse,
+    TenantKey,
+)
 from holdfast.core.search import Search
 from holdfast.core.types import (
     EMPTY,
@@ -770,6 +780,74 @@ class Catalog(Protocol):
         """Page through the versions of all tenants, without delete markers, with the stores that hold them."""
         ...
 
+    # -- what drivers remember ------------------------------------------------------------------------------------
+    async def store_note(self, store: str, name: str) -> bytes | None:
+        """Return what the driver of `store` keeps under `name`, None for nothing. See `core.notes.Notes`."""
+        ...
+
+    async def swap_store_note(self, store: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Make a note be `new` if it is `old` (None: no note); return whether it was."""
+        ...
+
+    async def store_notes(
+        self, store: str, *, prefix: str = "", after: str = "", limit: int = ...
+    ) -> Sequence[tuple[str, bytes]]:
+        """Page through the notes of a store by name."""
+        ...
+
+    # -- keys of encrypted blobs ----------------------------------------------------------------------------------
+    async def tenant_keys(self, tenant: str | None = None) -> Sequence[TenantKey]:
+        """Return all generations of a tenant's key, or of all tenants', in order."""
+        ...
+
+    async def add_tenant_key(self, key: TenantKey, *, actor: Actor = ...) -> TenantKey:
+        """Make `key` the active one of its tenant, those before retired, and return it; audited.
+
+        When somebody has made one of that generation or a later one before, the active one is returned.
+        """
+        ...
+
+    async def restore_tenant_keys(self, keys: Sequence[TenantKey], *, actor: Actor = ...) -> int:
+        """Add generations that are not there, as they were kept elsewhere; return how many. Audited."""
+        ...
+
+    async def rewrap_tenant_key(self, old: TenantKey, new: TenantKey) -> bool:
+        """Replace how a key is wrapped; False when it is not `old` any more."""
+        ...
+
+    async def destroy_tenant_keys(
+        self, tenant: str, generations: Sequence[int] | None = None, *, actor: Actor = ...
+    ) -> int:
+        """Overwrite all (or these) generations of a tenant's key; return how many there were. Audited. Final."""
+        ...
+
+    async def add_blob_key(self, key: KeptKey) -> bool:
+        """Keep the key of a blob; False, and nothing kept, when its generation is not the active one of the tenant."""
+        ...
+
+    async def blob_key(self, store: str, blob: str) -> KeptKey | None: ...
+    async def drop_blob_key(self, store: str, blob: str) -> None: ...
+    async def drop_blob_keys(self, tenant: str, *, limit: int = ...) -> bool:
+        """Remove a page of the keys of a tenant's blobs; True when none was left."""
+        ...
+
+    async def blob_keys(
+        self, tenant: str, *, below: int, after: tuple[str, str] = ..., limit: int = ...
+    ) -> Sequence[KeptKey]:
+        """Page through the keys of a tenant's blobs that are wrapped by generations before `below`."""
+        ...
+
+    async def rewrap_blob_keys(self, changes: Sequence[tuple[KeptKey, KeptKey]]) -> bool:
+        """Replace how keys of one tenant's blobs are wrapped, those that are still the old ones.
+
+        False, and nothing changed, when the new generation is not the active one any more.
+        """
+        ...
+
+    async def count_blob_keys(self) -> Mapping[tuple[str, int], int]:
+        """Return how many keys of blobs each generation of each tenant wraps. Looks at all of them."""
+        ...
+
     # -- bringing versions where they belong --------------------------------------------------------------------
     async def adopt(
         self,
@@ -778,13 +856,15 @@ class Catalog(Protocol):
         replica_ids: Sequence[str],
         *,
         wanted: Sequence[str] = (),
+        sealed: Sequence[str] = (),
         grace: int,
         actor: Actor = ...,
     ) -> Adopted:
         """Make pending copies of a version live, if it is still there; audited.
 
         When then every store of `wanted` (none: not asked) has a sound copy of each segment, all other copies are
-        doomed with `not_before = now + grace`, and the debt of the version is paid.
+        doomed with `not_before = now + grace`, and the debt of the version is paid. In the stores `sealed` only
+        encrypted copies count.
         """
         ...
 

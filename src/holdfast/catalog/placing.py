@@ -25,6 +25,7 @@ from holdfast.catalog.statements import (
 )
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.errors import ConflictError
+from holdfast.core.names import SEALED
 from holdfast.core.records import Fragment, HeldPage, HeldVersion, KeptRules
 from holdfast.core.types import EMPTY, BucketSettings, ObjectRef
 
@@ -138,6 +139,7 @@ COPIES = Statement(
         func.sum(replicas.c.size),
         func.count(case((_LIVE, replicas.c.segment_id)).distinct()),
         func.sum(case((_LIVE, replicas.c.size), else_=constant(0))),
+        func.sum(case((replicas.c.blob.like(constant(f"%{SEALED}")), constant(1)), else_=constant(0))),
     )
     .where(one_of(replicas.c.version_id, "ids"), is_readable(replicas))
     .group_by(replicas.c.version_id, replicas.c.store)
@@ -181,10 +183,12 @@ def _held(row: Row, place: _Place, copies: Sequence[Row]) -> HeldVersion:
     _, key, _, version_id, size, content_type, tags, pieces, storage_class, _ = row
     tenant, bucket, inline, encrypted = place
     parts = pieces or 1
-    whole, broken = [], []
-    for _, store, blobs, held, sound, sound_bytes in copies:
+    whole, broken, encrypted_in = [], [], []
+    for _, store, blobs, held, sound, sound_bytes, ours in copies:
         if sound == parts == blobs:
             whole.append(store)
+            if ours == blobs:
+                encrypted_in.append(store)
         else:
             broken.append(Fragment(store, int(blobs), int(held), int(sound), int(sound_bytes)))
     return HeldVersion(
@@ -199,4 +203,5 @@ def _held(row: Row, place: _Place, copies: Sequence[Row]) -> HeldVersion:
         parts,
         tuple(sorted(whole)),
         tuple(sorted(broken)),
+        tuple(sorted(encrypted_in)),
     )

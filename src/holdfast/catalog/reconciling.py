@@ -19,6 +19,7 @@ from holdfast.catalog.schema import buckets, replicas, versions
 from holdfast.catalog.statements import Row, Statement, among, constant, int_param, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.catalog.writing import COMMIT
+from holdfast.core.names import is_sealed
 from holdfast.core.types import ObjectRef
 
 _READABLE = ("live", "suspect")
@@ -29,7 +30,14 @@ THERE = Statement(
     .where(in_bucket(), versions.c.key == text_param("key"), versions.c.id == text_param("of_version"))
 )
 COPIES = Statement(
-    select(replicas.c.id, replicas.c.segment_id, replicas.c.store, replicas.c.state, replicas.c.committed)
+    select(
+        replicas.c.id,
+        replicas.c.segment_id,
+        replicas.c.store,
+        replicas.c.state,
+        replicas.c.committed,
+        replicas.c.blob,
+    )
     .where(replicas.c.version_id == text_param("of_version"))
     .order_by(replicas.c.id)
 )
@@ -50,6 +58,7 @@ class _Copy(NamedTuple):
     store: str
     state: str
     committed: int | None
+    blob: str
 
 
 def adopt(
@@ -58,11 +67,15 @@ def adopt(
     made: Sequence[str],
     wanted: Sequence[str],
     *,
+    sealed: Sequence[str] = (),
     grace: int,
     actor: Actor,
     now: int | None,
 ) -> Transaction[Adopted]:
-    """Pending copies made live, if the version is still there; with `wanted`, what is in other stores doomed."""
+    """Pending copies made live, if the version is still there; with `wanted`, what is in other stores doomed.
+
+    In the stores `sealed` only encrypted copies count.
+    """
 
     def steps(attempt: Attempt) -> Steps[Adopted]:
         place = {"tenant": ref.tenant, "bucket": ref.bucket}
@@ -78,8 +91,8 @@ def adopt(
         if made:
             flipped = yield COMMIT(of_version=version_id, ids=list(made), at=at)
         held = [copy for copy in copies if copy.state in _READABLE or copy.id in made]
-        settled = bool(wanted) and _covered(held, made, wanted, max(pieces, 1))
-        surplus = _surplus(held, made, wanted) if settled else []
+        settled = bool(wanted) and _covered(held, made, wanted, sealed, max(pieces, 1))
+        surplus = _surplus(held, made, wanted, sealed) if settled else []
         if surplus:
             yield DOOM(of_version=version_id, ids=[copy.id for copy in surplus], delete_from=at + grace)
         paid = bool((yield SETTLE(of_version=version_id))) if settled else False
@@ -112,26 +125,32 @@ def _kept(copies: Sequence[_Copy], made: Sequence[str]) -> bool:
     )
 
 
-def _sound(copy: _Copy, made: Sequence[str]) -> bool:
+def _sound(copy: _Copy, made: Sequence[str], sealed: Sequence[str]) -> bool:
+    if copy.store in sealed and not is_sealed(copy.blob):
+        return False
     return copy.state == "live" or (copy.state == "pending" and copy.id in made)
 
 
-def _covered(held: Sequence[_Copy], made: Sequence[str], wanted: Sequence[str], segments: int) -> bool:
+def _covered(
+    held: Sequence[_Copy], made: Sequence[str], wanted: Sequence[str], sealed: Sequence[str], segments: int
+) -> bool:
     """Whether each wanted store has a sound copy of every segment."""
     found: dict[str, set[str]] = defaultdict(set)
     for copy in held:
-        if _sound(copy, made):
+        if _sound(copy, made, sealed):
             found[copy.store].add(copy.segment_id)
     return all(len(found[store]) == segments for store in wanted)
 
 
-def _surplus(held: Sequence[_Copy], made: Sequence[str], wanted: Sequence[str]) -> list[_Copy]:
+def _surplus(
+    held: Sequence[_Copy], made: Sequence[str], wanted: Sequence[str], sealed: Sequence[str]
+) -> list[_Copy]:
     """Return all but the oldest sound copy of each segment in each wanted store."""
     kept: set[tuple[str, str]] = set()
     surplus = []
     for copy in sorted(held):
         place = (copy.segment_id, copy.store)
-        if copy.store in wanted and _sound(copy, made) and place not in kept:
+        if copy.store in wanted and _sound(copy, made, sealed) and place not in kept:
             kept.add(place)
         elif copy.state != "doomed":
             surplus.append(copy)

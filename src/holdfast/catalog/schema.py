@@ -432,6 +432,10 @@ stores = Table(
     Column("trouble", Text, nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    Column("encrypt", Boolean, nullable=False, server_default=text("false")),
+    Column("cache", Boolean, nullable=False, server_default=text("false")),
+    Column("cache_bytes", BigInteger, nullable=False, server_default=text("1073741824")),
+    Column("describe", Text, nullable=False, server_default=text("'auto'")),
     sqlite_with_rowid=False,
 )
 
@@ -527,5 +531,42 @@ artifacts = Table(
         sqlite_where=text("expires IS NOT NULL"),
         postgresql_where=text("expires IS NOT NULL"),
     ),
+    sqlite_with_rowid=False,
+)
+
+#: What drivers remember, each of its own store; `core.notes` says what for.
+store_notes = Table(
+    "store_notes",
+    metadata,
+    Column("store", Bytewise, primary_key=True),
+    Column("name", Bytewise, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Keys of tenants by generation, wrapped by a root key; `engine.keyring` says how. A destroyed one leaves its number.
+tenant_keys = Table(
+    "tenant_keys",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("generation", BigInteger, primary_key=True, autoincrement=False),
+    Column("root_key_id", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("state", Text, nullable=False),  # active, retired (opens only), destroyed
+    Column("created", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Keys of encrypted blobs, wrapped by a key of their tenant.
+blob_keys = Table(
+    "blob_keys",
+    metadata,
+    Column("store", Bytewise, primary_key=True),
+    Column("blob", Bytewise, primary_key=True),
+    Column("tenant", Bytewise, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("format", Integer, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Index("ix_blob_keys_tenant_generation", "tenant", "generation"),
     sqlite_with_rowid=False,
 )

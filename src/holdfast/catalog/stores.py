@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import func, literal_column, select
 
-from holdfast.catalog import generations
+from holdfast.catalog import generations, noting
 from holdfast.catalog.common import NOW, audited
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.schema import replicas, rules, store_usage, stores
@@ -130,6 +130,7 @@ def retire_store(name: str, *, actor: Actor, now: int | None) -> Transaction[Non
         yield USE_REMOVE(of_store=name)
         yield generations.bumped(GENERATION)
         at = (yield NOW(now=now))[0][0]
+        yield noting.REMOVE_ALL(of_store=name)
         yield audited(at, _SERVICE, "retire-store", actor, detail={"store": name})
 
     return steps
@@ -169,6 +170,8 @@ def store_of(row: Row) -> Connection:
             "layout": Layout(found["layout"]),
             "state": StoreState(found["state"]),
             "active": bool(found["active"]),
+            "encrypt": bool(found["encrypt"]),
+            "cache": bool(found["cache"]),
         }
     )
 

@@ -10,10 +10,12 @@ from sqlalchemy import Table, select, tuple_, update
 from holdfast.catalog.auditing import SYSTEM
 from holdfast.catalog.common import NOW, audited
 from holdfast.catalog.contract import Actor
+from holdfast.catalog.keys import destroyed
 from holdfast.catalog.schema import (
     api_keys,
     artifacts,
     batches,
+    blob_keys,
     buckets,
     executions,
     idempotency,
@@ -81,6 +83,7 @@ CLEAR = (
     _some_of(executions, "id"),
     _some_of(batches, "id"),
     _some_of(idempotency, "key"),
+    _some_of(blob_keys, "store", "blob"),
 )
 #: The name of a tenant that was removed stays its own, since its audit is kept under it.
 GONE = Statement(select(secrets.c.name).where(secrets.c.name == text_param("of_name")))
@@ -254,6 +257,7 @@ def remove_tenant(name: str, *, actor: Actor, now: int | None) -> Transaction[bo
         if not (yield from _cleared(name, 1)):
             return False
         yield QUOTAS_REMOVE(tenant=name)
+        yield from destroyed(name)
         yield GONE_ADD(name=_GONE + name, value=b"", created=at)
         yield REMOVE(tenant=name)
         yield audited(at, name, "remove-tenant", actor)

@@ -13,6 +13,7 @@ from holdfast.cli import (
     config,
     cost,
     cp,
+    encryption,
     find,
     get,
     health,
@@ -81,5 +82,6 @@ for room in (
     audit,
     cost,
     placement,
+    encryption,
 ):
     room.register(app, OPERATE)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from holdfast.engine.ruling import Wanted
     from holdfast.policy.placement import Rule
 
-_TOP = ("rules", "stores", "acknowledge", "when_down", "fallback", "inline")
+_TOP = ("rules", "stores", "acknowledge", "when_down", "fallback", "inline", "encrypt")
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -57,7 +57,11 @@ def read_wanted(path: Path, stores: Mapping[str, str]) -> Wanted:
         inline = parse_size(inline) if isinstance(inline, str) else inline
     except ValueError as error:
         raise InvalidRequestError(f"{path}: inline: {error}") from None
-    usual = {name: said[name] for name in ("stores", "acknowledge", "when_down", "fallback") if name in said}
+    usual = {
+        name: said[name]
+        for name in ("stores", "acknowledge", "when_down", "fallback", "encrypt")
+        if name in said
+    }
     if usual and "stores" not in usual:
         raise InvalidRequestError(f"{path}: a default of its own names its stores")
     rules = said.get("rules")

@@ -14,6 +14,7 @@ _LOCAL: Final = (
         "catalog",
         "config",
         "cost",
+        "encryption",
         "key",
         "placement",
         "plan",

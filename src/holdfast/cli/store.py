@@ -69,7 +69,7 @@ def register(app: typer.Typer, panel: str) -> None:
         settings = cli.target.settings()
         environment = Environment()
         if name in settings.all_stores:
-            store = open_store(name, settings.all_stores[name], environment)
+            store = open_store(name, settings.all_stores[name], environment, caches=settings.caches)
             try:
                 return await _check(cli, name, store.backend, environment, only)
             finally:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from holdfast.cli.admin import administration, whole
+from holdfast.cli.admin import administration, size, whole
 from holdfast.cli.command import Cli, command
 from holdfast.cli.exit import BROKEN_PROMISE
 from holdfast.cli.output import visible
@@ -58,6 +58,24 @@ InFlight = Annotated[
     str | None, typer.Option(help="operations and open streams at a time, per process; none: as is usual")
 ]
 
+Encrypt = Annotated[
+    bool | None,
+    typer.Option(
+        "--encrypt/--no-encrypt", help="encrypt whatever is written there before it leaves the service"
+    ),
+]
+
+
+CacheOn = Annotated[
+    bool | None,
+    typer.Option("--cache/--no-cache", help="keep what is read from it on the disk of each machine"),
+]
+CacheBytes = Annotated[str | None, typer.Option(metavar="SIZE", help="how much the cache holds, as 10GiB")]
+Describe = Annotated[
+    str | None,
+    typer.Option(metavar="WHEN", help="whether its blobs say what they are: auto, always or never"),
+]
+
 
 def add(group: typer.Typer) -> None:
     """Add the commands to `holdfast store`."""
@@ -81,12 +99,17 @@ def _making(group: typer.Typer) -> None:
         state: StateName = None,
         attempts: Attempts = None,
         max_in_flight: InFlight = None,
+        encrypt: Encrypt = None,
+        cache: CacheOn = None,
+        cache_bytes: CacheBytes = None,
+        describe: Describe = None,
         activate: Annotated[
             bool, typer.Option("--activate", help="test it now, and let it take objects when that goes well")
         ] = False,
     ) -> int | None:
         """Describe a store in the catalog. It takes objects once it is tested and activated."""
-        more = _changes(label, region, price, layout, state, attempts, max_in_flight)
+        more = _changes(label, region, price, layout, state, attempts, max_in_flight, encrypt)
+        more |= _reading(cache, cache_bytes, describe)
         async with administration(cli) as admin:
             desk = admin.connections
             settings = _settings(set_, secret, None, desk.options().get(driver, ()))
@@ -128,9 +151,14 @@ def _changing(group: typer.Typer) -> None:
         layout: LayoutName = None,
         attempts: Attempts = None,
         max_in_flight: InFlight = None,
+        encrypt: Encrypt = None,
+        cache: CacheOn = None,
+        cache_bytes: CacheBytes = None,
+        describe: Describe = None,
     ) -> None:
         """Change what is given; the rest stays. With another setting it takes objects only when tested again."""
-        more = _changes(label, region, price, layout, None, attempts, max_in_flight)
+        more = _changes(label, region, price, layout, None, attempts, max_in_flight, encrypt)
+        more |= _reading(cache, cache_bytes, describe)
         async with administration(cli) as admin:
             desk = admin.connections
             kind = driver or (await desk.store(name)).connection.driver
@@ -230,9 +258,10 @@ def _changes(
     state: str | None,
     attempts: str | None,
     max_in_flight: str | None,
+    encrypt: bool | None,
 ) -> dict[str, Any]:
     """Return what is given, as the verbs on stores take it."""
-    given: dict[str, Any] = {"region": region, "price": price}
+    given: dict[str, Any] = {"region": region, "price": price, "encrypt": encrypt}
     if label is not None:
         given["labels"] = [] if list(label) == [_NONE] else list(label)
     if layout is not None:
@@ -245,6 +274,13 @@ def _changes(
     if max_in_flight is not None:
         found["max_in_flight"] = None if max_in_flight == _NONE else whole(max_in_flight)
     return found
+
+
+def _reading(cache: bool | None, cache_bytes: str | None, describe: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"cache": cache, "describe": describe}
+    if cache_bytes is not None:
+        found["cache_bytes"] = size(cache_bytes)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _settings(

@@ -34,7 +34,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from holdfast.config import secrets
 from holdfast.config.settings import DECLARED, read_toml
-from holdfast.config.units import parse_size
+from holdfast.config.units import Size, parse_size
 from holdfast.core.backend import StoreState
 from holdfast.core.errors import ConfigError, InvalidRequestError
 from holdfast.core.names import Layout, check_bucket, check_tenant
@@ -111,6 +111,10 @@ class DeclaredStore(_Table):
     price: str = ""
     attempts: int = Field(3, ge=1, le=10)
     max_in_flight: int | None = Field(None, ge=2, le=65536)
+    encrypt: bool = False
+    cache: bool = False
+    cache_bytes: Size = Field(1 << 30, ge=16 << 20, le=1 << 50)
+    describe: Literal["auto", "always", "never"] = "auto"
     active: bool = True
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from holdfast.config import artifacts, near_far
+from holdfast.config import artifacts, naas, near_far
 from holdfast.config.secrets import variable
 from holdfast.config.translation import Translation
 from holdfast.core.errors import ConfigError
@@ -51,6 +51,7 @@ VARIABLES: Final[Mapping[str, str]] = {
     "MAX_FILE_SIZE": "largest object, with unit (`100MB`); no limit when missing",
     "RETENTION_DAYS": "days after which contents of buckets made from now on are removed; never when missing or 0",
     **near_far.VARIABLES,
+    **naas.VARIABLES,
     **artifacts.VARIABLES,
 }
 
@@ -73,6 +74,8 @@ def translate(
         near_far.translate(made, environ, has_placement=has_placement)
     elif not has_stores and any(environ.get(name) for name in _ASKS):
         _store(made, environ)
+    elif not has_stores and naas.asks(environ):
+        naas.translate(made, environ)
     for name, source in made.origins.items():
         if not environ.get(source):
             made.origins[name] = f"{source}_FILE" if environ.get(f"{source}_FILE") else "default"

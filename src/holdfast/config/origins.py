@@ -16,7 +16,7 @@ PREFIX: Final = "HOLDFAST_"
 OTHERS: Final = frozenset(
     {
         *("CONFIG", "SERVER", "TOKEN", "TOKEN_FILE", "COMPLETE", "PUBLISH"),
-        *("FAILPOINT", "MINIO", "PYTHON", "TUS_RUNS"),
+        *("FAILPOINT", "MINIO", "PYTHON", "TUS_RUNS", "VERSITYGW"),
     }
 )
 _TESTS: Final = "TEST_"

@@ -46,6 +46,10 @@ class RuleSettings(BaseModel):
         "refuse", description="what happens when too few of its stores take something"
     )
     fallback: Words = Field((), description="the stores that take it then")
+    encrypt: bool = Field(
+        False,
+        description="encrypt contents before they leave this process; none of them lives in the catalog",
+    )
 
     @property
     def members(self) -> dict[str, Any]:
@@ -69,6 +73,10 @@ class PlacementSettings(BaseModel):
         "refuse", description="what happens when too few of these stores take something"
     )
     fallback: Words = Field((), description="the stores that take it then")
+    encrypt: bool = Field(
+        False,
+        description="encrypt what no rule matches before it leaves this process; none of it lives in the catalog",
+    )
     rules: tuple[RuleSettings, ...] = Field(
         (),
         description="rules of this process, `[[placement.rules]]`; with any, those of the catalog do not count here",

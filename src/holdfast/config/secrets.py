@@ -15,10 +15,12 @@ STORE_SECRETS: Final = frozenset(
     {
         "access_key",
         "account_key",
+        "api_key",
         "client_secret",
         "password",
         "refresh_token",
         "secret_key",
+        "service_account",
         "session_token",
         "sse_c_key",
         "token",

@@ -41,6 +41,12 @@ LogLevel = Annotated[
 ]
 
 
+def _switch(value: object) -> object:
+    """Return `true` and `false` of a variable as what they mean; a directory is called otherwise."""
+    said = value.strip().lower() if isinstance(value, str) else ""
+    return said == "true" if said in ("true", "false", "") and isinstance(value, str) else value
+
+
 class StoreSettings(BaseModel):
     """One store under `[stores.NAME]`. Keys not listed here belong to the driver and are checked by it."""
 
@@ -63,14 +69,30 @@ class StoreSettings(BaseModel):
         None,
         ge=2,
         le=65536,
-        description="operations and open streams on this store at a time, per process; none: 128 for s3, else 1024",
+        description="operations and open streams on this store at a time, per process; none: 128 for s3 and naas,"
+        " 32 for yandex_disk, else 1024",
     )
     attempts: int = Field(3, ge=1, le=10, description="tries of an operation that fails with a passing error")
+    encrypt: bool = Field(
+        False, description="encrypt whatever is written there before it leaves this process"
+    )
+
+    cache: Annotated[bool | Path, BeforeValidator(_switch)] = Field(
+        False,
+        description="keep what is read from it on disk: true (under `data`), or a directory; for stores that are far",
+    )
+    cache_bytes: Size = Field(1 << 30, ge=16 << 20, le=1 << 50, description="how much the cache holds")
+    describe: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="whether each blob says what it is, so that a catalog can be rebuilt: auto (in metadata; where the"
+        " store keeps none, in small records beside the blobs, but not on a local disk), always or never",
+    )
 
     @property
     def in_flight(self) -> int:
-        """`max_in_flight`, the default filled in: the S3 client loses speed where a disk does not."""
-        return self.max_in_flight or (128 if self.driver == "s3" else 1024)
+        """`max_in_flight`, the default filled in: the S3 client loses speed where a disk does not; a person's drive is slower."""
+        slower = {"azure": 128, "s3": 128, "naas": 128, "yandex_disk": 32}
+        return self.max_in_flight or slower.get(self.driver, 1024)
 
     @property
     def driver_settings(self) -> dict[str, Any]:
@@ -190,7 +212,16 @@ class Settings(BaseSettings):
     seal_keys: SecretStr = Field(
         SecretStr(""),
         description="keys that the secrets of stores in the catalog are sealed with, as ID:KEY (64 hexadecimal digits),"
-        " parted by commas or spaces: the first seals, all open; empty: a key made of `secret`",
+        " parted by commas or spaces: the first seals, all open; empty: a key made of `secret`. They are also the root"
+        " keys of encryption",
+    )
+    seal_keys_command: str = Field(
+        "",
+        description="command (no shell) that prints `seal_keys` instead, as a client of a key service does; run once at"
+        " the start",
+    )
+    seal_keys_timeout: Seconds = Field(
+        30.0, gt=0, le=600, description="time that `seal_keys_command` may take"
     )
     audit_reads: bool = Field(
         True, description="record every request in the audit; false: only changes and refusals"
@@ -315,6 +346,11 @@ class Settings(BaseSettings):
     def catalog_url(self) -> str:
         """The catalog's URL, the default filled in."""
         return self.catalog or f"sqlite:///{self.data.resolve() / 'catalog.db'}"
+
+    @property
+    def caches(self) -> Path:
+        """Where the caches of stores are that name no directory."""
+        return self.data.resolve() / "cache"
 
     @property
     def all_stores(self) -> dict[str, StoreSettings]:

@@ -23,9 +23,9 @@ from typing import Final, Protocol, runtime_checkable
 
 from holdfast.core.body import Body, Reader
 from holdfast.core.circuit import Circuit
-from holdfast.core.errors import InvalidRequestError
-from holdfast.core.names import Layout
-from holdfast.core.types import EMPTY, BlobInfo, ByteRange
+from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.names import Layout, is_sealed
+from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Origin
 
 
 class Capability(Flag):
@@ -56,6 +56,7 @@ class PutOptions:
 
     content_type: str = "application/octet-stream"
     metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    origin: Origin | None = None  #: what the blob is; the layer `describing` makes metadata of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,24 @@ class FolderMaker(Protocol):
         ...
 
 
+@runtime_checkable
+class Describer(Protocol):
+    """What keeps descriptions of blobs (the layer `describing`, and layers around it) offers besides."""
+
+    async def describe(self, name: str, origin: Origin) -> None:
+        """Say what `name` is before it is made by `copy`: a copy would else say of itself what its source is."""
+        ...
+
+
+@runtime_checkable
+class Forgetter(Protocol):
+    """What may hold copies of blobs nearer than the store (the layer `cache`, and layers around it) offers besides."""
+
+    async def forget(self, name: str) -> None:
+        """Have the next read of `name` ask the store: what was read was not what it should be, or is to be proved."""
+        ...
+
+
 class StoreState(StrEnum):
     """What an operator allows a store to do."""
 
@@ -195,7 +214,7 @@ def check_labels(labels: Iterable[str]) -> frozenset[str]:
 
 @dataclass(slots=True)
 class Store:
-    """A named, configured stack."""
+    """A named, configured stack, with two faces: `backend` for plain blobs, `sealed` for those that are encrypted."""
 
     name: str
     backend: Backend
@@ -206,6 +225,24 @@ class Store:
     price: str = ""  #: the key of its prices in the price book; "": unknown
     circuit: Circuit | None = None  #: tells whether it answers; None: nobody counts
     reason: str = ""  #: why it takes no new objects, where its state does not say it
+    encrypt: bool = False  #: whatever is written there is encrypted, whichever rule said so
+    sealed: Backend | None = None  #: the same stack with encryption in it; closing `backend` closes both
+
+    def for_blob(self, name: str) -> Backend:
+        """Return the face that reads and writes the blob of that name.
+
+        Raises:
+            ConfigError: it is encrypted, and nothing here can open it.
+        """
+        if not is_sealed(name):
+            return self.backend
+        if self.sealed is None:
+            raise ConfigError(
+                "the blob is encrypted, and this store was opened without keys; open it as part of the service",
+                store=self.name,
+                name=name,
+            )
+        return self.sealed
 
     @property
     def refusal(self) -> str:

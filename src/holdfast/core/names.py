@@ -25,6 +25,10 @@ MAX_BLOB_NAME_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
 INLINE = "catalog"  #: the store that is the catalog itself, for small contents; no other may be called so
 
+ABOUT: Final = ":about"  #: ends the name of a record that says what a blob is; no minted name has a colon
+SEALED: Final = ".floe1"  #: ends the name of a blob that is encrypted in our format 1
+
+_MINTED = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})(?:\.[^/:]*)?")
 _HOUR = 3_600_000_000  #: microseconds
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _BLOB_NAME = re.compile(r"[A-Za-z0-9!$'()*+,./:;=@_~-]+")
@@ -126,18 +130,39 @@ def check_blob_name(name: str) -> str:
     return name
 
 
-def mint(layout: Layout, ref: ObjectRef, *, blob_id: str, now: int) -> str:
-    """Return the name under which a new blob for `ref` is stored; unique because `blob_id` is."""
+def mint(layout: Layout, ref: ObjectRef, *, blob_id: str, now: int, sealed: bool = False) -> str:
+    """Return the name under which a new blob for `ref` is stored; unique because `blob_id` is.
+
+    That of a `sealed` (encrypted) blob ends with its format, so whoever has the name knows how to read it.
+    """
+    form = SEALED if sealed else ""
     if layout is Layout.IMMUTABLE:
-        return f"{ref.tenant}/{_hour(now // _HOUR)}/{blob_id}"
+        return f"{ref.tenant}/{_hour(now // _HOUR)}/{blob_id}{form}"
     folders = "/".join(_escape(part) for part in ref.key.split("/"))
     extension = _SAFE_SEGMENT.sub("", PurePosixPath(ref.key).suffix)[:16]
-    tail = f"/{blob_id}{extension}"
+    if extension == SEALED:
+        extension = ""  # it says of a blob what it says of a key
+    tail = f"/{blob_id}{extension}{form}"
     head = f"{ref.tenant}/{ref.bucket}/{folders}"
-    room = MAX_BLOB_NAME_BYTES - len(tail)
+    room = MAX_BLOB_NAME_BYTES - len(tail) - len(ABOUT)
     if len(head) > room:
         head = head[: room - 18].rstrip("/%.") + "~" + sha256(ref.key.encode()).hexdigest()[:16]
     return head + tail
+
+
+def is_sealed(name: str) -> bool:
+    """Tell whether the blob of that name is encrypted."""
+    return name.endswith(SEALED)
+
+
+def blob_identity(name: str) -> tuple[str, str]:
+    """Return the tenant and the id of a blob: what it stays, wherever it lies and whatever its object is called.
+
+    A name that was not minted stands for itself.
+    """
+    tenant, _, rest = name.partition("/")
+    found = _MINTED.fullmatch(rest.rpartition("/")[2])
+    return tenant, found[1] if found else name
 
 
 def folder_name(layout: Layout, tenant: str, bucket: str, path: str) -> str | None:

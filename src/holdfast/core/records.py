@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 from holdfast.core.backend import StoreState
@@ -11,6 +12,9 @@ from holdfast.core.names import Layout
 from holdfast.core.types import EMPTY, ObjectRef
 
 READ_TEST: Final = ":read"  #: ends `Connection.tested` where the test wrote nothing
+
+DESCRIBE: Final = ("auto", "always", "never")  #: whether blobs say what they are
+CACHE_BYTES: Final = 1 << 30  #: how much a cache holds when nothing is said
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Connection:
     trouble: str = ""  #: what the last test found wrong
     created: int = 0
     updated: int = 0
+    encrypt: bool = False  #: whatever is written there is encrypted
+    cache: bool = False  #: what is read from it is kept on the disk of each machine
+    cache_bytes: int = CACHE_BYTES
+    describe: str = "auto"  #: one of `DESCRIBE`
 
     @property
     def is_tested(self) -> bool:
@@ -85,6 +93,7 @@ class HeldVersion:
     parts: int  #: blobs that a whole copy has
     stores: tuple[str, ...]  #: with a whole and sound copy, by name
     broken: tuple[Fragment, ...] = ()  #: with only a part of one, or with one that failed a read
+    sealed: tuple[str, ...] = ()  #: those of `stores` whose copy is encrypted, every blob of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +171,35 @@ class Artifact:
     last_access: int | None = None
     metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     created: int = 0
+
+
+class TenantKeyState(StrEnum):
+    """What a generation of a tenant's key is for."""
+
+    ACTIVE = "active"  #: wraps and opens
+    RETIRED = "retired"  #: opens only
+    DESTROYED = "destroyed"  #: nothing: only its number is left
+
+
+@dataclass(frozen=True, slots=True)
+class TenantKey:
+    """A generation of a tenant's key, wrapped by a root key."""
+
+    tenant: str
+    generation: int
+    root_key_id: str
+    wrapped: bytes = field(repr=False)
+    created: int
+    state: TenantKeyState = TenantKeyState.ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """The key of an encrypted blob, wrapped by a generation of the key of its tenant."""
+
+    store: str
+    blob: str
+    tenant: str
+    generation: int
+    format: int
+    wrapped: bytes = field(repr=False)

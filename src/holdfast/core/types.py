@@ -25,6 +25,24 @@ class ObjectRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a blob is, so that it can be told without the catalog: the segment of a version of an object.
+
+    `part` is the number of the part that it was sent as, None for a whole object. `sha256` (hexadecimal) is of this
+    blob's bytes, None where it was not known before they were sent.
+    """
+
+    tenant: str
+    bucket: str
+    key: str
+    version: str
+    segment: str
+    part: int | None
+    created: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ByteRange:
     """A wish: `start..end` inclusive as in RFC 9110 §14; `end=None` to the end; `start=None` the last `end` bytes."""
 

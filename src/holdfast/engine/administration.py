@@ -41,6 +41,7 @@ from holdfast.engine.applying import ConfigPlan
 from holdfast.engine.connections import Connections
 from holdfast.engine.context import Context
 from holdfast.engine.costs import By, CostReport
+from holdfast.engine.encrypting import Encryption
 from holdfast.engine.explaining import Explained
 from holdfast.engine.keys import create_key
 from holdfast.engine.minting import DEEPEST, Minted, mint
@@ -80,6 +81,11 @@ class Administration:
     def connections(self) -> Connections:
         """The stores, as this principal may look after them."""
         return Connections(self._context, self._permit, self._actor)
+
+    @property
+    def encryption(self) -> Encryption:
+        """The keys of encrypted blobs, as this principal may look after them."""
+        return Encryption(self._context, self._permit, self._actor)
 
     def whoami(self) -> Principal:
         """Return who asks."""

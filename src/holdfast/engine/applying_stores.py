@@ -13,7 +13,17 @@ from holdfast.engine.standing import Standing, values_of
 from holdfast.engine.store_settings import StoreSettings, present
 from holdfast.policy.differences import Action, Change, Kind, Wanted
 
-_PLAIN: Final = ("labels", "region", "price", "attempts", "max_in_flight")
+_PLAIN: Final = (
+    "labels",
+    "region",
+    "price",
+    "attempts",
+    "max_in_flight",
+    "encrypt",
+    "cache",
+    "cache_bytes",
+    "describe",
+)
 
 
 def trouble(context: Context, wanted: Wanted, now: Standing, name: str) -> str:

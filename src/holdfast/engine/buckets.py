@@ -128,9 +128,10 @@ async def stats(context: Context, tenant: str, name: str) -> BucketStats:
 
 def _check_stores(context: Context, tenant: str, name: str, settings: BucketSettings) -> None:
     """Refuse a bucket that no store could ever satisfy."""
-    rules.check_encryption(
-        Bucket(tenant, name, 0, settings=settings), context.stores, context.placement.stores
-    )
+    placement = context.placement
+    plain = [rule for rule in placement.ordered if not rule.encrypt]
+    named = dict.fromkeys(store for rule in plain for store in (*rule.stores, *rule.fallback))
+    rules.check_encryption(Bucket(tenant, name, 0, settings=settings), context.stores, tuple(named))
 
 
 async def _empty(context: Context, tenant: str, name: str, actor: Actor) -> None:

@@ -22,10 +22,11 @@ from holdfast.core.errors import (
     NotFoundError,
 )
 from holdfast.core.names import INLINE, Layout, check_store
-from holdfast.core.records import READ_TEST, Connection
+from holdfast.core.records import CACHE_BYTES, DESCRIBE, READ_TEST, Connection
 from holdfast.core.types import EMPTY, ReplicaState
 from holdfast.engine.context import Context
 from holdfast.engine.known_stores import MASK, KnownStore, kept_store, own_store
+from holdfast.engine.notes import CatalogNotes
 from holdfast.engine.permits import Permit
 from holdfast.engine.sealing import Sealer, key_id_of
 from holdfast.engine.store_settings import StoreSettings, present
@@ -34,6 +35,8 @@ from holdfast.engine.trying import Trial, attempt
 
 _SETTLE: Final = 3_000_000  #: microseconds after which every process knows that a store takes nothing more
 _MOST_ATTEMPTS: Final = 10
+_LEAST_CACHE: Final = 16 << 20
+_MOST_CACHE: Final = 1 << 50
 _MOST_IN_FLIGHT: Final = 65536
 _PAGE: Final = 1000  #: copies that are looked through at once
 _SAMPLE: Final = 8  #: blobs of which a tested store has to have one
@@ -94,6 +97,10 @@ class Connections:
         attempts: int = 3,
         max_in_flight: int | None = None,
         active: bool = False,
+        encrypt: bool = False,
+        cache: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+        describe: str = "auto",
     ) -> KnownStore:
         """Make a store. It takes nothing before it is tested and active.
 
@@ -123,6 +130,10 @@ class Connections:
             self._settings.fingerprint(name, driver, plain, secrets),
             created=now,
             updated=now,
+            encrypt=encrypt,
+            cache=cache,
+            cache_bytes=_between(cache_bytes, _LEAST_CACHE, _MOST_CACHE, "cache_bytes"),
+            describe=_described(describe),
         )
         made = await self._catalog.create_store(made, actor=self._actor)
         await self._context.stores.refresh(at_once=True)
@@ -143,6 +154,10 @@ class Connections:
         max_in_flight: int | EllipsisType | None = ...,
         active: bool | None = None,
         state: StoreState | None = None,
+        encrypt: bool | None = None,
+        cache: bool | None = None,
+        cache_bytes: int | None = None,
+        describe: str | None = None,
     ) -> KnownStore:
         """Change what is given. A setting of None goes; `whole`: those that are not given go too, also secret ones.
 
@@ -177,6 +192,12 @@ class Connections:
                 else _between(attempts, 1, _MOST_ATTEMPTS, "attempts"),
                 max_in_flight=made.max_in_flight if max_in_flight is ... else _in_flight(max_in_flight),
                 active=made.active if active is None else active,
+                encrypt=made.encrypt if encrypt is None else encrypt,
+                cache=made.cache if cache is None else cache,
+                cache_bytes=made.cache_bytes
+                if cache_bytes is None
+                else _between(cache_bytes, _LEAST_CACHE, _MOST_CACHE, "cache_bytes"),
+                describe=made.describe if describe is None else _described(describe),
             )
 
         said = {
@@ -188,6 +209,10 @@ class Connections:
             "region": region or "",
             "price": price or "",
             "active": "" if active is None else str(active).lower(),
+            "encrypt": "" if encrypt is None else str(encrypt).lower(),
+            "cache": "" if cache is None else str(cache).lower(),
+            "cache_bytes": "" if cache_bytes is None else str(cache_bytes),
+            "describe": describe or "",
         }
         return await self._change(
             name, change, "update-store", {key: text for key, text in said.items() if text}
@@ -270,9 +295,13 @@ class Connections:
         self._permit.allow("update_stores")
         sealer = self._settings.sealer
         _, kept = await self._catalog.stores()
-        done = [await self._rewrap(sealer, held) for held in kept if held.sealed]
+        done = {held.name: await self._rewrap(sealer, held) for held in kept if held.sealed}
+        for name in {*self._context.stores.own, *(held.name for held in kept)} - {INLINE}:
+            found = await self._rewrap_notes(sealer, name)
+            if (found.changed or found.trouble) and not done.get(name, found).trouble:
+                done[name] = found
         await self._context.stores.refresh(at_once=True)
-        return done
+        return [done[name] for name in sorted(done)]
 
     # -----------------------------------------------------------------------------------------------------------
     @property
@@ -311,6 +340,13 @@ class Connections:
         except NotFoundError as error:
             return Rewrapped(held.name, key_id, trouble=error.message)
         return Rewrapped(held.name, sealer.key_id, changed=True)
+
+    async def _rewrap_notes(self, sealer: Sealer, name: str) -> Rewrapped:
+        try:
+            changed = await CatalogNotes(self._catalog, name, sealer).rewrap()
+        except ConfigError as error:
+            return Rewrapped(name, "", trouble=error.message)
+        return Rewrapped(name, sealer.key_id, changed=changed > 0)
 
     async def _held_blobs(self, name: str) -> list[str]:
         """Return a few blobs that the catalog has in a store; suspect ones where there are no others."""
@@ -364,6 +400,12 @@ def _word(text: str, what: str) -> str:
     if len(text) > _WORD or not text.isprintable():
         raise InvalidRequestError(f"{what} is a word of at most {_WORD} printable characters")
     return text
+
+
+def _described(word: str) -> str:
+    if word not in DESCRIBE:
+        raise InvalidRequestError(f"describe is one of {', '.join(DESCRIBE)}")
+    return word
 
 
 def _in_flight(number: int | None) -> int | None:

@@ -16,6 +16,7 @@ from holdfast.core.errors import ConfigError, ConflictError, UnavailableError
 from holdfast.core.names import mint
 from holdfast.core.types import ObjectRef, Replica, ReplicaState
 from holdfast.engine.activity import Activity
+from holdfast.engine.keyring import CatalogKeyRing
 from holdfast.engine.outages import Outages
 from holdfast.engine.placing import Placing
 from holdfast.engine.reads import Reads
@@ -43,6 +44,7 @@ class Context:
     activity: Activity = field(default_factory=Activity)
     reads: Reads = field(default_factory=Reads)
     outages: Outages = field(default_factory=Outages)
+    keys: CatalogKeyRing | None = None  #: of encrypted blobs; None: no store encrypts
 
     @property
     def placement(self) -> Placement:
@@ -69,11 +71,25 @@ class Context:
         return await self.catalog.now() + int(self.settings.lease * _SECOND)
 
     def replica(
-        self, ref: ObjectRef, store: Store, version_id: str, segment_id: str, size: int, number: int
+        self,
+        ref: ObjectRef,
+        store: Store,
+        version_id: str,
+        segment_id: str,
+        size: int,
+        number: int,
+        *,
+        sealed: bool = False,
     ) -> Replica:
-        """Return a pending row for a new blob with a freshly minted name in `store`."""
+        """Return a pending row for a new blob with a freshly minted name in `store`; encrypted if `sealed`, or all are there.
+
+        Raises:
+            ConfigError: it is to be encrypted, and the store was opened without keys.
+        """
         replica_id = self.environment.new_id()
-        blob = mint(store.layout, ref, blob_id=replica_id, now=self.environment.clock.now())
+        sealed = sealed or store.encrypt
+        blob = mint(store.layout, ref, blob_id=replica_id, now=self.environment.clock.now(), sealed=sealed)
+        store.for_blob(blob)
         return Replica(
             replica_id, version_id, segment_id, store.name, blob, size, ReplicaState.PENDING, number
         )

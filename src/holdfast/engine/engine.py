@@ -19,6 +19,7 @@ from holdfast.engine.directory import Directory
 from holdfast.engine.expire import expire
 from holdfast.engine.hot import Hot
 from holdfast.engine.inline import inline_store
+from holdfast.engine.keyring import CatalogKeyRing
 from holdfast.engine.placing import Placing
 from holdfast.engine.removing import remove_due
 from holdfast.engine.rules import Rules
@@ -34,7 +35,8 @@ from holdfast.policy.placement import Placement
 class Engine:
     """Makes sessions, sweeps, and closes what it was given. Stateless but for caches: any number may share a catalog.
 
-    All of them need the same `secret`; without one the engine makes one that dies with it.
+    All of them need the same `secret`; without one the engine makes one that dies with it. `keys` are those that its
+    stores encrypt with, to be looked after.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Engine:
         environment: Environment | None = None,
         settings: EngineSettings | None = None,
         secret: RootSecret | None = None,
+        keys: CatalogKeyRing | None = None,
     ) -> None:
         missing = [name for name in placement.stores if name not in stores]
         if missing or not placement.stores:
@@ -63,7 +66,9 @@ class Engine:
         secret = secret or RootSecret.fresh(world)
         rules = Rules(catalog, world.clock)
         placing = Placing(placement, catalog, world.clock)
-        self.context = Context(catalog, self.stores, placing, world, settings, self._executor, secret, rules)
+        self.context = Context(
+            catalog, self.stores, placing, world, settings, self._executor, secret, rules, keys=keys
+        )
         self.directory = Directory(catalog, world.clock)
         self.audit = Auditor(catalog, secret)
         self._health = Health(self.context)

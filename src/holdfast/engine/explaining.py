@@ -7,9 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from holdfast.core.errors import NotFoundError
+from holdfast.core.names import is_sealed
 from holdfast.core.types import Located, ReplicaState, Version
 from holdfast.engine.context import Context
 from holdfast.engine.facts import asking
+from holdfast.engine.replicas import sealed_in
 from holdfast.policy.placement import Explanation, Facts
 
 
@@ -21,6 +23,7 @@ class CopyAt:
     segments: int
     whole: bool
     suspect: bool
+    encrypted: bool = False  #: every blob of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +66,30 @@ async def explain_object(context: Context, located: Located) -> Explained:
         apart=len(located.segments) > 1,
     )
     found = asked.placement.explain(facts)
-    copies = _copies(located)
-    home = {copy.store for copy in copies} == set(found.plan.stores) and all(copy.whole for copy in copies)
+    copies, sealed = _copies(located), sealed_in(context, found.plan)
+    home = {copy.store for copy in copies} == set(found.plan.stores) and all(
+        copy.whole and (copy.encrypted or copy.store not in sealed) for copy in copies
+    )
     return Explained(facts, found, context.placing.of_file, version, copies, home)
 
 
 def _copies(located: Located) -> tuple[CopyAt, ...]:
     held: dict[str, set[str]] = defaultdict(set)
-    suspect: set[str] = set()
+    suspect, plain = set[str](), set[str]()
     for replica in located.replicas:
         held[replica.store].add(replica.segment_id)
+        if not is_sealed(replica.blob):
+            plain.add(replica.store)
         if replica.state is ReplicaState.SUSPECT:
             suspect.add(replica.store)
     needed = len(located.segments)
     return tuple(
-        CopyAt(store, len(segments), len(segments) == needed and store not in suspect, store in suspect)
+        CopyAt(
+            store,
+            len(segments),
+            len(segments) == needed and store not in suspect,
+            store in suspect,
+            store not in plain,
+        )
         for store, segments in sorted(held.items())
     )

@@ -22,10 +22,10 @@ async def put_all(targets: Sequence[tuple[Store, str]], body: Body, options: Put
     """
     if len(targets) == 1:
         store, name = targets[0]
-        return [await store.backend.put(name, body, options=options)]
+        return [await store.for_blob(name).put(name, body, options=options)]
     tee = _Tee(body, len(targets))
     puts = [
-        asyncio.ensure_future(store.backend.put(name, branch, options=options))
+        asyncio.ensure_future(store.for_blob(name).put(name, branch, options=options))
         for (store, name), branch in zip(targets, tee.branches, strict=True)
     ]
     feeder = asyncio.ensure_future(tee.feed())

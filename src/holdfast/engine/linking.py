@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from holdfast.core.backend import Capability, SignedUrl, Store, StoreState
 from holdfast.core.errors import InvalidRequestError
+from holdfast.core.names import is_sealed
 from holdfast.core.types import Located, Principal, Replica, ReplicaState
 from holdfast.engine.context import Context
 from holdfast.engine.sending import outside, presign
@@ -57,6 +58,7 @@ def _outside(context: Context, located: Located) -> Iterator[tuple[Replica, Stor
             and replica.state is ReplicaState.LIVE
             and outside(store)
             and store.state is not StoreState.DOWN
+            and not is_sealed(replica.blob)
             and Capability.PRESIGN in store.backend.capabilities
         ):
             yield replica, store

@@ -156,6 +156,7 @@ async def append_piece(
             NO_DIGESTS,
             upload.content_type,
             md5=upload.length is not None and upload.length <= context.settings.md5_limit,
+            part=(last.number if last else 0) + (0 if joins else 1),
         )
         now = await context.catalog.now()
         part = part_of(written.segment, number=0, created=now)  # the catalog gives the number

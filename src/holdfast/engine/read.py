@@ -17,6 +17,7 @@ from types import TracebackType
 from holdfast.core.body import FileSlice
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import CorruptedError, UnavailableError
+from holdfast.core.names import is_sealed
 from holdfast.core.types import ByteRange, Located, ObjectRef, Replica, Segment, Span, Version
 from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
@@ -102,6 +103,8 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
             if {copy.id for copy in newer.replicas} != {copy.id for copy in located.replicas}:
                 reader = await self._open(newer)
         if reader is None:
+            if self._runs and (locked := self._runs[0].locked) is not None:
+                raise locked
             trouble = self._runs[0].trouble if self._runs else "there is none"
             raise UnavailableError(f"no copy of {self._ref} can be read now: {trouble}", operation="get")
         if reader.modified:
@@ -141,7 +144,9 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
     async def _small(self, located: Located, span: Span) -> ObjectReader | None:
         """Return a reader that holds its bytes already; a small content is read whole, so that it is proved."""
         version, segment = located.version, located.segments[0]
-        data = self._hot.get(segment.id) if segment.size else b""
+        # what is encrypted is kept nowhere in the clear: it must not outlive its key
+        keep = not any(is_sealed(replica.blob) for replica in located.replicas)
+        data = b"" if not segment.size else self._hot.get(segment.id) if keep else None
         if data is None:
             run = Run(
                 self._context, self._health, self._ref, segment, Span(0, segment.size), located.replicas
@@ -151,7 +156,8 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
                 return None
             data = await run.whole()
             await run.close()
-            self._hot.put(segment.id, data)
+            if keep:
+                self._hot.put(segment.id, data)
         if span.length < version.size:
             data = data[span.offset : span.end]
         return ObjectReader(version, span, data=data)

@@ -25,7 +25,7 @@ async def read_back(context: Context, segment: Segment, made: Replica) -> None:
     meter = Meter(hashers, context.executor if segment.size > CHUNK else None)
     async with context.leased([made]):
         with at_stores():
-            async with context.store(made.store).backend.get(made.blob) as reader:
+            async with context.store(made.store).for_blob(made.blob).get(made.blob) as reader:
                 async for chunk in reader:
                     await meter.update(chunk)
     await meter.finish()

@@ -16,6 +16,7 @@ from holdfast.catalog.contract import Actor, Adopted
 from holdfast.core.body import Body
 from holdfast.core.errors import HoldfastError, NotFoundError, UnavailableError
 from holdfast.core.failpoints import failpoint
+from holdfast.core.names import is_sealed
 from holdfast.core.types import Digests, Located, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.context import Context
 from holdfast.engine.facts import asking
@@ -62,7 +63,7 @@ async def reconcile(context: Context, ref: ObjectRef, version_id: str, *, actor:
         bucket = await context.rules.bucket(ref.tenant, ref.bucket)
         asked = await asking(context, bucket)
         plan = asked.of_version(located.version, parts=len(located.segments))
-        check_encryption(bucket, context.stores, plan.stores)
+        check_encryption(bucket, context.stores, plan.stores, encrypt=plan.encrypt)
     except NotFoundError:
         report.gone = True
         return report
@@ -73,6 +74,16 @@ async def reconcile(context: Context, ref: ObjectRef, version_id: str, *, actor:
         return report
     await _Move(context, ref, located, plan, report, actor).run()
     return report
+
+
+def sealed_in(context: Context, plan: Plan) -> tuple[str, ...]:
+    """Return the stores of `plan` in which only encrypted copies will do."""
+    stores = context.stores
+    return tuple(
+        name
+        for name in plan.stores
+        if plan.encrypt or ((store := stores.get(name)) is not None and store.encrypt)
+    )
 
 
 class _Move:
@@ -94,6 +105,8 @@ class _Move:
         self._report = report
         self._actor = actor
         self._health = Health(context)
+        self._sealed = sealed_in(context, plan)
+        self._places = {segment.id: number for number, segment in enumerate(located.segments, 1)}
 
     async def run(self) -> None:
         """Make what is missing, then let go of what is in excess."""
@@ -117,6 +130,7 @@ class _Move:
             (replica.segment_id, replica.store)
             for replica in self._located.replicas
             if replica.state is ReplicaState.LIVE
+            and (is_sealed(replica.blob) or replica.store not in self._sealed)
         }
         found = []
         for name in self._plan.stores:
@@ -131,7 +145,19 @@ class _Move:
         """Make one copy; False when it could not be made."""
         context, version = self._context, self._located.version
         number = self._plan.stores.index(store)
-        made = context.replica(self._ref, context.store(store), version.id, segment.id, segment.size, number)
+        try:
+            made = context.replica(
+                self._ref,
+                context.store(store),
+                version.id,
+                segment.id,
+                segment.size,
+                number,
+                sealed=self._plan.encrypt,
+            )
+        except HoldfastError as error:
+            self._report.troubles.append(f"store {store!r}: {error.message}")
+            return False
         try:
             await context.catalog.begin(self._ref, [made], lease_until=await context.lease_until())
             failpoint("reconcile.after_begin")
@@ -164,22 +190,31 @@ class _Move:
 
     async def _move(self, segment: Segment, made: Replica) -> Segment:
         """Read the segment from its copies, each chunk proved, and store it; return what was sent, durable then."""
-        known = Digests(sha256=segment.digests.sha256, crc64nvme=segment.digests.crc64nvme)
-        kind = self._located.version.content_type
         if not segment.size:
-            none = Body.of_bytes(b"")
-            return (
-                await store_segment(self._context, self._ref, [made], none, known, kind, md5=False)
-            ).segment
+            return await self._store(segment, made, Body.of_bytes(b""))
         copies = [replica for replica in self._located.replicas if replica.segment_id == segment.id]
         run = Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies)
         try:
-            body = Body.of_stream(run.chunks(), size=segment.size)
-            return (
-                await store_segment(self._context, self._ref, [made], body, known, kind, md5=False)
-            ).segment
+            return await self._store(segment, made, Body.of_stream(run.chunks(), size=segment.size))
         finally:
             await run.close()
+
+    async def _store(self, segment: Segment, made: Replica, body: Body) -> Segment:
+        version = self._located.version
+        known = Digests(sha256=segment.digests.sha256, crc64nvme=segment.digests.crc64nvme)
+        part = self._places[segment.id] if version.parts else None
+        written = await store_segment(
+            self._context,
+            self._ref,
+            [made],
+            body,
+            known,
+            version.content_type,
+            md5=False,
+            part=part,
+            created=version.created,
+        )
+        return written.segment
 
     async def _adopt(self, made: Sequence[str], *, last: bool) -> Adopted:
         context = self._context
@@ -188,6 +223,7 @@ class _Move:
             self._located.version.id,
             made,
             wanted=self._plan.stores if last and not self._report.troubles else (),
+            sealed=self._sealed,
             grace=context.grace,
             actor=self._actor,
         )

@@ -110,14 +110,25 @@ def must_encrypt(bucket: Bucket) -> bool:
     return bucket.settings.encryption != "none"
 
 
-def check_encryption(bucket: Bucket, stores: Mapping[str, Store], planned: Sequence[str]) -> None:
-    """Raise `UnsupportedError` when the bucket asks for encryption and a planned store does not say that it encrypts."""
-    if not must_encrypt(bucket):
+def encrypts(store: Store | None) -> bool:
+    """Tell whether what is written to `store` is encrypted: by us, or by itself as its label says."""
+    return store is not None and (store.encrypt or ENCRYPTED in store.labels)
+
+
+def check_encryption(
+    bucket: Bucket, stores: Mapping[str, Store], planned: Sequence[str], *, encrypt: bool = False
+) -> None:
+    """Raise `UnsupportedError` when the bucket asks for encryption and a planned store does not say that it encrypts.
+
+    With `encrypt` we encrypt ourselves whatever goes there.
+    """
+    if not must_encrypt(bucket) or encrypt:
         return
     for name in planned:
-        if name in stores and ENCRYPTED not in stores[name].labels:
+        if name in stores and not encrypts(stores[name]):
             raise UnsupportedError(
                 f"bucket {bucket.name} asks for stores that encrypt, and {name} has no label {ENCRYPTED!r}; "
-                "give it the label if its storage is encrypted, or set the bucket's encryption to none",
+                "give it the label if its storage is encrypted, let the rule or the store encrypt (encrypt = true),"
+                " or set the bucket's encryption to none",
                 store=name,
             )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
-from holdfast.core.backend import StoreState
+from holdfast.core.backend import Forgetter, StoreState
 from holdfast.core.body import FileSlice, Reader
 from holdfast.core.errors import (
     CorruptedError,
@@ -15,6 +15,7 @@ from holdfast.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from holdfast.core.keyring import LockedError, ShreddedError
 from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
@@ -87,6 +88,11 @@ class Run:
         """What was wrong with the copy that was tried last."""
         return self._errors[-1].message if self._errors else "there is none"
 
+    @property
+    def locked(self) -> HoldfastError | None:
+        """Why a copy cannot be decrypted, if that is so: its key is not among ours, or was destroyed."""
+        return next((one for one in self._errors if isinstance(one, LockedError | ShreddedError)), None)
+
     async def whole(self) -> bytes:
         """Return the span at once: for small ones."""
         data = None if self._reader is None else self._reader.data
@@ -113,7 +119,8 @@ class Run:
                 # perhaps another process made it just now
                 if self._replica.store not in self._context.stores:
                     await self._context.stores.refresh(at_once=True)
-                entered = self._context.store(self._replica.store).backend.get(self._replica.blob, range=wish)
+                store = self._context.store(self._replica.store)
+                entered = store.for_blob(self._replica.blob).get(self._replica.blob, range=wish)
                 self._reader = await entered.__aenter__()
                 self._entered = entered
                 if self._reader.info.size != self._segment.size:
@@ -178,17 +185,24 @@ class Run:
         """Remember the failure: in the catalog when the copy itself is bad, in this process when its store is."""
         self._errors.append(error)
         replica = self._replica
-        if replica is None:
-            return
+        if replica is None or isinstance(error, LockedError | ShreddedError):
+            return  # neither the copy nor its store is bad
         if not isinstance(error, NotFoundError | CorruptedError | InvalidRangeError):
             self._health.failed(replica.store)
             return
+        await self._forget(replica)
         if isinstance(error, CorruptedError) and len(self._errors) == 1 and self._left:
             return  # once may be damage in transit; the next read of it decides
         try:
             await self._context.catalog.suspect(replica.id)
         except UnavailableError:
             return
+
+    async def _forget(self, replica: Replica) -> None:
+        """Have the store itself asked next time, whatever a cache before it holds."""
+        store = self._context.stores.get(replica.store)
+        if store is not None and isinstance(store.backend, Forgetter):
+            await store.backend.forget(replica.blob)
 
     async def condemn(self) -> None:
         """Mark the copy that is open: what it offered could not be read."""
@@ -198,6 +212,8 @@ class Run:
 
     def _exhausted(self) -> HoldfastError:
         last = self._errors[-1] if self._errors else None
+        if self.locked is not None:
+            return self.locked
         kind = CorruptedError if isinstance(last, CorruptedError) else UnavailableError
         error = kind(f"every copy of {self._ref} failed while it was read", operation="get")
         error.__cause__ = last

@@ -11,6 +11,7 @@ from typing import Final
 
 from holdfast.core.backend import Capability, SignedUrl, Store, StoreState
 from holdfast.core.errors import HoldfastError, PermissionDeniedError
+from holdfast.core.names import is_sealed
 from holdfast.core.types import Located, Principal, Replica, ReplicaState, Span
 from holdfast.engine.context import Context
 from holdfast.engine.run import Health, Run
@@ -40,7 +41,7 @@ async def presign(
             operation="presign",
             store=store.name,
         )
-    return await store.backend.presign(
+    return await store.for_blob(name).presign(
         "GET", name, expires_in=expires_in, content_type=content_type, content_disposition=disposition
     )
 
@@ -89,7 +90,7 @@ def _outside(context: Context, health: Health, copies: Sequence[Replica]) -> lis
     found = []
     for copy in copies:
         store = context.stores.get(copy.store)
-        if store is None or not _signs(store) or health.failing(copy.store):
+        if store is None or not _signs(store) or is_sealed(copy.blob) or health.failing(copy.store):
             continue
         if copy.state is ReplicaState.LIVE and store.state is not StoreState.DOWN:
             found.append(copy)

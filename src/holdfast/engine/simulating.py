@@ -8,7 +8,7 @@ is removed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from holdfast.core.records import Fragment, HeldVersion
 from holdfast.engine.context import Context
 from holdfast.engine.facts import facts_held
 from holdfast.policy.cost import Estimate, Use, month_cost, move_cost, total
-from holdfast.policy.placement import INLINE, Placement
+from holdfast.policy.placement import INLINE, Placement, Plan
 from holdfast.policy.prices import PriceBook
 
 K = TypeVar("K", bound=Hashable)
@@ -90,7 +90,8 @@ async def simulate(
     context: Context, placement: Placement, *, supposed: Mapping[str, str], page: int = _PAGE
 ) -> Simulation:
     """Return what `placement` would do. `supposed` are stores that are not there yet, with the keys of their prices."""
-    tally = Tally(placement, {name: _distance(context, name) for name in context.stores})
+    near = {name: _distance(context, name) for name in context.stores}
+    tally = Tally(placement, near, {name for name, store in context.stores.items() if store.encrypt})
     generation = (await context.catalog.rules()).generation
     async for versions in _pages(context, page):
         tally.take(versions)
@@ -127,11 +128,17 @@ def _distance(context: Context, name: str) -> int:
 
 
 class Tally:
-    """Counts versions one after the other. `near` says which of several copies is read: the one with the least number."""
+    """Counts versions one after the other. `near` says which of several copies is read: the one with the least number.
 
-    def __init__(self, placement: Placement, near: Mapping[str, int]) -> None:
+    In the stores `encrypting`, as in those of plans that encrypt, a plain copy is replaced by an encrypted one.
+    """
+
+    def __init__(
+        self, placement: Placement, near: Mapping[str, int], encrypting: Collection[str] = ()
+    ) -> None:
         self._plan = placement.plan
         self._near = near
+        self._encrypting = encrypting
         self.made = Simulation()
 
     def take(self, versions: Iterable[HeldVersion]) -> None:
@@ -151,11 +158,18 @@ class Tally:
                 continue
             for name in wanted:
                 self._load(name).after.add(version)
-            if len(held) == len(wanted) and not version.broken and all(name in wanted for name in held):
+            plain: Sequence[str] = ()
+            if plan.encrypt or self._encrypting:
+                plain = [name for name in held if name in wanted and self._plain(version, plan, name)]
+            home = len(held) == len(wanted) and all(name in wanted for name in held)
+            if home and not version.broken and not plain:
                 continue
-            self._move(version, wanted)
+            self._move(version, wanted, plain)
 
-    def _move(self, version: HeldVersion, wanted: Sequence[str]) -> None:
+    def _plain(self, version: HeldVersion, plan: Plan, name: str) -> bool:
+        return (plan.encrypt or name in self._encrypting) and name not in version.sealed
+
+    def _move(self, version: HeldVersion, wanted: Sequence[str], plain: Sequence[str]) -> None:
         held, made = version.stores, self.made
         made.moving.add(version)
         _of(made.moves, (held, tuple(sorted(wanted)))).add(version)
@@ -165,6 +179,9 @@ class Tally:
         for name in wanted:
             if name not in held:
                 self._copy(version, source, name, there.get(name))
+        for name in plain:
+            self._copy(version, source, name, None)
+            self._load(name).deletes += version.parts
         for name in held:
             if name not in wanted:
                 self._load(name).deletes += version.parts

@@ -120,6 +120,10 @@ def store_members(context: Context, held: Connection) -> dict[str, Any]:
         "price": held.price,
         "attempts": held.attempts,
         "max_in_flight": held.max_in_flight,
+        "encrypt": held.encrypt,
+        "cache": held.cache,
+        "cache_bytes": held.cache_bytes,
+        "describe": held.describe,
         "active": held.serves,
         **{f"settings.{name}": guarded(context, value, name in secret) for name, value in settings.items()},
     }

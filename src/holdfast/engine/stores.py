@@ -69,6 +69,7 @@ class Drivers(Protocol):
 class _Opened:
     store: Store
     backend: Backend  # without what its state puts around it
+    sealed: Backend | None  # the same
     stamp: tuple[object, ...]
     again: float | None = None  # could not be opened: try anew then
 
@@ -197,9 +198,10 @@ class Stores(Mapping[str, Store]):
         try:
             store = self.drivers.open(connection, self.values_of(connection))
         except HoldfastError as error:
-            store = Store(connection.name, Unopened(connection.name, error), connection.layout)
+            closed = Unopened(connection.name, error)
+            store = Store(connection.name, closed, connection.layout, sealed=closed)
             again = self._clock.monotonic() + _FRESH
-        opened = _Opened(store, store.backend, _stamp(connection), again)
+        opened = _Opened(store, store.backend, store.sealed, _stamp(connection), again)
         _apply(connection, opened)
         return opened
 
@@ -213,7 +215,15 @@ class Stores(Mapping[str, Store]):
 
 def _stamp(connection: Connection) -> tuple[object, ...]:
     """Return what a store must be opened anew for."""
-    return connection.fingerprint, connection.layout, connection.attempts, connection.max_in_flight
+    return (
+        connection.fingerprint,
+        connection.layout,
+        connection.attempts,
+        connection.max_in_flight,
+        connection.cache,
+        connection.cache_bytes,
+        connection.describe,
+    )
 
 
 def _apply(connection: Connection, opened: _Opened) -> None:
@@ -221,11 +231,14 @@ def _apply(connection: Connection, opened: _Opened) -> None:
     store = opened.store
     store.labels = frozenset(connection.labels)
     store.region, store.price = connection.region, connection.price
+    store.encrypt = connection.encrypt
     store.reason = "" if connection.serves else why_not(connection)
     waits = connection.state is StoreState.ACTIVE and not connection.serves
     store.state = StoreState.DRAINING if waits else connection.state
     read_only = connection.state is StoreState.READ_ONLY
     store.backend = ReadOnly(opened.backend) if read_only else opened.backend
+    sealed = opened.sealed
+    store.sealed = ReadOnly(sealed) if read_only and sealed is not None else sealed
 
 
 def why_not(connection: Connection) -> str:

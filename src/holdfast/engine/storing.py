@@ -15,7 +15,7 @@ from holdfast.core.backend import PutOptions
 from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.errors import HoldfastError
 from holdfast.core.failpoints import failpoint
-from holdfast.core.types import Bucket, Digests, ObjectRef, Replica, Segment, Version
+from holdfast.core.types import Bucket, Digests, ObjectRef, Origin, Replica, Segment, Version
 from holdfast.engine import checksums, targets
 from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
@@ -113,10 +113,13 @@ async def store_segment(
     content_type: str,
     *,
     md5: bool = True,
+    part: int | None = None,
+    created: int | None = None,
 ) -> Written:
     """Move `body` into the announced copies, digesting it on its way; durable when this returns.
 
-    With `md5` false none is taken: of a piece whose ETag nobody will see.
+    With `md5` false none is taken: of a piece whose ETag nobody will see. `part` and `created` (now, if it is not
+    given) are what the blobs will say of themselves besides.
     """
     limit = context.settings.md5_limit if md5 else -1
     hashers = checksums.factories(body.size, announced, md5_limit=limit)
@@ -129,7 +132,9 @@ async def store_segment(
             pass
         flow = body
     targets = [(context.store(replica.store), replica.blob) for replica in replicas]
-    options = PutOptions(content_type)
+    sha256 = announced.sha256 or (meter.digests.sha256 if small else None)
+    origin = told_of(context, ref, replicas[0], part=part, created=created, sha256=sha256)
+    options = PutOptions(content_type, origin=origin)
     async with nullcontext() if small else context.leased(replicas):
         with at_stores():
             await put_all(targets, flow, options)
@@ -137,3 +142,25 @@ async def store_segment(
     digests = checksums.settled(meter)
     segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)
     return Written(segment, replicas)
+
+
+def told_of(
+    context: Context,
+    ref: ObjectRef,
+    replica: Replica,
+    *,
+    part: int | None = None,
+    created: int | None = None,
+    sha256: bytes | None = None,
+) -> Origin:
+    """Return what the blob of `replica` says it is; the same in every store that has the segment."""
+    return Origin(
+        ref.tenant,
+        ref.bucket,
+        ref.key,
+        replica.version_id,
+        replica.segment_id,
+        part,
+        context.environment.clock.now() if created is None else created,
+        None if sha256 is None else sha256.hex(),
+    )

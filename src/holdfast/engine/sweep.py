@@ -63,7 +63,7 @@ async def _delete(context: Context, batch: Sequence[DoomedReplica], report: Swee
             return None
         async with gate:
             try:
-                backend = context.store(doomed.store).backend
+                backend = context.store(doomed.store).for_blob(doomed.blob)
                 await (backend.delete if doomed.committed else backend.discard)(doomed.blob)
             except HoldfastError as error:
                 return error

@@ -15,7 +15,7 @@ from holdfast.catalog.contract import Owed
 from holdfast.core.errors import DeadlineError, HoldfastError, UnavailableError
 from holdfast.core.types import EMPTY, Bucket, ObjectRef, Replica, Upload
 from holdfast.engine.context import Context
-from holdfast.engine.rules import ENCRYPTED
+from holdfast.engine.rules import encrypts
 from holdfast.policy.placement import Plan
 
 DOWN: Final = "down"
@@ -23,6 +23,7 @@ COPIES: Final = "copies"
 _STORES: Final = "target.stores"
 _RULE: Final = "target.rule"
 _REASON: Final = "target.reason"
+_ENCRYPT: Final = "target.encrypt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Target:
     owed: Owed | None = None
     missed: tuple[str, ...] = ()
     spare: bool = False  #: whether the rule names further stores, should one of these fail
+    encrypt: bool = False  #: whether every copy is encrypted; else those are in stores that say so
 
 
 def target_of(
@@ -51,7 +53,7 @@ def target_of(
     troubles = {name: trouble_of(context, name) or failed.get(name, "") for name in plan.stores}
     others = [] if strict else [name for name in plan.fallback if name not in plan.stores]
     if bucket.settings.encryption != "none":  # as the plan itself was checked
-        others = [name for name in others if ENCRYPTED in _labels(context, name)]
+        others = [name for name in others if plan.encrypt or encrypts(context.stores.get(name))]
     spare = [name for name in others if not (trouble_of(context, name) or failed.get(name, ""))]
     able = [name for name in plan.stores if not troubles[name]]
     now = context.environment.clock.monotonic()
@@ -67,7 +69,8 @@ def target_of(
     elif len(at_home) < len(plan.stores):
         owed = Owed(plan.rule, COPIES)
     missed = tuple(name for name in plan.stores if name not in chosen)[: len(away)]
-    return Target((*at_home, *away), owed, missed, spare=bool(others) or len(plan.stores) > plan.acknowledge)
+    more = bool(others) or len(plan.stores) > plan.acknowledge
+    return Target((*at_home, *away), owed, missed, spare=more, encrypt=plan.encrypt)
 
 
 def trouble_of(context: Context, name: str) -> str:
@@ -80,11 +83,6 @@ def trouble_of(context: Context, name: str) -> str:
     if store.circuit is not None and store.circuit.refuses:
         return "does not answer"
     return ""
-
-
-def _labels(context: Context, name: str) -> frozenset[str]:
-    store = context.stores.get(name)
-    return frozenset() if store is None else store.labels
 
 
 def _refusal(plan: Plan, troubles: Mapping[str, str], able: int, *, strict: bool) -> UnavailableError:
@@ -120,7 +118,10 @@ def pending(
             raise UnavailableError(
                 f"store {name!r} {why}; it takes no new objects", operation="put", store=name
             )
-        made.append(context.replica(ref, context.store(name), version_id, segment_id, size or 0, number))
+        store = context.store(name)
+        made.append(
+            context.replica(ref, store, version_id, segment_id, size or 0, number, sealed=target.encrypt)
+        )
     return made
 
 
@@ -161,6 +162,8 @@ def pinned(target: Target) -> dict[str, str]:
     kept = {_STORES: ",".join(target.stores)}
     if target.owed is not None:
         kept |= {_RULE: target.owed.rule, _REASON: target.owed.reason}
+    if target.encrypt:
+        kept[_ENCRYPT] = "yes"
     return kept
 
 
@@ -170,7 +173,7 @@ def target_in(options: Mapping[str, str]) -> Target | None:
         return None
     reason = options.get(_REASON)
     owed = None if reason is None else Owed(options.get(_RULE, ""), reason)
-    return Target(tuple(options[_STORES].split(",")), owed)
+    return Target(tuple(options[_STORES].split(",")), owed, encrypt=bool(options.get(_ENCRYPT)))
 
 
 def owed_by(uploads: Sequence[Upload]) -> Owed | None:

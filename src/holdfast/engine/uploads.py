@@ -117,7 +117,9 @@ async def put_part(
     replicas = await begin_part(context, upload, body.size, body.size or 0)
     failpoint("part.after_begin")
     try:
-        written = await store_segment(context, ref, replicas, body, announced, upload.content_type)
+        written = await store_segment(
+            context, ref, replicas, body, announced, upload.content_type, part=number
+        )
         failpoint("part.after_store")
         part = part_of(written.segment, number=number, created=await context.catalog.now())
         acknowledged = await context.catalog.commit_part(upload, part, written.replica_ids)
@@ -134,7 +136,7 @@ async def begin_part(context: Context, upload: Upload, size: int | None, reserve
     bucket = await context.rules.bucket(upload.ref.tenant, upload.ref.bucket)
     asked = await asking(context, bucket)
     target = target_in(upload.options) or target_of(context, asked.of_upload(upload), bucket, strict=True)
-    rules.check_encryption(bucket, context.stores, target.stores)
+    rules.check_encryption(bucket, context.stores, target.stores, encrypt=target.encrypt)
     segment_id = context.environment.new_id()
     replicas = pending(context, upload.ref, target, upload.version_id, segment_id, size)
     apart = bucket.metered and upload.length is None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from holdfast.catalog.contract import Actor, Idempotency, NewVersion, Reserve
-from holdfast.core.backend import Capability
+from holdfast.core.backend import Capability, Describer
 from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import (
@@ -25,7 +25,7 @@ from holdfast.core.errors import (
     QuotaExceededError,
 )
 from holdfast.core.failpoints import failpoint
-from holdfast.core.names import INLINE, check_key
+from holdfast.core.names import INLINE, check_key, is_sealed
 from holdfast.core.types import (
     EMPTY,
     NO_DIGESTS,
@@ -43,7 +43,7 @@ from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.facts import asking
 from holdfast.engine.part_reading import head_of
-from holdfast.engine.storing import land
+from holdfast.engine.storing import land, told_of
 from holdfast.engine.targets import accepted, blamed, target_of
 from holdfast.policy import media
 
@@ -107,7 +107,7 @@ async def put(
     plan = asked.plan(
         asked.facts(ref, body.size, content_type, tags=about.tags, storage_class=about.storage_class)
     )
-    rules.check_encryption(bucket, context.stores, plan.stores)
+    rules.check_encryption(bucket, context.stores, plan.stores, encrypt=plan.encrypt)
     if plan.inline and body.data is not None:
         return await _put_inline(
             context, ref, version_id, body, about, content_type, conditions, idempotency, actor
@@ -248,9 +248,9 @@ async def copy(
             apart=version.parts > 0,  # parts are kept, and with them the ETag
         )
     )
-    rules.check_encryption(bucket, context.stores, plan.stores)
+    rules.check_encryption(bucket, context.stores, plan.stores, encrypt=plan.encrypt)
     goal = target_of(context, plan, bucket)
-    pairs = _copy_pairs(context, source, target, goal.stores)
+    pairs = _copy_pairs(context, source, target, goal.stores, sealed=goal.encrypt)
     if pairs is None:  # so is it for an inline plan: small contents are read and put in one transaction
         return None
     new_id = pairs[0][1].version_id
@@ -269,7 +269,7 @@ async def copy(
         async with context.leased(replicas):
             with at_stores():
                 for old, made in pairs:
-                    await context.store(made.store).backend.copy(old.blob, made.blob)
+                    await _copy_blob(context, source, target, old, made)
         failpoint("copy.after_store")
         accepted(context, goal)
         segment_ids = {old.segment_id: made.segment_id for old, made in pairs}
@@ -488,8 +488,24 @@ def _refuse_other(earlier: Version, sent: Segment) -> None:
         raise ConflictError("the idempotency key was used for another content", name=str(earlier.ref))
 
 
+async def _copy_blob(
+    context: Context, source: Located, target: ObjectRef, old: Replica, made: Replica
+) -> None:
+    """Copy one blob inside its store, after saying what the copy is."""
+    backend = context.store(made.store).for_blob(made.blob)
+    if isinstance(backend, Describer):
+        number, segment = next(
+            (number, one) for number, one in enumerate(source.segments, 1) if one.id == old.segment_id
+        )
+        part = number if source.version.parts else None
+        await backend.describe(
+            made.blob, told_of(context, target, made, part=part, sha256=segment.digests.sha256)
+        )
+    await backend.copy(old.blob, made.blob)
+
+
 def _copy_pairs(
-    context: Context, source: Located, target: ObjectRef, stores: Sequence[str]
+    context: Context, source: Located, target: ObjectRef, stores: Sequence[str], *, sealed: bool
 ) -> list[tuple[Replica, Replica]] | None:
     """Return (existing, new) for each copy that the target needs, or None when a store cannot copy inside itself."""
     new_id = context.environment.new_id()
@@ -502,6 +518,8 @@ def _copy_pairs(
             store = context.stores.get(name)
             if store is None or name not in held or Capability.COPY not in store.backend.capabilities:
                 return None
-            made = context.replica(target, store, new_id, segment_id, segment.size, number)
+            made = context.replica(target, store, new_id, segment_id, segment.size, number, sealed=sealed)
+            if is_sealed(held[name].blob) or is_sealed(made.blob):  # each encrypted blob has a key of its own
+                return None
             pairs.append((held[name], made))
     return pairs

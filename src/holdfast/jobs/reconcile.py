@@ -19,7 +19,7 @@ from holdfast.core.records import Debt, HeldVersion
 from holdfast.core.types import ObjectRef, ReplicaState
 from holdfast.engine.engine import Engine
 from holdfast.engine.facts import asking, facts_held
-from holdfast.engine.replicas import Reconciled, reconcile
+from holdfast.engine.replicas import Reconciled, reconcile, sealed_in
 from holdfast.jobs.repeat import repeat
 
 _log = structlog.get_logger("holdfast.reconcile")
@@ -246,7 +246,9 @@ def _is_in(ref: ObjectRef, tenant: str, bucket: str) -> bool:
 async def _wanted(engine: Engine, version: HeldVersion) -> tuple[str, ...]:
     """Return the stores that should hold a version; none when these are the ones that do."""
     plan = (await engine.context.placing.fresh()).plan(facts_held(version))
-    return () if not version.broken and set(version.stores) == set(plan.stores) else plan.stores
+    home = not version.broken and set(version.stores) == set(plan.stores)
+    plain = set(sealed_in(engine.context, plan)).difference(version.sealed)
+    return () if home and not plain else plan.stores
 
 
 def _told(place: tuple[int, str, int]) -> str:

@@ -10,14 +10,16 @@ from holdfast.core.backend import (
     NO_OPTIONS,
     Backend,
     Capability,
+    Describer,
     FolderMaker,
+    Forgetter,
     Limits,
     PutOptions,
     SignedUrl,
 )
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import UnsupportedError
-from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.core.types import BlobInfo, ByteRange, Origin
 
 ALL = ~Capability.NONE
 
@@ -107,6 +109,16 @@ class Layer:
         """See `FolderMaker.make_folder`."""
         self.need(Capability.FOLDERS, "make_folder", name)
         return await cast(FolderMaker, self.inner).make_folder(name)
+
+    async def describe(self, name: str, origin: Origin) -> None:
+        """See `Describer.describe`; nothing happens where nobody below keeps descriptions."""
+        if isinstance(self.inner, Describer):
+            await self.inner.describe(name, origin)
+
+    async def forget(self, name: str) -> None:
+        """See `Forgetter.forget`; nothing happens where nobody below holds copies."""
+        if isinstance(self.inner, Forgetter):
+            await self.inner.forget(name)
 
     async def close(self) -> None:
         """Close the inner backend."""

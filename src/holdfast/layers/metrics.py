@@ -79,6 +79,24 @@ class StoreMetrics:
             "holdfast_store_retries", "Calls made again", ["store", "operation", "outcome"], registry=registry
         )
 
+        self.cache_pieces = Counter(
+            "holdfast_store_cache_pieces",
+            "Pieces that reads through a cache got: hit (from it), shared (of another read's request), miss",
+            ["store", "outcome"],
+            registry=registry,
+        )
+        self.cache_bytes = Counter(
+            "holdfast_store_cache_bytes",
+            "Bytes that reads through a cache got",
+            ["store", "outcome"],
+            registry=registry,
+        )
+
+    def cached(self, store: str, outcome: str, size: int) -> None:
+        """Count a piece that was read through a cache."""
+        self.cache_pieces.labels(store, outcome).inc()
+        self.cache_bytes.labels(store, outcome).inc(size)
+
     def retried(self, store: str, operation: str, error: HoldfastError) -> None:
         """Count one more try."""
         self.retries.labels(store, operation, error.code).inc()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from holdfast.core.backend import NO_OPTIONS, PutOptions, SignedUrl
 from holdfast.core.body import Body
 from holdfast.core.errors import ConflictError
-from holdfast.core.types import BlobInfo
+from holdfast.core.types import BlobInfo, Origin
 from holdfast.layers.base import ALL, Layer
 
 
@@ -31,6 +31,10 @@ class ReadOnly(Layer):
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Refuse."""
         raise self._refusal("copy", target)
+
+    async def describe(self, name: str, origin: Origin) -> None:
+        """Refuse."""
+        raise self._refusal("put", name)
 
     async def make_folder(self, name: str) -> bool:
         """Refuse."""

@@ -76,19 +76,23 @@ class Rule:
     inline: int | None = None
     when_down: WhenDown = WhenDown.REFUSE
     fallback: tuple[str, ...] = ()
+    encrypt: bool = (
+        False  #: contents are encrypted before they leave this process, and never live in the catalog
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """`stores` should hold a copy each; `acknowledge` of them must before the writer is answered; `rule` said so.
 
-    An inline plan has the single store `INLINE`. `fallback` are stores to use, visibly, when one of `stores` is down.
+    With `encrypt` every copy is an encrypted blob. An inline plan has the single store `INLINE`. `fallback` are stores to use, visibly, when one of `stores` is down.
     """
 
     stores: tuple[str, ...]
     acknowledge: int
     rule: str
     fallback: tuple[str, ...] = ()
+    encrypt: bool = False
 
     @property
     def inline(self) -> bool:
@@ -167,7 +171,7 @@ class Placement:
         """Return where the object of `facts` belongs; the same as `explain` says, without asking every rule."""
         rule, plan, inline = self._plans[self._matches.first(facts)]
         size = facts.size
-        if size is None or size >= MAX_INLINE or facts.apart:
+        if size is None or size >= MAX_INLINE or facts.apart or rule.encrypt:
             return plan
         threshold = rule.inline
         if threshold is None:
@@ -191,6 +195,8 @@ class Placement:
     def _threshold(self, rule: Rule, facts: Facts) -> tuple[int, str]:
         if facts.apart:
             return 0, "of contents that must be in a store"
+        if rule.encrypt:
+            return 0, "of a rule that encrypts"
         if rule.inline is not None:
             return min(rule.inline, MAX_INLINE), "of the rule"
         if facts.inline is not None:
@@ -234,7 +240,7 @@ def _scope(rule: Rule) -> int:
 def _plan_of(rule: Rule) -> Plan:
     """Return the plan of `rule` for what does not live in the catalog."""
     fallback = rule.fallback if rule.when_down is WhenDown.FALLBACK else ()
-    return Plan(rule.stores, min(rule.acknowledge, len(rule.stores)), rule.name, fallback)
+    return Plan(rule.stores, min(rule.acknowledge, len(rule.stores)), rule.name, fallback, rule.encrypt)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ _MATCH: Final = (
     "storage_classes",
     "tags",
 )
-_RULE: Final = ("name", "match", "stores", "acknowledge", "inline", "when_down", "fallback")
+_RULE: Final = ("name", "match", "stores", "acknowledge", "inline", "when_down", "fallback", "encrypt")
 
 
 def rule_members(rule: Rule) -> dict[str, Any]:
@@ -54,6 +54,7 @@ def rule_members(rule: Rule) -> dict[str, Any]:
         "inline": rule.inline,
         "when_down": rule.when_down.value,
         "fallback": list(rule.fallback),
+        "encrypt": rule.encrypt,
     }
 
 
@@ -79,6 +80,7 @@ def rule_of(members: Mapping[str, Any]) -> Rule:
         inline=_size(where, "inline", members.get("inline")),
         when_down=_when_down(where, members.get("when_down", WhenDown.REFUSE.value)),
         fallback=_texts(where, "fallback", members.get("fallback", ())),
+        encrypt=_switch(where, "encrypt", members.get("encrypt", False)),
     )
 
 
@@ -144,6 +146,10 @@ def check_rule(rule: Rule, stores: Collection[str]) -> Rule:
     _when_down_check(where, rule)
     if rule.inline is not None and not 0 <= rule.inline <= MAX_INLINE:
         raise InvalidRequestError(f"{where}: inline is from 0 to {MAX_INLINE} bytes, not {rule.inline}")
+    if rule.encrypt and rule.inline:
+        raise InvalidRequestError(
+            f"{where}: what is encrypted never lives in the catalog, so inline is 0 or nothing; not {rule.inline}"
+        )
     return replace(rule, match=_checked(where, rule.match))
 
 
@@ -226,6 +232,12 @@ def _texts(where: str, member: str, value: Any) -> tuple[str, ...]:
 def _number(where: str, member: str, value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise InvalidRequestError(f"{where}: {member} is a whole number")
+    return value
+
+
+def _switch(where: str, member: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequestError(f"{where}: {member} is true or false")
     return value
 
 

@@ -6,7 +6,7 @@
 
 A *fault* is taken from the script for each connection or HTTP request, in order; when the script is empty,
 `proxy.default` applies. Connection faults (`Refuse`, `Hole`, `Cut`, `Throttle`) work on any protocol; HTTP faults
-(`Answer`, `Flip`, `Truncate`) need requests that say their length, which S3 clients do. A `Fault` may be limited to
+(`Answer`, `Flip`, `Truncate`, `Rewrite`) need requests that say their length, which S3 clients do. A `Fault` may be limited to
 requests that match, for instance by method.
 """
 
@@ -97,7 +97,7 @@ class Throttle(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Answer(Fault):
-    """Answer in place of the server, with an S3 error body when there is a `code`."""
+    """Answer in place of the server: with `body`, else with an S3 error body when there is a `code`."""
 
     status: int
     code: str = ""
@@ -105,6 +105,7 @@ class Answer(Fault):
     headers: tuple[tuple[str, str], ...] = ()
     match: Match = field(default=_any, kw_only=True)
     after_effect: bool = field(default=False, kw_only=True)  #: let the server do it first, then answer this
+    body: bytes = field(default=b"", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,14 @@ class Truncate(Fault):
     """Send the answer's head with its true Content-Length, then only `length` bytes, then FIN."""
 
     length: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite(Fault):
+    """Hand the whole of a 2xx answer's body to `change` and send what it returns; `head` changes header values."""
+
+    change: Callable[[bytes], bytes] | None = None
+    head: Callable[[str, str], str] | None = None  #: (lower-case name, value) to the value that is sent
 
 
 class Proxy:
@@ -150,6 +159,10 @@ class Proxy:
         """Append `faults`, `times` over, to what will be done."""
         self._script.extend(faults * times)
 
+    def clear(self) -> None:
+        """Forget what was scripted and not used yet."""
+        self._script.clear()
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
@@ -164,7 +177,8 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _next(self, head: Head) -> Fault:
+    def choose(self, head: Head) -> Fault:
+        """Return what is done with a request: the next of the script that matches it, else the default."""
         for index, fault in enumerate(self._script):
             if fault.match(head):
                 del self._script[index]
@@ -179,7 +193,7 @@ class Proxy:
         self._tasks.add(task)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await _Connection(self, reader, writer, self._upstream).serve(self._next)
+                await _Connection(self, reader, writer, self._upstream).serve(self.choose)
         finally:
             self._tasks.discard(task)
             writer.close()
@@ -226,7 +240,7 @@ class _Connection:
                 return False
             case Answer(after_effect=False):
                 await drain(self._reader, head)
-                return await self._say(fault)
+                return await self._say(fault, head)
             case Cut(upward=True):
                 await self._pass_request(head, to_server, limit=fault.after)
                 _end(self._writer, fault.reset)
@@ -261,18 +275,38 @@ class _Connection:
     async def _pass_answer(self, request: Head, fault: Fault, server: asyncio.StreamReader) -> bool:
         head = await _final_head(server)
         if isinstance(fault, Answer):
-            await drain(server, head)
-            return await self._say(fault)
+            if not _bare(request, head):
+                await whole(server, head)
+            return await self._say(fault, request, last=_closes(head))
+        if isinstance(fault, Rewrite) and 200 <= head.status < 300:
+            return await self._rewritten(request, head, fault, server)
         if isinstance(fault, Throttle):
             await asyncio.sleep(fault.latency)
         self._writer.write(head.raw)
         if "chunked" in head.headers.get("transfer-encoding", "").lower():
             await self._pass_chunked(server)
-        elif request.method != "HEAD" and head.status not in (204, 304):  # noqa: SIM102  # one question each
+        elif not _bare(request, head):  # noqa: SIM102  # one question each
             if not await self._pass_body(head.length, fault, server):
                 return False
         await self._writer.drain()
-        return head.headers.get("connection", "").lower() != "close"
+        return not _closes(head)
+
+    async def _rewritten(
+        self, request: Head, head: Head, fault: Rewrite, server: asyncio.StreamReader
+    ) -> bool:
+        bare = _bare(request, head)
+        body = b"" if bare else await whole(server, head)
+        if fault.change is not None and not bare:
+            body = fault.change(body)
+        left = {"content-length", "transfer-encoding"} if not bare else set()
+        lines = [head.start]
+        for name, value in head.headers.items():
+            if name not in left:
+                lines.append(f"{name}: {fault.head(name, value) if fault.head else value}")
+        lines += [f"content-length: {len(body)}"] if not bare else []
+        self._writer.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
+        await self._writer.drain()
+        return not _closes(head)
 
     async def _pass_body(self, length: int, fault: Fault, server: asyncio.StreamReader) -> bool:
         limit = length
@@ -310,21 +344,22 @@ class _Connection:
                 self._writer.write(b"\r\n")
                 return
 
-    async def _say(self, answer: Answer) -> bool:
-        body = (
-            f'<?xml version="1.0"?><Error><Code>{answer.code}</Code></Error>'.encode() if answer.code else b""
-        )
+    async def _say(self, answer: Answer, request: Head, *, last: bool = False) -> bool:
+        error = f'<?xml version="1.0"?><Error><Code>{answer.code}</Code></Error>'.encode()
+        body = answer.body or (error if answer.code else b"")
+        body = b"" if request.method == "HEAD" else body
         lines = [
             f"HTTP/1.1 {answer.status} Scripted",
             f"Content-Length: {len(body)}",
             "Content-Type: application/xml",
         ]
         lines += [f"{name}: {value}" for name, value in answer.headers]
+        lines += ["Connection: close"] if last else []
         if answer.retry_after is not None:
             lines.append(f"Retry-After: {answer.retry_after}")
         self._writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         await self._writer.drain()
-        return True
+        return not last
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head | None:
@@ -350,6 +385,19 @@ async def drain(reader: asyncio.StreamReader, head: Head) -> None:
         left -= len(block)
 
 
+async def whole(reader: asyncio.StreamReader, head: Head) -> bytes:
+    """Read the body that `head` announces, also one in chunks."""
+    if "chunked" not in head.headers.get("transfer-encoding", "").lower():
+        return await reader.readexactly(head.length)
+    body = bytearray()
+    while size := int((await reader.readline()).split(b";")[0], 16):
+        body += await reader.readexactly(size)
+        await reader.readexactly(2)
+    while (await reader.readline()).strip():
+        pass
+    return bytes(body)
+
+
 def flipped(block: bytes, position: int | None, offset: int) -> bytes:
     """Return `block`, which begins at `offset`, with one bit of the byte at `position` turned if it is inside."""
     if position is None or not offset <= position < offset + len(block):
@@ -372,6 +420,15 @@ def _end(writer: asyncio.StreamWriter, hard: bool) -> None:
         reset(writer)
     else:
         writer.close()
+
+
+def _bare(request: Head, answer: Head) -> bool:
+    """Tell whether an answer has no body, whatever length it says."""
+    return request.method == "HEAD" or answer.status in (204, 304)
+
+
+def _closes(answer: Head) -> bool:
+    return answer.headers.get("connection", "").lower() == "close"
 
 
 async def _final_head(server: asyncio.StreamReader) -> Head:

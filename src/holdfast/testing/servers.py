@@ -23,7 +23,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
+S = TypeVar("S")
 START_SECONDS = 40.0
 STOP_SECONDS = 3.0
 
@@ -62,14 +64,14 @@ class S3Server:
 
 
 def require(
-    start: Callable[[], contextlib.AbstractContextManager[S3Server]],
-) -> contextlib.AbstractContextManager[S3Server]:
+    start: Callable[[], contextlib.AbstractContextManager[S]],
+) -> contextlib.AbstractContextManager[S]:
     """Return the context manager of `start()`, whose missing server skips the test here and fails it under `CI`."""
     return _required(start)
 
 
 @contextlib.contextmanager
-def _required(start: Callable[[], contextlib.AbstractContextManager[S3Server]]) -> Iterator[S3Server]:
+def _required(start: Callable[[], contextlib.AbstractContextManager[S]]) -> Iterator[S]:
     with contextlib.ExitStack() as stack:
         try:
             server = stack.enter_context(start())
@@ -129,7 +131,7 @@ def minio_s3(*, port: int = 0, tls: bool = False) -> Iterator[S3Server]:
     with _workspace() as home:
         certificates = home / "certs"
         certificates.mkdir()
-        ca_file = _certificate(certificates) if tls else None
+        ca_file = certificate(certificates) if tls else None
         server = _server("minio", home / "data", port or free_port(), ca_file=ca_file)
         (server.data / server.bucket).mkdir(parents=True)
         command = [
@@ -152,11 +154,33 @@ def minio_s3(*, port: int = 0, tls: bool = False) -> Iterator[S3Server]:
             yield running
 
 
+@contextlib.contextmanager
+def versitygw_s3(*, port: int = 0) -> Iterator[S3Server]:
+    """Yield the Versity S3 Gateway over a temporary directory.
+
+    The program is `$HOLDFAST_VERSITYGW`, else `versitygw` on the PATH.
+    """
+    binary = os.environ.get("HOLDFAST_VERSITYGW") or _program(
+        "versitygw", "set HOLDFAST_VERSITYGW to the path of the program"
+    )
+    with _workspace() as home:
+        server = _server("versitygw", home / "data", port or free_port())
+        (server.data / server.bucket).mkdir(parents=True)
+        command = [
+            *(binary, "--port", f"127.0.0.1:{server.port}", "--region", server.region, "--health", "/health"),
+            *("--keep-alive", "--quiet", "posix", str(server.data)),
+        ]
+        secret = {"ROOT_ACCESS_KEY": server.access_key, "ROOT_SECRET_KEY": server.secret_key}
+        with _running(server, command, home, ready="/health", environment=secret) as running:
+            yield running
+
+
 #: Every server by name, for tests that run on all of them.
 SERVERS: dict[str, Callable[[], contextlib.AbstractContextManager[S3Server]]] = {
     "rclone": rclone_s3,
     "moto": moto_s3,
     "minio": minio_s3,
+    "versitygw": versitygw_s3,
 }
 
 
@@ -227,7 +251,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def _clean_environment() -> dict[str, str]:
     """Return our environment without what would redirect a server or hand it foreign credentials."""
-    foreign = ("AWS_", "MINIO_", "RCLONE_", "MOTO_", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    foreign = (
+        "AWS_",
+        "MINIO_",
+        "VGW_",
+        "ROOT_",
+        "RCLONE_",
+        "MOTO_",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "http_proxy",
+        "https_proxy",
+    )
     return {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
 
 
@@ -292,8 +327,8 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _certificate(directory: Path) -> Path:
-    """Write a self-signed certificate for 127.0.0.1 where MinIO looks for it, and return its path."""
+def certificate(directory: Path) -> Path:
+    """Write a self-signed certificate for 127.0.0.1, `public.crt` beside `private.key`, and return its path."""
     openssl = _program("openssl", "install openssl")
     public, private = directory / "public.crt", directory / "private.key"
     subprocess.run(  # noqa: S603

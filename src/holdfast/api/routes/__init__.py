@@ -7,6 +7,7 @@ from holdfast.api.routes.buckets import BUCKETS
 from holdfast.api.routes.compat import compat
 from holdfast.api.routes.cost import COST
 from holdfast.api.routes.declaring import DECLARING
+from holdfast.api.routes.encrypting import ENCRYPTING
 from holdfast.api.routes.executions import executions
 from holdfast.api.routes.files import file_routes
 from holdfast.api.routes.objects import OBJECTS
@@ -28,6 +29,7 @@ __all__ = [
     "BUCKETS",
     "COST",
     "DECLARING",
+    "ENCRYPTING",
     "FORM",
     "OBJECTS",
     "PLACING",

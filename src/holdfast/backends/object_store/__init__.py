@@ -21,6 +21,9 @@ from holdfast.backends.object_store.credentials import (
 )
 from holdfast.backends.object_store.driver import Driver
 from holdfast.backends.object_store.settings import S3Settings
+from holdfast.backends.object_store.sources import source_of
+from holdfast.backends.object_store.tenants import PerTenantBackend
+from holdfast.core.backend import Backend
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 
@@ -29,10 +32,12 @@ __all__ = [
     "Credentials",
     "EnvironmentCredentials",
     "ObjectStoreBackend",
+    "PerTenantBackend",
     "RefreshingCredentials",
     "S3Settings",
     "StaticCredentials",
     "open_s3",
+    "open_store",
 ]
 
 
@@ -46,7 +51,7 @@ def open_s3(
     Raises:
         ConfigError: a file that cannot be read, a value that the client library refuses, a missing `source`.
     """
-    keys = source or _source(name, settings)
+    keys = source or source_of(name, settings, environment=environment)
     try:
         driver = Driver(settings, keys)
     except OSError as error:
@@ -61,12 +66,17 @@ def open_s3(
     return ObjectStoreBackend(name, settings, driver=driver, client=client, environment=environment)
 
 
-def _source(name: str, settings: S3Settings) -> CredentialSource:
-    if settings.credentials == "environment":
-        return EnvironmentCredentials()
-    if settings.credentials == "refreshing":
-        raise ConfigError(
-            "credentials = 'refreshing' needs a credential source", operation="open", store=name
-        )
-    token = settings.session_token.get_secret_value() or None
-    return StaticCredentials(Credentials(settings.access_key, settings.secret_key.get_secret_value(), token))
+def open_store(name: str, settings: S3Settings, *, environment: Environment) -> Backend:
+    """Return the store `name`; where `{tenant}` stands in `credentials_…`, with keys of its own for each tenant.
+
+    Raises:
+        ConfigError: see `open_s3`.
+    """
+    if not settings.per_tenant:
+        return open_s3(name, settings, environment=environment)
+
+    def open_for(tenant: str) -> ObjectStoreBackend:
+        keys = source_of(name, settings, environment=environment, tenant=tenant)
+        return open_s3(name, settings, environment=environment, source=keys)
+
+    return PerTenantBackend(name, settings.credentials_tenants, open_for)

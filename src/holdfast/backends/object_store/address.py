@@ -24,7 +24,7 @@ class Address:
     def of(cls, settings: S3Settings, *, public: bool = False) -> Self:
         """Return where the bucket of `settings` is; with `public`, where the readers of links find it."""
         endpoint = (settings.public_endpoint if public else "") or settings.endpoint
-        parts = urlsplit(endpoint or f"https://s3.{settings.region}.amazonaws.com")
+        parts = urlsplit(endpoint or f"https://s3.{settings.server.region}.amazonaws.com")
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
         if parts.port and parts.port != _DEFAULT_PORTS[parts.scheme]:
             host = f"{host}:{parts.port}"

@@ -20,6 +20,7 @@ from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Si
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
+    AlreadyExistsError,
     CorruptedError,
     HoldfastError,
     InvalidRequestError,
@@ -32,9 +33,10 @@ from holdfast.core.types import BlobInfo, ByteRange
 
 _MAX_SIGNED_SECONDS: Final = 604_800
 _VERIFIED = 64 << 10  #: an MD5 of bodies up to this size costs next to nothing
-_METADATA_BYTES = (
-    1024  #: S3 takes 2 KiB, but some servers count header names, and what is not ASCII grows by a third
+_OF_METADATA = (
+    2  #: half of what fits: some servers count header names, and what is not ASCII grows by a third
 )
+_LOOKED_FOR = 256 << 10  #: larger bodies are not sent to a name that is taken
 _REST_SECONDS = 0.05  #: the library's runtime may crash an interpreter that ends right after an awaited call
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
@@ -53,19 +55,20 @@ class ObjectStoreBackend:
     ) -> None:
         self._store = store
         self._settings = settings
+        self._server = settings.server
         self._driver = driver
         self._client = client
         self._environment = environment
         self._ranges = Ranges(client)
-        self._names = Names(settings.prefix, terminated=settings.folders)
+        self._names = Names(settings.prefix, terminated=self._server.folders)
         self._bucket_seen = False
         self._capabilities = Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.PRESIGN
-        if settings.conditional_writes:
+        if self._server.conditional_writes:
             self._capabilities |= Capability.IF_ABSENT
         self._limits = Limits(
-            max_blob_size=settings.max_object_size,
+            max_blob_size=self._server.max_object_size,
             max_name_bytes=self._names.max_bytes,
-            max_metadata_bytes=_METADATA_BYTES,
+            max_metadata_bytes=self._server.metadata_bytes // _OF_METADATA,
         )
 
     @property
@@ -89,12 +92,12 @@ class ObjectStoreBackend:
         After a failure that left the outcome open, a repeated `if_absent` may meet its own first try.
         """
         where = Where("put", self._store, name, if_absent)
-        if if_absent and not self._settings.conditional_writes:
+        if if_absent and not self._server.conditional_writes:
             raise UnsupportedError(
                 "the store cannot put only if absent", operation="put", store=self._store, name=name
             )
-        if body.size is not None and body.size > self._settings.max_object_size:
-            raise upload.too_large(self._settings.max_object_size)
+        if body.size is not None and body.size > self._server.max_object_size:
+            raise upload.too_large(self._server.max_object_size)
         data, body = await upload.gather(body, self._settings.part_size)
         if data is not None:
             size, etag = len(data), await self._put_bytes(where, data, options)
@@ -113,7 +116,7 @@ class ObjectStoreBackend:
         await self._remove(Where("delete", self._store, name))
 
     async def delete_many(self, names: Sequence[str]) -> None:
-        """Remove all of `names` in requests of 1,000; raises the first failure after having tried the rest."""
+        """Remove all of `names`, 1,000 with a request where the server can; raises the first failure after trying all."""
         await deleting.delete_many(
             self._client, Where("delete", self._store), [self._key(name) for name in names]
         )
@@ -124,7 +127,7 @@ class ObjectStoreBackend:
             return
         start = self._settings.prefix
         pages = listing.objects(self._client, where, start + prefix, after=start + after if after else "")
-        if not self._settings.sorted_listing:
+        if not self._server.sorted_listing:
             every = [info async for page in pages for info in page]
             pages = _one_page(sorted(every, key=lambda info: info.name.encode()))
         last = ""
@@ -196,6 +199,8 @@ class ObjectStoreBackend:
         A killed process leaves such uploads behind, invisible and paid for. (MinIO does not show them without
         their full key; it removes them itself after a day.)
         """
+        if self._server.full_key_for_uploads:
+            return 0
         where = Where("abort", self._store)
         limit = self._environment.clock.now() - older_than * 1_000_000
         stale = [
@@ -215,21 +220,23 @@ class ObjectStoreBackend:
         return self._names.key(name)
 
     async def _head(self, where: Where) -> BlobInfo:
+        keys = await self._driver.keys()
         try:
             info = await self._driver.head(where, self._key(where.name))
         except (NotFoundError, PermissionDeniedError) as error:
             await self._explain(where, error)
-            raise
+            if isinstance(error, NotFoundError) or await self._driver.keys() == keys:
+                raise
+            info = await self._driver.head(where, self._key(where.name))  # the keys had ended
         self._bucket_seen = True
         return info
 
     async def _remove(self, where: Where) -> None:
-        try:
-            await self._client.call(where, "DELETE", self._key(where.name))
-        except NotFoundError:
-            return
+        await deleting.one(self._client, where, self._key(where.name))
 
     async def _put_bytes(self, where: Where, data: bytes, options: PutOptions) -> str | None:
+        if where.if_absent and len(data) > _LOOKED_FOR:
+            await self._refuse_taken(where)
         etag = await self._driver.put_bytes(where, self._key(where.name), data, options)
         if len(data) <= _VERIFIED and self._damaged(etag, data):
             await self._withdraw(where)
@@ -243,9 +250,24 @@ class ObjectStoreBackend:
 
     def _damaged(self, etag: str | None, data: bytes) -> bool:
         """Return whether the ETag is the MD5 of other bytes; under other encryption than SSE-S3 it is no MD5."""
-        if etag is None or self._settings.sse in ("sse-kms", "sse-c") or not _MD5.fullmatch(etag):
+        if (
+            etag is None
+            or not self._server.md5_etags
+            or self._settings.sse in ("sse-kms", "sse-c")
+            or not _MD5.fullmatch(etag)
+        ):
             return False
         return etag != md5(data, usedforsecurity=False).hexdigest()
+
+    async def _refuse_taken(self, where: Where) -> None:
+        """Raise when the name is taken: some servers refuse without reading, and the connection breaks under the body."""
+        try:
+            await self._head(where)
+        except NotFoundError:
+            return
+        raise AlreadyExistsError(
+            "a blob of that name is already there", operation="put", store=self._store, name=where.name
+        )
 
     async def _withdraw(self, where: Where) -> None:
         """Take back what must not be seen; the error that follows says that it was wrong in any case."""
@@ -256,12 +278,16 @@ class ObjectStoreBackend:
 
     async def _put_parts(self, where: Where, body: Body, options: PutOptions) -> tuple[int, str | None]:
         plan = upload.plan(
-            body.size, part_size=self._settings.part_size, concurrency=self._settings.upload_concurrency
+            body.size,
+            part_size=self._settings.part_size,
+            concurrency=self._settings.upload_concurrency,
+            server=self._server,
         )
-        feed = upload.Feed(body, limit=min(plan.reach, self._settings.max_object_size))
+        feed = upload.Feed(body, limit=min(plan.reach, self._server.max_object_size))
         key = self._key(where.name)
-        if where.if_absent or self._settings.sse == "sse-c":
-            # The library cannot complete on a condition, nor hand over the customer's key when it completes.
+        if where.if_absent or self._settings.sse == "sse-c" or self._driver.renewable:
+            # The library cannot complete on a condition, nor hand over the customer's key when it completes, nor go on
+            # with newer keys when those that it has end in the middle.
             return await self._put_by_hand(where, key, feed, plan, options)
         etag = await self._driver.put_stream(where, key, feed, plan, options)
         return feed.size, etag
@@ -276,6 +302,7 @@ class ObjectStoreBackend:
             async for data in upload.parts(feed, plan.part_size):
                 number += 1
                 yield work.send(number, data)
+                del data  # the next part must not find this one in memory
 
         headers = encryption.write_headers(self._settings) | {
             "content-type": metadata.check_content_type(options.content_type)

@@ -13,22 +13,23 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from ssl import CERT_NONE, SSLContext, create_default_context
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.backends.object_store import sigv4
 from holdfast.backends.object_store.address import Address
-from holdfast.backends.object_store.credentials import CredentialSource
-from holdfast.backends.object_store.errors import Where, from_answer, unreachable
+from holdfast.backends.object_store.credentials import Credentials, CredentialSource, newer, renewable
+from holdfast.backends.object_store.errors import KeysEndedError, Where, from_answer, unreachable, unsaid
 from holdfast.backends.object_store.settings import S3Settings
 from holdfast.backends.object_store.xml import MAX_BYTES, error_code
 from holdfast.core.clock import Environment
-from holdfast.core.errors import HoldfastError, UnavailableError
+from holdfast.core.errors import HoldfastError, InvalidRequestError, UnavailableError
 
 if TYPE_CHECKING:
     import aiohttp
 
 Buffer = bytes | memoryview
 _INLINE = 64 << 10  #: bodies up to this size are hashed without a thread hop
+_PIECE = 1 << 20  #: what is handed to the transport at a time
 _LONGEST_PAUSE = 20.0
 RETRIED = 10.0  #: seconds after which a request that failed is not sent again: silence is not met twice
 
@@ -40,6 +41,20 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Caller(Protocol):
+    """What sends a request to the bucket and gives a 2xx answer or one of our errors."""
+
+    async def call(
+        self,
+        where: Where,
+        method: str,
+        key: str = "",
+        *,
+        query: sigv4.Query = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer: ...
 
 
 class ControlClient:
@@ -99,7 +114,7 @@ class ControlClient:
         now = self.environment.clock.now()
         request = sigv4.Request(method, self._public.host, self._public.path(key), query, headers)
         target = sigv4.presign(
-            request, credentials, region=self.settings.region, expires_in=expires_in, now=now
+            request, credentials, region=self.settings.server.region, expires_in=expires_in, now=now
         )
         ends = now + expires_in * 1_000_000
         return f"{self._public.scheme}://{self._public.host}{target}", min(ends, credentials.expires or ends)
@@ -115,10 +130,7 @@ class ControlClient:
             while True:
                 tries, began = tries + 1, self.environment.clock.monotonic()
                 try:
-                    exchange = self._exchange(where, request, b"", sigv4.EMPTY_SHA256)
-                    response = await stack.enter_async_context(exchange)
-                    if response.status >= 300:
-                        self._judge(where, response.status, response.headers, await _read(response))
+                    response = await self._begun(where, request, stack)
                     break
                 except HoldfastError as error:
                     await stack.aclose()
@@ -128,6 +140,28 @@ class ControlClient:
                         raise
                     await self.pause(tries, error.retry_after)
             yield response
+
+    async def _begun(
+        self, where: Where, request: sigv4.Request, stack: contextlib.AsyncExitStack
+    ) -> aiohttp.ClientResponse:
+        """Return the 2xx answer, entered in `stack`; asked for again with newer keys when these have ended."""
+
+        async def begin(keys: Credentials) -> aiohttp.ClientResponse:
+            exchange = self._exchange(where, request, b"", sigv4.EMPTY_SHA256, keys)
+            response = await stack.enter_async_context(exchange)
+            if response.status >= 300:
+                self._judge(where, response.status, response.headers, await _read(response))
+            return response
+
+        keys = await self._source.current()
+        try:
+            return await begin(keys)
+        except KeysEndedError:
+            await stack.aclose()
+            found = await newer(self._source, keys)
+            if found is None:
+                raise
+        return await begin(found)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -147,21 +181,49 @@ class ControlClient:
     async def _once(
         self, where: Where, request: sigv4.Request, body: Buffer, payload: str, patience: float
     ) -> Answer:
-        async with self._exchange(where, request, body, payload, patience) as response:
+        keys = await self._source.current()
+        try:
+            return await self._sent(where, request, body, payload, keys, patience)
+        except KeysEndedError:
+            found = await newer(self._source, keys)
+            if found is None:
+                raise
+        return await self._sent(where, request, body, payload, found, patience)
+
+    async def _sent(
+        self,
+        where: Where,
+        request: sigv4.Request,
+        body: Buffer,
+        payload: str,
+        keys: Credentials,
+        patience: float,
+    ) -> Answer:
+        async with self._exchange(where, request, body, payload, keys, patience) as response:
             content = await _read(response)
-            return self._judge(where, response.status, response.headers, content)
+            try:
+                return self._judge(where, response.status, response.headers, content)
+            except InvalidRequestError as error:
+                if request.method != "HEAD":
+                    raise
+                raise unsaid(error, where, renewable(self._source)) from error
 
     @contextlib.asynccontextmanager
     async def _exchange(
-        self, where: Where, request: sigv4.Request, body: Buffer, payload: str, patience: float = 0.0
+        self,
+        where: Where,
+        request: sigv4.Request,
+        body: Buffer,
+        payload: str,
+        keys: Credentials,
+        patience: float = 0.0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send and yield the answer's beginning; what breaks inside the block is translated too."""
         import aiohttp
         from yarl import URL
 
-        credentials = await self._source.current()
         now = self.environment.clock.now()
-        headers = sigv4.sign(request, credentials, region=self.settings.region, payload=payload, now=now)
+        headers = sigv4.sign(request, keys, region=self.settings.server.region, payload=payload, now=now)
         query = sigv4.encode_query(request.query)
         url = f"{self._address.scheme}://{request.host}{request.path}{'?' + query if query else ''}"
         timeout = aiohttp.ClientTimeout(
@@ -170,7 +232,9 @@ class ControlClient:
             sock_read=max(self.settings.read_timeout, patience),
         )
         # Bytes of a part stay one object; aiohttp would warn about (and copy) large ones given plainly.
-        data = aiohttp.BytesPayload(body) if body else b"" if request.method in ("PUT", "POST") else None
+        data: Any = aiohttp.BytesPayload(body) if body else b"" if request.method in ("PUT", "POST") else None
+        if len(body) > _PIECE:
+            data, headers["content-length"] = _pieces(body), str(len(body))
         try:
             async with self._open().request(
                 request.method,
@@ -220,6 +284,13 @@ class ControlClient:
                 skip_auto_headers=("Content-Type", "Accept", "Accept-Encoding", "User-Agent"),
             )
         return self._session
+
+
+async def _pieces(body: Buffer) -> AsyncIterator[memoryview]:
+    """Yield the body bit by bit: given whole, the transport would hold a second one of it."""
+    view = memoryview(body)
+    for start in range(0, len(view), _PIECE):
+        yield view[start : start + _PIECE]
 
 
 def needed_header(answer: Answer, where: Where, name: str) -> str:

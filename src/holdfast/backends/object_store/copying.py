@@ -8,10 +8,10 @@ from holdfast.backends.object_store import encryption, multipart, upload
 from holdfast.backends.object_store import metadata as user_metadata
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.errors import Where
-from holdfast.backends.object_store.settings import GIB, MIB
+from holdfast.backends.object_store.settings import MIB
+from holdfast.core.errors import UnsupportedError
 from holdfast.core.types import BlobInfo
 
-MAX_SINGLE = 5 * GIB  #: what CopyObject takes; above, parts are copied
 PART = 512 * MIB
 
 
@@ -22,12 +22,23 @@ async def copy(
     target: str,
     info: BlobInfo,
     *,
-    single: int = MAX_SINGLE,
+    single: int | None = None,
     part: int = PART,
 ) -> None:
-    """Make `target` a copy of the object at key `source`, which `info` describes; metadata goes along."""
-    if info.size <= single:
+    """Make `target` a copy of the object at key `source`, which `info` describes; metadata goes along.
+
+    What is larger than `single` (unset: what one request copies at this server) is copied in parts.
+    """
+    server = client.settings.server
+    if info.size <= (server.max_copy if single is None else single):
         await _copy_object(client, where, source, target, info)
+    elif not server.copy_parts:
+        raise UnsupportedError(
+            "the store does not copy what is as large as this",
+            operation="copy",
+            store=where.store,
+            name=where.name,
+        )
     else:
         await _copy_parts(client, where, source, target, info, part)
 
@@ -44,9 +55,12 @@ async def _copy_object(client: ControlClient, where: Where, source: str, target:
 async def _copy_parts(
     client: ControlClient, where: Where, source: str, target: str, info: BlobInfo, part: int
 ) -> None:
-    plan = upload.plan(info.size, part_size=part, concurrency=client.settings.upload_concurrency)
+    settings = client.settings
+    plan = upload.plan(
+        info.size, part_size=part, concurrency=settings.upload_concurrency, server=settings.server
+    )
     work = multipart.Multipart(client, where, target)
-    origin = multipart.copy_source(client.settings.bucket, source)
+    origin = multipart.copy_source(settings.bucket, source)
     etag = f'"{info.etag}"' if info.etag else None
 
     async def parts() -> AsyncIterator[Awaitable[None]]:

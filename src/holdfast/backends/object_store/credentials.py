@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Protocol
 
-from holdfast.core.clock import Clock
+from holdfast.backends._credentials import Credentials
 from holdfast.core.errors import ConfigError
+from holdfast.core.renewing import Renewing
 
-AHEAD_SECONDS = 300  #: keys are fetched again when they hold for less than this
-_SECOND = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A key pair, perhaps with a session token and an end (microseconds since the epoch). Only the key id is shown."""
-
-    access_key: str
-    secret_key: str = field(repr=False)
-    token: str | None = field(default=None, repr=False)
-    expires: int | None = None
+__all__ = [
+    "CredentialSource",
+    "Credentials",
+    "EnvironmentCredentials",
+    "RefreshingCredentials",
+    "RenewableSource",
+    "StaticCredentials",
+    "newer",
+    "renewable",
+]
 
 
 class CredentialSource(Protocol):
@@ -31,6 +28,26 @@ class CredentialSource(Protocol):
     async def current(self) -> Credentials:
         """Return keys that hold now; raise `UnauthenticatedError` or `UnavailableError` when there are none."""
         ...
+
+
+class RenewableSource(CredentialSource, Protocol):
+    """A source that can be told that its keys have ended before their time."""
+
+    async def renew(self, stale: Credentials) -> Credentials:
+        """Return newer keys than `stale`, fetched once for all who bring the same."""
+        ...
+
+
+def renewable(source: CredentialSource) -> bool:
+    """Return whether the source can be asked for newer keys."""
+    return hasattr(source, "renew")
+
+
+async def newer(source: CredentialSource, stale: Credentials) -> Credentials | None:
+    """Return keys other than `stale`, which a server calls ended; None when there are none."""
+    renew = getattr(source, "renew", None)
+    found: Credentials = await (source.current() if renew is None else renew(stale))
+    return None if found == stale else found
 
 
 class StaticCredentials:
@@ -58,59 +75,5 @@ class EnvironmentCredentials:
         return Credentials(key, secret, self._environ.get("AWS_SESSION_TOKEN") or None)
 
 
-class RefreshingCredentials:
-    """Keys that `fetch` makes anew: ahead of their end, once for all who wait, and never twice at a time.
-
-    While the old keys still hold, a fetch that fails is not noticed by callers; it is tried again at the next call
-    after `pause` seconds.
-    """
-
-    def __init__(
-        self,
-        fetch: Callable[[], Awaitable[Credentials]],
-        *,
-        clock: Clock,
-        ahead: float = AHEAD_SECONDS,
-        pause: float = 5.0,
-    ) -> None:
-        self._fetch = fetch
-        self._clock = clock
-        self._ahead = int(ahead * _SECOND)
-        self._pause = int(pause * _SECOND)
-        self._held: Credentials | None = None
-        self._not_before = 0
-        self._running: asyncio.Task[Credentials] | None = None
-
-    async def current(self) -> Credentials:
-        """Return keys that hold; a failing fetch raises its own error once nothing holds any more."""
-        now, held = self._clock.now(), self._held
-        if held is not None and _holds(held, now + self._ahead):
-            return held
-        if held is not None and _holds(held, now):
-            if self._running is None and now >= self._not_before:
-                self._not_before = now + self._pause
-                self._start().add_done_callback(_noticed)
-            return held
-        # Shielded: one impatient caller must not take the keys from the others.
-        return await asyncio.shield(self._running or self._start())
-
-    def _start(self) -> asyncio.Task[Credentials]:
-        self._running = asyncio.ensure_future(self._renew())
-        return self._running
-
-    async def _renew(self) -> Credentials:
-        try:
-            self._held = await self._fetch()
-            return self._held
-        finally:
-            self._running = None
-
-
-def _holds(credentials: Credentials, at: int) -> bool:
-    return credentials.expires is None or credentials.expires > at
-
-
-def _noticed(task: asyncio.Task[Credentials]) -> None:
-    """Take the outcome of a background renewal, so that asyncio does not report it as forgotten."""
-    if not task.cancelled():
-        task.exception()
+class RefreshingCredentials(Renewing[Credentials]):
+    """Keys that `fetch` makes anew; see `Renewing`."""

@@ -5,16 +5,18 @@
 * An upload that is cancelled leaves its parts behind; one whose source fails takes them back (see `upload.Feed`).
 * It does not repeat a DELETE whose connection broke, and asks for one by POST; deletes are therefore ours.
 * Its default deadline of 30 s includes the body; here silence is bounded, not duration.
+* It keeps keys until five minutes before their end, cannot be told that they have ended sooner, and in the middle of an
+  upload it cannot await new ones. So each set of keys has a client of its own; keys that end send their parts by hand.
 * A blob's name is not checked by us but by the engine; names of the blob grammar come through unchanged (tested).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any, TypeVar, cast
 
 import obstore
 from obstore.store import S3Store
@@ -22,8 +24,8 @@ from obstore.store import S3Store
 from holdfast.backends.object_store import metadata
 from holdfast.backends.object_store.address import Address
 from holdfast.backends.object_store.control import RETRIED
-from holdfast.backends.object_store.credentials import CredentialSource
-from holdfast.backends.object_store.errors import Where, from_obstore
+from holdfast.backends.object_store.credentials import Credentials, CredentialSource, newer, renewable
+from holdfast.backends.object_store.errors import KeysEndedError, Where, from_obstore, unsaid
 from holdfast.backends.object_store.settings import S3Settings
 from holdfast.backends.object_store.upload import Feed, Plan, StoppedError
 from holdfast.core.backend import PutOptions
@@ -42,6 +44,7 @@ _STANDARD = frozenset(
     }
 )
 _NEVER = timedelta(days=7)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +62,37 @@ class Driver:
     def __init__(self, settings: S3Settings, source: CredentialSource) -> None:
         self._settings = settings
         self._source = source
-        self._store = _open(settings, self._credentials)
+        self._lent = _Lent()
+        self._store = _open(settings, self._lent)
+        self.renewable = renewable(source)
+
+    async def keys(self) -> Credentials:
+        """Return the keys that hold now."""
+        return await self._source.current()
 
     async def put_bytes(self, where: Where, key: str, data: bytes, options: PutOptions) -> str | None:
         """Store `data` in one request and return the ETag without quotes."""
-        try:
-            result = await obstore.put_async(
-                self._store,
+        attributes = _attributes(self._settings, options)
+
+        async def send(store: S3Store) -> Any:
+            return await obstore.put_async(
+                store,
                 key,
                 data,
-                attributes=_attributes(self._settings, options),
+                attributes=attributes,
                 use_multipart=False,
                 mode="create" if where.if_absent else "overwrite",
             )
-        except Exception as error:
-            raise from_obstore(error, where) from error
-        return _plain(result["e_tag"])
+
+        return _plain((await self._with_keys(where, send))["e_tag"])
 
     async def put_stream(
         self, where: Where, key: str, feed: Feed, plan: Plan, options: PutOptions
     ) -> str | None:
         """Store what `feed` yields, in parts, and return the ETag; cancelled, it waits until the parts are given back."""
         attributes = _attributes(self._settings, options)
-        upload = asyncio.ensure_future(_send(self._store, key, feed, plan, attributes))
+        store = self._opened(await self._source.current())
+        upload = asyncio.ensure_future(_send(store, key, feed, plan, attributes))
         try:
             result = await asyncio.shield(upload)
         except asyncio.CancelledError:
@@ -100,30 +111,70 @@ class Driver:
 
     async def get(self, where: Where, key: str, wish: Any = None) -> Found:
         """Open `key`, all of it or the range that `wish` is in the library's terms."""
-        try:
+
+        async def ask(store: S3Store) -> Found:
             if wish is None:
-                result = await obstore.get_async(self._store, key)
-            else:
-                result = await obstore.get_async(self._store, key, options={"range": wish})
-            return _found(where.name, result)
-        except Exception as error:
-            raise from_obstore(error, where) from error
+                return found_in(where.name, await obstore.get_async(store, key))
+            return found_in(where.name, await obstore.get_async(store, key, options={"range": wish}))
+
+        return await self._with_keys(where, ask)
 
     async def head(self, where: Where, key: str) -> BlobInfo:
         """Return what is known of `key`."""
+
+        async def ask(store: S3Store) -> BlobInfo:
+            try:
+                return found_in(where.name, await obstore.get_async(store, key, options={"head": True})).info
+            except Exception as error:
+                raise unsaid(from_obstore(error, where), where, self.renewable) from error
+
+        return await self._with_keys(where, ask)
+
+    def translate(self, error: BaseException, where: Where) -> HoldfastError:
+        """Return our error for one of the library's."""
+        return from_obstore(error, where)
+
+    async def _with_keys(self, where: Where, call: Callable[[S3Store], Awaitable[T]]) -> T:
+        """Return what `call` does; done once more when the server says that the keys have ended and there are newer ones."""
+        keys = await self._source.current()
         try:
-            return _found(where.name, await obstore.get_async(self._store, key, options={"head": True})).info
+            try:
+                return await call(self._opened(keys))
+            except Exception as error:
+                raise from_obstore(error, where) from error
+        except KeysEndedError:
+            found = await newer(self._source, keys)
+            if found is None:
+                raise
+        try:
+            return await call(self._opened(found))
         except Exception as error:
             raise from_obstore(error, where) from error
 
-    async def _credentials(self) -> dict[str, Any]:
-        held = await self._source.current()
-        ends = datetime.fromtimestamp(held.expires / 1e6, UTC) if held.expires else None
+    def _opened(self, keys: Credentials) -> S3Store:
+        """Return the library's client for these keys; the one before lives on until its last request has ended."""
+        if self._lent.keys is None:
+            self._lent.keys = keys
+        elif self._lent.keys is not keys and self._lent.keys != keys:
+            self._lent = _Lent(keys)
+            self._store = _open(self._settings, self._lent)
+        return self._store
+
+
+@dataclass(slots=True)
+class _Lent:
+    """Keys as the library asks for them: once, from a thread without a loop."""
+
+    keys: Credentials | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        assert self.keys is not None
+        held = self.keys
         return {
             "access_key_id": held.access_key,
             "secret_access_key": held.secret_key,
             "token": held.token,
-            "expires_at": ends,
+            "expires_at": None,
         }
 
 
@@ -134,7 +185,7 @@ def _open(settings: S3Settings, credentials: Any) -> S3Store:
     config: dict[str, Any] = {
         "endpoint": f"{address.scheme}://{address.host}{base}",
         "aws_endpoint_url_s3": f"{address.scheme}://{address.host}{base}",
-        "region": settings.region,
+        "region": settings.server.region,
         "virtual_hosted_style_request": settings.addressing == "virtual",
         "unsigned_payload": settings.tls,
         "skip_signature": False,
@@ -221,7 +272,8 @@ async def _settled(upload: asyncio.Future[Any]) -> None:
             return
 
 
-def _found(name: str, result: Any) -> Found:
+def found_in(name: str, result: Any) -> Found:
+    """Return what an answer of the library to get or head says."""
     meta: Mapping[str, Any] = result.meta
     extra = {key: value for key, value in result.attributes.items() if key not in _STANDARD}
     info = BlobInfo(

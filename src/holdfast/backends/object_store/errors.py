@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
 from holdfast.core.errors import (
     AlreadyExistsError,
@@ -37,6 +38,10 @@ class ImpossibleNameError(NotFoundError):
     """Not only is there no such blob: this server could not keep one of that name."""
 
 
+class KeysEndedError(UnauthenticatedError):
+    """The server says that these keys have ended, or does not know their token (any more): newer ones may help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """What was being done: goes into every error. `if_absent` tells what a failed condition means."""
@@ -48,6 +53,8 @@ class Where:
 
 
 _BAD_KEYS = "the store does not accept these credentials; correct access_key, secret_key or session_token"
+_ENDED = "the store says that these credentials have ended; where they come from must give newer ones"
+_DIALECT = "servers that refuse what they do not know need their `dialect`, or checksum = 'when_required'"
 _NO_BUCKET = "the bucket does not exist at this endpoint; create it or correct `bucket`"
 _REGION = "the bucket lives in another region or under another address; correct `region` or `endpoint`"
 _DAMAGED = "the store received other bytes than were sent"
@@ -72,13 +79,7 @@ _BY_CODE: dict[str, tuple[type[HoldfastError], str]] = {
     ),
     **dict.fromkeys(
         (
-            *(
-                "InvalidAccessKeyId",
-                "SignatureDoesNotMatch",
-                "ExpiredToken",
-                "InvalidToken",
-                "TokenRefreshRequired",
-            ),
+            *("InvalidAccessKeyId",),
             *(
                 "Unauthorized",
                 "NotSignedUp",
@@ -89,6 +90,13 @@ _BY_CODE: dict[str, tuple[type[HoldfastError], str]] = {
             ),
         ),
         (UnauthenticatedError, _BAD_KEYS),
+    ),
+    "SignatureDoesNotMatch": (UnauthenticatedError, f"{_BAD_KEYS}; {_DIALECT}"),
+    "ExcessHeaderValues": (ConfigError, f"the store does not know a header that was sent; {_DIALECT}"),
+    "InvalidArgument": (InvalidRequestError, f"the store refused a header or a value; {_DIALECT}"),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"),
+        (KeysEndedError, _ENDED),
     ),
     "RequestTimeTooSkewed": (
         UnauthenticatedError,
@@ -170,14 +178,27 @@ def from_answer(status: int, code: str, where: Where, *, retry_after: float | No
     return _make(kind, f"{text} ({status}{' ' + code if code else ''})", where, retry_after)
 
 
-def from_obstore(error: BaseException, where: Where) -> HoldfastError:
-    """Return the error for an exception of the object-store library."""
+class Judge(Protocol):
+    """What an answer with that status and error code means, for one kind of server; `from_answer` is that of S3."""
+
+    def __call__(self, status: int, code: str, where: Where) -> HoldfastError: ...
+
+
+def unsaid(error: HoldfastError, where: Where, renewable: bool) -> HoldfastError:
+    """Return the error for a refused HEAD, whose answer cannot carry a reason: S3 refuses keys that have ended with 400."""
+    if renewable and type(error) is InvalidRequestError:
+        return _make(KeysEndedError, _ENDED, where)
+    return error
+
+
+def from_obstore(error: BaseException, where: Where, judge: Judge = from_answer) -> HoldfastError:
+    """Return the error for an exception of the object-store library; `judge` reads the answers of other dialects."""
     if isinstance(error, HoldfastError):
         return error
     text = str(error)
     found, code = _STATUS.search(text), _CODE.search(text)
     if found:
-        return from_answer(int(found[1]), code[1] if code else "", where)
+        return judge(int(found[1]), code[1] if code else "", where)
     return _without_answer(type(error).__name__, text, where)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
-from holdfast.backends.object_store.control import ControlClient
+from holdfast.backends.object_store.control import Caller
 from holdfast.backends.object_store.errors import ImpossibleNameError, Where
 from holdfast.backends.object_store.xml import XmlError, parse
 from holdfast.core.errors import UnavailableError
@@ -25,7 +25,7 @@ class OpenUpload:
 
 
 async def objects(
-    client: ControlClient, where: Where, prefix: str, *, after: str = ""
+    client: Caller, where: Where, prefix: str, *, after: str = ""
 ) -> AsyncIterator[list[BlobInfo]]:
     """Yield pages of up to 1,000 objects whose key starts with `prefix` and is greater than `after`, named by key."""
     query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", "1000")]
@@ -48,7 +48,7 @@ async def objects(
             return
 
 
-async def uploads(client: ControlClient, where: Where, prefix: str) -> AsyncIterator[OpenUpload]:
+async def uploads(client: Caller, where: Where, prefix: str) -> AsyncIterator[OpenUpload]:
     """Yield the open multipart uploads under `prefix`. MinIO shows them only for a prefix that is the whole key."""
     query = [("uploads", ""), ("prefix", prefix), ("encoding-type", "url")]
     marker: list[tuple[str, str]] = []

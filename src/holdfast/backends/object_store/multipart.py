@@ -7,7 +7,7 @@ import base64
 import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from hashlib import md5, sha256
-from typing import Final
+from typing import Final, Protocol
 
 from awscrt.checksums import crc64nvme
 
@@ -162,8 +162,18 @@ async def abort(client: ControlClient, where: Where, key: str, upload_id: str) -
         return
 
 
+class Work(Protocol):
+    """An upload in parts that has a beginning and one of two ends."""
+
+    async def create(self, headers: Mapping[str, str], *, checksums: bool = True) -> None: ...
+
+    async def complete(self) -> str: ...
+
+    async def abort(self) -> None: ...
+
+
 async def run(
-    multipart: Multipart,
+    multipart: Work,
     headers: Mapping[str, str],
     works: AsyncIterator[Awaitable[None]],
     *,
@@ -212,7 +222,7 @@ async def _some(running: set[asyncio.Future[None]], when: str) -> set[asyncio.Fu
     return rest
 
 
-async def _give_up(multipart: Multipart, running: set[asyncio.Future[None]]) -> None:
+async def _give_up(multipart: Work, running: set[asyncio.Future[None]]) -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)

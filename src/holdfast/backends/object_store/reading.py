@@ -5,25 +5,40 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from holdfast.backends.object_store.driver import Driver, Found
-from holdfast.backends.object_store.errors import Where, from_obstore
+from holdfast.backends.object_store.driver import Found
+from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.ranges import Ranges, short
 from holdfast.core.body import CHUNK, Reader
-from holdfast.core.errors import InvalidRangeError, UnavailableError, UnsupportedError
-from holdfast.core.types import ByteRange, Span
+from holdfast.core.errors import HoldfastError, InvalidRangeError, UnavailableError, UnsupportedError
+from holdfast.core.types import BlobInfo, ByteRange, Span
 
 _AT_ONCE = 256 << 10  #: spans up to this size are read with one call instead of a stream
 
 
+class Source(Protocol):
+    """What reads by key: the drivers of this room."""
+
+    async def get(self, where: Where, key: str, wish: Any = None) -> Found: ...
+
+    async def head(self, where: Where, key: str) -> BlobInfo: ...
+
+    def translate(self, error: BaseException, where: Where) -> HoldfastError:
+        """Return our error for one of the object-store library's."""
+        ...
+
+
 class Opening:
-    """The context manager that `get` returns. Written out, since it is on the way of every read."""
+    """The context manager that `get` returns. Written out, since it is on the way of every read.
+
+    Without `ranges` the server is known to answer ranges as it should.
+    """
 
     __slots__ = ("_driver", "_key", "_range", "_ranges", "_reader", "_stack", "_where")
 
     def __init__(
-        self, driver: Driver, ranges: Ranges, where: Where, key: str, range: ByteRange | None
+        self, driver: Source, ranges: Ranges | None, where: Where, key: str, range: ByteRange | None
     ) -> None:
         self._driver = driver
         self._ranges = ranges
@@ -36,16 +51,20 @@ class Opening:
     async def __aenter__(self) -> Reader:
         if self._range is None:
             found = await self._driver.get(self._where, self._key)
-        elif self._ranges.loose:
-            return await self._loosely(self._range)
+        elif self._ranges is not None and self._ranges.loose:
+            return await self._loosely(self._ranges, self._range)
         else:
             try:
                 found = await self._part(self._range)
             except UnsupportedError:
-                return await self._loosely(self._range)
+                if self._ranges is None:
+                    raise
+                return await self._loosely(self._ranges, self._range)
         start, end = found.span
         self._reader = Reader(
-            found.info, Span(start, end - start), _chunks(found.result, end - start, self._where)
+            found.info,
+            Span(start, end - start),
+            _chunks(found.result, end - start, self._where, self._driver),
         )
         return self._reader
 
@@ -70,13 +89,13 @@ class Opening:
         self._check(range, Span(found.span[0], found.span[1] - found.span[0]), found.info.size)
         return found
 
-    async def _loosely(self, range: ByteRange) -> Reader:
+    async def _loosely(self, ranges: Ranges, range: ByteRange) -> Reader:
         """Read with a request of our own from a server that sends the part but calls it the whole (200, not 206)."""
         _wish(range, self._where)
         info = await self._driver.head(self._where, self._key)
         span = range.resolve(info.size)
         self._stack = AsyncExitStack()
-        chunks = await self._stack.enter_async_context(self._ranges.read(self._where, self._key, span, info))
+        chunks = await self._stack.enter_async_context(ranges.read(self._where, self._key, span, info))
         self._reader = Reader(info, span, chunks)
         return self._reader
 
@@ -97,7 +116,7 @@ def _wish(range: ByteRange, where: Where) -> Any:
     return {"offset": range.start} if range.end is None else (range.start, range.end + 1)
 
 
-async def _chunks(result: Any, length: int, where: Where) -> AsyncIterator[bytes]:
+async def _chunks(result: Any, length: int, where: Where, source: Source) -> AsyncIterator[bytes]:
     seen = 0
     try:
         if length <= _AT_ONCE:
@@ -113,7 +132,7 @@ async def _chunks(result: Any, length: int, where: Where) -> AsyncIterator[bytes
                     break
                 yield chunk
     except Exception as error:
-        raise from_obstore(error, where) from error
+        raise source.translate(error, where) from error
     if seen != length:
         raise short(f"the store sent {seen} of {length} bytes", where)
 

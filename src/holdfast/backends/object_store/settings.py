@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-MIB = 1 << 20
-GIB = 1 << 30
-MAX_PARTS = 10_000
-MIN_PART = 5 * MIB
-MAX_PART = 5 * GIB
+from holdfast.backends._credentials import KeySettings
+from holdfast.backends.object_store.dialects import (
+    DIALECTS,
+    GIB,
+    MAX_PART,
+    MAX_PARTS,
+    MIB,
+    MIN_PART,
+    Dialect,
+    Name,
+    region_of,
+    told_by,
+)
+
+__all__ = ["GIB", "MAX_PART", "MAX_PARTS", "MIB", "MIN_PART", "S3Settings"]
 
 
-class S3Settings(BaseModel):
+#: Settings of the same name as a fact of the dialect, which they replace.
+_ABOVE = ("checksum", "max_object_size", "batch_delete", "md5_etags", "folders", "sorted_listing")
+
+
+class S3Settings(KeySettings):
     """An S3 store: where it is, who we are there, and how bytes travel. Sizes are bytes, times are seconds."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -27,7 +43,14 @@ class S3Settings(BaseModel):
     bucket: str = Field(
         min_length=1, max_length=255, description="the bucket that holds the blobs; it must exist"
     )
-    region: str = Field("us-east-1", description="the region that requests are signed for; `auto` on R2")
+    region: str = Field(
+        "",
+        description="the region that requests are signed for; empty: as the endpoint's host or the dialect says (`us-east-1`, `auto` on R2 and GCS)",
+    )
+    dialect: Name | None = Field(
+        None,
+        description="whose S3 it is, see the table of dialects; unset: told from the endpoint's host where that is unmistakable, else `generic`",
+    )
     prefix: str = Field("", description="folder inside the bucket that belongs to this store")
     addressing: Literal["path", "virtual"] = Field(
         "path", description="bucket in the path or in the host name"
@@ -35,9 +58,11 @@ class S3Settings(BaseModel):
     public_endpoint: str = Field("", description="URL that presigned links carry; empty means `endpoint`")
 
     # -- who
-    credentials: Literal["static", "environment", "refreshing"] = Field(
-        "static",
-        description="static: the keys below; environment: AWS_* variables; refreshing: handed in by code",
+    credentials: Literal["static", "environment", "command", "url", "file", "web-identity", "refreshing"] = (
+        Field(
+            "static",
+            description="static: the keys below; environment: AWS_* variables; command, url, file, web-identity: fetched, as credentials_… say; refreshing: handed in by code",
+        )
     )
     access_key: str = Field("", description="access key id")
     secret_key: SecretStr = Field(SecretStr(""), description="secret access key")
@@ -60,27 +85,39 @@ class S3Settings(BaseModel):
     )
 
     # -- bytes
-    checksum: Literal["auto", "when_required", "crc64nvme", "sha256"] = Field(
-        "auto",
-        description="auto: CRC64NVME over TLS, signed body over http; when_required: none, for servers that refuse them",
+    checksum: Literal["auto", "when_required", "crc64nvme", "sha256"] | None = Field(
+        None,
+        description="auto: CRC64NVME over TLS, signed body over http; when_required: none, for servers that refuse them; unset: as the dialect says",
     )
     part_size: int = Field(
         8 * MIB, ge=MIN_PART, le=MAX_PART, description="size of the parts of a multipart upload"
     )
     upload_concurrency: int = Field(4, ge=1, le=64, description="parts of one upload in flight")
-    max_object_size: int = Field(5 * 1024 * GIB, ge=1, description="largest object the server takes")
+    max_object_size: int | None = Field(
+        None, ge=1, description="largest object the server takes; unset: as the dialect says"
+    )
     storage_class: str = Field(
         "", pattern=r"^[A-Z_0-9]{0,40}$", description="x-amz-storage-class of new blobs"
     )
-    conditional_writes: bool = Field(
-        True, description="the server honours If-None-Match on writes (rclone does not)"
+    conditional_writes: bool | None = Field(
+        None,
+        description="the server honours If-None-Match on writes, of parts too; unset: as the dialect says",
     )
-    folders: bool = Field(
-        False,
-        description="the server keeps folders on a disk and cannot hold `a` beside `a/b` (MinIO, rclone): a space ends each key",
+    batch_delete: bool | None = Field(
+        None,
+        description="the server removes many objects with one request; unset: as the dialect says",
     )
-    sorted_listing: bool = Field(
-        True, description="the server lists in byte order; false: names are sorted in memory"
+    md5_etags: bool | None = Field(
+        None,
+        description="ETags of what one request put are MD5 sums, and compared; unset: as the dialect says",
+    )
+    folders: bool | None = Field(
+        None,
+        description="the server keeps folders on a disk and cannot hold `a` beside `a/b` (MinIO, rclone): a space ends each key; unset: as the dialect says",
+    )
+    sorted_listing: bool | None = Field(
+        None,
+        description="the server lists in byte order; false: names are sorted in memory; unset: as the dialect says",
     )
 
     # -- encryption by the server
@@ -94,12 +131,23 @@ class S3Settings(BaseModel):
         return not self.endpoint.startswith("http://")
 
     @property
+    def server(self) -> Dialect:
+        """What the server can do: the row of its dialect, with what the operator says above it."""
+        return _server(
+            self.dialect,
+            self.endpoint,
+            self.region,
+            self.conditional_writes,
+            *(getattr(self, name) for name in _ABOVE),
+        )
+
+    @property
     def checksum_algorithm(self) -> Literal["crc64nvme", "sha256"] | None:
         """The checksum to send with bodies, None for none."""
-        if self.checksum == "auto":
-            # Google's S3 dialect refuses requests that carry checksums it does not know.
-            return "crc64nvme" if self.tls and not self.endpoint.endswith("storage.googleapis.com") else None
-        return None if self.checksum == "when_required" else self.checksum
+        wanted = self.server.checksum
+        if wanted == "auto":
+            return "crc64nvme" if self.tls else None
+        return None if wanted == "when_required" else wanted
 
     @field_validator("endpoint", "public_endpoint")
     @classmethod
@@ -148,4 +196,32 @@ class S3Settings(BaseModel):
             raise ValueError("sse = 'sse-c' sends the key with every request and needs an https:// endpoint")
         if self.sse_kms_key_id and self.sse != "sse-kms":
             raise ValueError("sse_kms_key_id belongs to sse = 'sse-kms'")
+        self._spoken()
         return self
+
+    def _spoken(self) -> None:
+        """Refuse what the server is known to refuse; whoever knows better names another dialect."""
+        row = self.server
+        if self.sse != "none" and self.sse not in row.sse:
+            known = ", ".join(sorted(row.sse)) or "none at all"
+            raise ValueError(f"{row.title} does not offer sse = '{self.sse}'; it offers {known}")
+        if self.storage_class and row.storage_classes and self.storage_class not in row.storage_classes:
+            known = ", ".join(sorted(row.storage_classes))
+            raise ValueError(
+                f"{row.title} has no storage class {self.storage_class}; it has {known} (dialect = 'generic' takes any)"
+            )
+        if self.part_size > row.max_part:
+            raise ValueError(
+                f"part_size is above what {row.title} takes in one request, {row.max_part} bytes"
+            )
+
+
+@lru_cache(maxsize=256)
+def _server(
+    dialect: Name | None, endpoint: str, region: str, conditional: bool | None, *above: str | int | None
+) -> Dialect:
+    row = DIALECTS[dialect] if dialect else told_by(endpoint)
+    said = {name: value for name, value in zip(_ABOVE, above, strict=True) if value is not None}
+    if conditional is not None:
+        said |= dict.fromkeys(("conditional_put", "conditional_complete"), conditional)
+    return replace(row, region=region or region_of(endpoint) or row.region, **said)  # type: ignore[arg-type]  # checked as settings

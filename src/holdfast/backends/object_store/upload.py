@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from holdfast.backends.object_store.settings import MAX_PART, MAX_PARTS, MIB
+from holdfast.backends.object_store.dialects import DIALECTS, MIB, Dialect
 from holdfast.core.body import Body
 from holdfast.core.errors import DigestMismatchError, TooLargeError
 
@@ -23,27 +23,31 @@ class Plan:
 
     part_size: int
     concurrency: int
+    max_parts: int
 
     @property
     def reach(self) -> int:
         """The largest body that fits into these parts."""
-        return self.part_size * MAX_PARTS
+        return self.part_size * self.max_parts
 
 
-def plan(size: int | None, *, part_size: int, concurrency: int) -> Plan:
+def plan(
+    size: int | None, *, part_size: int, concurrency: int, server: Dialect = DIALECTS["generic"]
+) -> Plan:
     """Return the parts for a body of `size` bytes (None: unknown), near `part_size`, holding about as much memory.
 
     Raises:
-        TooLargeError: more than 10,000 parts of 5 GiB.
+        TooLargeError: more parts than the server takes, each as large as it takes them.
     """
+    most, largest = server.max_parts, server.max_part
     if size is None:
-        wanted = min(part_size * _UNKNOWN_FACTOR, MAX_PART)
-        return Plan(wanted, max(1, concurrency // _UNKNOWN_FACTOR - 1))
-    least = -(-size // MAX_PARTS)
-    wanted = max(part_size, -(-least // MIB) * MIB)
-    if wanted > MAX_PART:
-        raise TooLargeError(f"{size} bytes do not fit into {MAX_PARTS} parts of {MAX_PART} bytes")
-    return Plan(wanted, max(1, min(concurrency, concurrency * part_size // wanted)))
+        wanted = min(part_size * _UNKNOWN_FACTOR, largest)
+        return Plan(wanted, max(1, concurrency // _UNKNOWN_FACTOR - 1), most)
+    least = -(-size // most)
+    wanted = max(part_size, min(-(-least // MIB) * MIB, largest))
+    if least > wanted:
+        raise TooLargeError(f"{size} bytes do not fit into {most} parts of {largest} bytes")
+    return Plan(wanted, max(1, min(concurrency, concurrency * part_size // wanted)), most)
 
 
 async def gather(body: Body, limit: int) -> tuple[bytes | None, Body]:
@@ -176,7 +180,13 @@ async def parts(feed: Feed, part_size: int) -> AsyncIterator[bytes]:
         held += chunk
         while len(held) >= part_size:
             any_yet = True
-            yield bytes(memoryview(held)[:part_size])
-            del held[:part_size]
+            yield _cut(held, part_size)  # nothing here may hold it meanwhile: parts are large
     if held or not any_yet:
         yield bytes(held)
+
+
+def _cut(held: bytearray, size: int) -> bytes:
+    """Return the first `size` bytes and take them away."""
+    piece = bytes(memoryview(held)[:size])
+    del held[:size]
+    return piece

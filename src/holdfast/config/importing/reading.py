@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from holdfast.config.importing import remote_storage, storage_config, variables
+from holdfast.config.importing import naas_config, remote_storage, storage_config, variables
 from holdfast.config.importing.document import Imported
 from holdfast.core.errors import ConfigError
 
@@ -24,6 +24,13 @@ def import_file(path: Path, environ: Mapping[str, str]) -> Imported:
         ConfigError: it cannot be read, has none of the known formats, or says something that cannot be meant.
     """
     text = _text(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        table = naas_config.load(text, path)
+        if not naas_config.known(table):
+            raise ConfigError(
+                f"{path} is no configuration that can be imported: a config.yaml has config.storage_name"
+            )
+        return naas_config.imported(table, path.name, environ)
     if path.suffix.lower() != ".json" and not text.lstrip().startswith("{"):
         return variables.imported(_variables(text, path, environ), path.name)
     try:
@@ -33,9 +40,9 @@ def import_file(path: Path, environ: Mapping[str, str]) -> Imported:
     if not isinstance(found, dict):
         raise ConfigError(f"{path} must hold a JSON object")
     if "content_types" in found:
-        return storage_config.imported(found, path.name)
+        return storage_config.imported(found, path.name, environ)
     if remote_storage.PROVIDERS & found.keys():
-        return remote_storage.imported(found, path.name)
+        return remote_storage.imported(found, path.name, environ)
     raise ConfigError(
         f"{path} is no configuration that can be imported: a storage_config.json has `content_types`, a"
         f" remote_storage.json has {' or '.join(sorted(remote_storage.PROVIDERS))}; variables are read from a .env"

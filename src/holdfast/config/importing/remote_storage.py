@@ -1,4 +1,4 @@
-"""`remote_storage.json`: drives of other companies. There are no drivers for them yet, and nothing pretends otherwise."""
+"""`remote_storage.json`: drives of other companies, as stores where there is what they need, else as comments."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from holdfast.config.importing import google_drive, yandex_disk
 from holdfast.config.importing.document import Imported, file_of
 from holdfast.config.importing.harmless import harmless
 from holdfast.core.errors import ConfigError
@@ -17,17 +18,30 @@ _BACKUP: Final = "there are no backups of this kind yet; kept here for the day w
 _EXAMPLES: Final = ("YOUR_", "OPTIONAL_")
 
 
-def imported(found: Mapping[str, Any], source: str) -> Imported:
-    """Return what the file means: comments, until there are drivers; objects stay where they are placed now."""
+def imported(found: Mapping[str, Any], source: str, environ: Mapping[str, str] | None = None) -> Imported:
+    """Return what the file means: stores, or comments where something lacks; objects stay where they are placed now."""
     made = Imported(source)
     for name in sorted(PROVIDERS & found.keys()):
         if not isinstance(found[name], Mapping):
             raise ConfigError(f"{name} must be a JSON object")
-        comment(made, name, found[name])
+        if found[name].get("enabled") and opened(made, name, name, found[name], environ):
+            made.note(f"stores.{name}", "no rule sends anything here yet; see docs/guides/placement.md")
+            _stay(made)
+        else:
+            comment(made, name, found[name])
     backups(made, found.get("backup_settings") or {})
     for other in sorted(found.keys() - PROVIDERS - {"backup_settings"}):
         made.leave(other, "no provider that is known")
     return made
+
+
+def _stay(made: Imported) -> None:
+    """Let objects go where they go without this file: onto the local disk."""
+    if "local" not in made.values["stores"]:
+        made.put("stores.local.driver", "local")
+        made.put("stores.local.path", "holdfast-data/objects")
+        made.put("stores.local.create", True)
+        made.put("placement.stores", ["local"])
 
 
 def described(given: Mapping[str, Any]) -> bool:
@@ -35,29 +49,57 @@ def described(given: Mapping[str, Any]) -> bool:
     return bool(given.get("enabled")) or any(value and not _example(value) for _, value in _members(given))
 
 
+def opened(
+    made: Imported,
+    store: str,
+    name: str,
+    given: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+) -> bool:
+    """Add a store that works, tuned by the variables of `environ`; False when there is not what it needs."""
+    if name == google_drive.NAME:
+        return google_drive.store(made, store, given, name)
+    return yandex_disk.store(made, store, given, environ or {})
+
+
 def comment(made: Imported, name: str, given: Mapping[str, Any]) -> None:
     """Write the store as a comment, with what it will need."""
     made.note("", "")
-    made.note("", f"{_TITLES[name]} has no driver yet. Its store will look like this:")
+    made.note("", f"{_lacking(name)}. Its store will look like this:")
     for line in _lines(made, name, name, given):
         made.note("", f"  {line}")
     if given.get("enabled"):
-        made.leave(f"{name}.enabled = true", "nothing is placed there until there is a driver")
+        made.leave(f"{name}.enabled = true", f"nothing is placed there: {_lacking(name)}")
 
 
-def stand_in(made: Imported, store: str, name: str, given: Mapping[str, Any]) -> None:
-    """Add a store that refuses every object, so that nothing that belongs there is kept anywhere else."""
+def stand_in(
+    made: Imported,
+    store: str,
+    name: str,
+    given: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+) -> None:
+    """Add the store, or one that refuses every object, so that nothing that belongs there is kept anywhere else."""
+    if opened(made, store, name, given, environ):
+        return
     place = f"stores.{store}"
     made.put(f"{place}.driver", "memory")
     made.put(f"{place}.state", "down")
     made.put(f"{place}.labels", ["external"])
     made.note(
         place,
-        f"{_TITLES[name]} has no driver yet: this stand-in holds nothing. While it is down, uploads that belong there"
-        " are refused and kept nowhere else. Leave it down until the driver is there; it will look like this:",
+        f"{_lacking(name)}: this stand-in holds nothing. While it is down, uploads that belong there are refused and"
+        " kept nowhere else. Leave it down until then; it will look like this:",
     )
     for line in _lines(made, store, name, given):
         made.note(place, f"  {line}")
+
+
+def _lacking(name: str) -> str:
+    """Return why there is no store that works."""
+    if name == google_drive.NAME:
+        return f"{_TITLES[name]} lacks credentials: {google_drive.NEEDS}"
+    return f"{_TITLES[name]} lacks credentials: {yandex_disk.NEEDS}"
 
 
 def _lines(made: Imported, store: str, name: str, given: Mapping[str, Any]) -> list[str]:

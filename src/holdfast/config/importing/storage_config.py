@@ -21,20 +21,20 @@ _NOT_SLUG: Final = re.compile(r"[^a-z0-9_.-]+")
 _TOP: Final = frozenset({"content_types", "companies", "minio", *remote_storage.PROVIDERS})
 
 
-def imported(found: Mapping[str, Any], source: str) -> Imported:
-    """Return what the file means.
+def imported(found: Mapping[str, Any], source: str, environ: Mapping[str, str] | None = None) -> Imported:
+    """Return what the file means; `environ` may tune its drives.
 
     Raises:
         ConfigError: it names a storage that is not described, or that nobody knows.
     """
-    return _Reading(found, source).all()
+    return _Reading(found, source, environ or {}).all()
 
 
 class _Reading:
     """One file being read."""
 
-    def __init__(self, found: Mapping[str, Any], source: str) -> None:
-        self._found = found
+    def __init__(self, found: Mapping[str, Any], source: str, environ: Mapping[str, str]) -> None:
+        self._found, self._environ = found, environ
         self._made = Imported(source)
         self._rules: list[dict[str, Any]] = []
         self._slugs: tuple[str, ...] = ()
@@ -169,7 +169,7 @@ class _Reading:
         if kind == "minio":
             s3.store(self._made, name, described, f"{where}.{kind}" if own else kind)
         elif kind in remote_storage.PROVIDERS:
-            remote_storage.stand_in(self._made, name, kind, described)
+            remote_storage.stand_in(self._made, name, kind, described, self._environ)
         else:
             raise ConfigError(
                 f"{where}.storage_type is {kind!r:.60}; local, minio, yandex_disk and google_drive are known. It is"
@@ -184,7 +184,12 @@ class _Reading:
             if kind in self._made.values["stores"]:
                 continue
             if kind != "minio" and remote_storage.described(described):
-                remote_storage.comment(self._made, kind, described)
+                if described.get("enabled") and remote_storage.opened(
+                    self._made, kind, kind, described, self._environ
+                ):
+                    self._made.note(f"stores.{kind}", "described, and used by no content type")
+                else:
+                    remote_storage.comment(self._made, kind, described)
             elif kind == "minio" and described.get("endpoint") and described.get("bucket"):
                 s3.store(self._made, kind, described, kind)
                 self._made.note("stores.minio", "described, and used by no content type")

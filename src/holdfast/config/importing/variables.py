@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from holdfast.config import legacy, near_far
+from holdfast.config.importing import yandex_disk
 from holdfast.config.importing.document import Imported
 from holdfast.config.importing.harmless import carries_password
 from holdfast.config.secrets import STORE_SECRETS
@@ -18,13 +19,14 @@ _WITHOUT: Final[Mapping[str, str]] = {
     "STORAGE_PATH": "files of before stay where they are; the store `local` has a folder of its own",
     "REMOTE_STORAGE_CONFIG": "import that file by itself",
     "BACKUP_DESTINATION": "there are no backups of this kind yet",
+    yandex_disk.WITHOUT: "there are as many pools as hosts",
     "MINIO_PUBLIC_URL": "set public_endpoint of the store",
     "MLFLOW_S3_ENDPOINT_URL": "MLflow reaches its server itself",
 }
 #: Variables that are part of what another one gives.
 _FOLDED: Final = frozenset({"MINIO_SECURE", "STORAGE_TYPE"})
 _WHOLE: Final = frozenset({"port", "default_retention_days"})
-_STARTS: Final = ("YANDEX_", "BACKUP_", "INTERNAL_", "EXTERNAL_", "OBJECT_STORAGE_", "MINIO_")
+_STARTS: Final = ("YANDEX_", "BACKUP_", "INTERNAL_", "EXTERNAL_", "OBJECT_STORAGE_", "MINIO_", "NAAS_")
 
 
 def imported(environ: Mapping[str, str], source: str) -> Imported:
@@ -68,6 +70,13 @@ def _left(environ: Mapping[str, str], used: set[str]) -> Iterator[tuple[str, str
             continue
         if known in _WITHOUT:
             yield name, _WITHOUT[known]
+        elif name in yandex_disk.VARIABLES:
+            setting = yandex_disk.VARIABLES[name][0]
+            value = yandex_disk.number(name, environ[name])
+            yield (
+                name,
+                f"set {setting} = {value} of a store on Yandex.Disk, or import its storage_config.json",
+            )
         elif known in legacy.VARIABLES:
             if not known.startswith("AWS_"):
                 yield name, "not needed, as the others are set"

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-from holdfast.core.errors import NotFoundError, UnsupportedError
+from holdfast.config import naas
+from holdfast.core.errors import NotFoundError
 from holdfast.library import opening
 from holdfast.library.facades.object_storage import ObjectStorageAdapter, ObjectStorageService
 from holdfast.library.facades.own_engine import settings_for
@@ -70,6 +71,50 @@ class ObjectStorageSecondaryAdapterS3(ObjectStorageAdapter):
         super().__init__(None, BUCKET, find=lambda: opening.opener(settings=settings))
 
 
+class ObjectStorageSecondaryAdapterNaas(ObjectStorageAdapter):
+    """Objects in a storage of a Naas workspace, below `base_prefix`; what else is in that storage stays untouched.
+
+    Keys for its S3 bucket are fetched with the first call, and again before they end.
+
+    Args:
+        data: directory of the catalog; one for each workspace, storage and prefix below `holdfast-data` when not given.
+        catalog: URL of a PostgreSQL database instead, where several machines are to see the same objects.
+        store: further settings of the Naas store, such as `s3_endpoint` and `api_base`; variables (`NAAS_…_URL`) else.
+    """
+
+    def __init__(
+        self,
+        naas_api_key: str,
+        workspace_id: str,
+        storage_name: str,
+        base_prefix: str = "",
+        *,
+        data: str | os.PathLike[str] | None = None,
+        catalog: str = "",
+        **store: Any,
+    ) -> None:
+        self.workspace_id, self.storage_name = workspace_id, storage_name
+        self.base_prefix = base_prefix.strip("/")
+        described = {
+            "driver": "naas",
+            "api_key": naas_api_key,
+            "workspace_id": workspace_id,
+            "storage_name": storage_name,
+            "prefix": self.base_prefix,
+            **naas.addresses(os.environ),
+            **store,
+        }
+        place = "\n".join((workspace_id, storage_name, self.base_prefix))
+        own = Path("holdfast-data", f"naas-{hashlib.sha256(place.encode()).hexdigest()[:16]}")
+        wanted = {
+            "stores": {"naas": described},
+            "placement": {"stores": ("naas",), "inline": 0},  # all of it there, also what is small
+            "catalog": catalog,
+        }
+        settings = settings_for(data or own, wanted)
+        super().__init__(None, BUCKET, find=lambda: opening.opener(settings=settings))
+
+
 class ObjectStorageFactory:
     """Makes object storage services. Close each, or use it in a `with`."""
 
@@ -109,11 +154,11 @@ class ObjectStorageFactory:
 
     @staticmethod
     def ObjectStorageServiceNaas(
-        naas_api_key: str, workspace_id: str, storage_name: str, base_prefix: str = ""
+        naas_api_key: str, workspace_id: str, storage_name: str, base_prefix: str = "", **more: Any
     ) -> ObjectStorageService:
-        """Raise `UnsupportedError`: there is no driver for Naas yet."""
-        raise UnsupportedError(
-            "there is no driver for Naas storage yet; with keys of its S3 bucket, ObjectStorageServiceS3 reaches it"
+        """Return the service over a storage of Naas; `more` as `ObjectStorageSecondaryAdapterNaas` takes it."""
+        return ObjectStorageService(
+            ObjectStorageSecondaryAdapterNaas(naas_api_key, workspace_id, storage_name, base_prefix, **more)
         )
 
     @staticmethod

@@ -39,19 +39,23 @@ class StorageConfig:
 
     def storage_type(self, content_type: str, company: str = "") -> str:
         """Return `local`, `minio`, `yandex_disk` or `google_drive`: what a company says, else what holds for all."""
+        return _kind(self._store(content_type, company))
+
+    def _store(self, content_type: str, company: str) -> str:
         bucket = self.bucket(content_type)
         rules: Sequence[Mapping[str, Any]] = self.values.get("placement", {}).get("rules", ())
         ordered = sorted(rules, key=lambda rule: "tenants" not in rule["match"])
         for rule in ordered:
             match = rule["match"]
             if company in match.get("tenants", (company,)) and bucket in match.get("buckets", (bucket,)):
-                return _kind(str(rule["stores"][0]))
+                return str(rule["stores"][0])
         return "local"
 
     def obstacle(self, content_type: str, company: str = "") -> HoldfastError | None:
         """Return why nothing of that content type can be stored; None when it can."""
         kind = self.storage_type(content_type, company)
-        if kind not in PROVIDERS:
+        described = self.values.get("stores", {}).get(self._store(content_type, company), {})
+        if kind not in PROVIDERS or described.get("driver") == kind:
             return None
         if kind not in self.tokens:
             return ConfigError(
@@ -80,7 +84,7 @@ def read(config: Path | str | Mapping[str, Any] | None, root: Path) -> StorageCo
     if not isinstance(config, Mapping):
         source = Path(config).name
         config = _parsed(Path(config))
-    made = imported(config, source)
+    made = imported(config, source, os.environ)
     kinds = list(config.get("content_types") or {})
     declared = made.values.get("apply", {}).get("buckets", {})
     buckets = [name for name, said in declared.items() if "tenant" not in said]

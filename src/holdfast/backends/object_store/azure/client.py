@@ -1,0 +1,196 @@
+"""Requests to one container: signed, tried again where that may help, and turned into our errors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import Any, Final
+from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
+
+from holdfast.backends._http import SLICE, Http, read_bounded, retry_after, slices
+from holdfast.backends.object_store.azure.address import Address
+from holdfast.backends.object_store.azure.credentials import (
+    AccountKey,
+    Credential,
+    CredentialSource,
+    SharedAccess,
+)
+from holdfast.backends.object_store.azure.errors import LostBlocksError, from_answer, untrusted
+from holdfast.backends.object_store.azure.settings import AzureSettings
+from holdfast.backends.object_store.azure.signing import Query, encode_query, shared_key
+from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.xml import XmlError, error_code, parse
+from holdfast.core.clock import Environment
+from holdfast.core.errors import HoldfastError, UnauthenticatedError, UnavailableError
+
+Buffer = bytes | memoryview
+RETRIED: Final = (
+    10.0  #: seconds after which a request that failed is not sent again: silence is not met twice
+)
+_LONGEST_PAUSE: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 2xx answer. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """Sends requests about the container of `settings`."""
+
+    def __init__(
+        self,
+        store: str,
+        settings: AzureSettings,
+        source: CredentialSource,
+        environment: Environment,
+        http: Http,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.environment = environment
+        self.source = source
+        self.address = Address.of(settings)
+        self._http = http
+
+    async def call(
+        self,
+        where: Where,
+        method: str,
+        key: str | None = "",
+        *,
+        query: Query = (),
+        headers: Mapping[str, str] | None = None,
+        body: Buffer = b"",
+        patience: float = 0.0,
+        retries: int | None = None,
+    ) -> Answer:
+        """Return the answer to a request on the blob `key`, the container (""), or the service (None).
+
+        `patience` raises the longest silence that is borne, for requests on which the service works long; `retries`
+        replaces the setting.
+
+        Raises:
+            HoldfastError: any kind of `errors`; for a repeated failure the last one.
+        """
+        longest = max(RETRIED, patience)
+        allowed = self.settings.retries if retries is None else retries
+        tries, renewed = 0, False
+        while True:
+            tries, began = tries + 1, self.environment.clock.monotonic()
+            credential = await self.source.current()
+            try:
+                return await self._once(where, method, key, query, headers or {}, body, patience, credential)
+            except UnauthenticatedError:
+                if renewed or await self.source.renew(credential) == credential:
+                    raise
+                tries, renewed = tries - 1, True
+            except HoldfastError as error:
+                if not error.retryable or tries > allowed or isinstance(error, LostBlocksError):
+                    raise
+                if self.environment.clock.monotonic() - began > longest:
+                    raise
+                await self.pause(tries, error.retry_after)
+
+    async def pause(self, tries: int, after: float | None) -> None:
+        """Wait before the next try: as long as the service asked, else longer each time."""
+        chance = random.Random(self.environment.random.getrandbits(64)).random()  # noqa: S311  # jitter, not a secret
+        pause = after if after is not None else 0.1 * 2**tries * (0.5 + chance)
+        await self.environment.clock.sleep(min(pause, _LONGEST_PAUSE))
+
+    def signed(
+        self,
+        method: str,
+        key: str | None,
+        query: Query,
+        headers: Mapping[str, str],
+        length: int,
+        credential: Credential,
+    ) -> tuple[str, dict[str, str]]:
+        """Return the URL and the headers of a request, with what proves who we are."""
+        path, now = self.address.path(key), self.environment.clock.now()
+        own = {
+            **headers,
+            "x-ms-date": formatdate(now // 1_000_000, usegmt=True),
+            "x-ms-version": self.settings.api_version,
+        }
+        if method in ("PUT", "POST"):
+            own.setdefault("content-type", "application/octet-stream")
+        fields = list(query)
+        if isinstance(credential, AccountKey):
+            account = self.address.account
+            own["authorization"] = shared_key(
+                method, path, query, own, length, account=account, key=credential.value
+            )
+        elif isinstance(credential, SharedAccess):
+            fields += credential.fields
+        else:
+            own["authorization"] = f"Bearer {credential.value}"
+        target = f"{self.address.origin}{path}"
+        return f"{target}?{encode_query(fields)}" if fields else target, own
+
+    async def _once(
+        self,
+        where: Where,
+        method: str,
+        key: str | None,
+        query: Query,
+        headers: Mapping[str, str],
+        body: Buffer,
+        patience: float,
+        credential: Credential,
+    ) -> Answer:
+        import aiohttp
+
+        url, own = self.signed(method, key, query, headers, len(body), credential)
+        # Bytes of a block stay one object; aiohttp would warn about (and copy) large ones given plainly.
+        data: Any = aiohttp.BytesPayload(body) if body else b"" if method in ("PUT", "POST") else None
+        if len(body) > SLICE:
+            data, own["content-length"] = slices(body), str(len(body))
+        try:
+            async with self._http.exchange(
+                where.operation,
+                where.name,
+                method,
+                url,
+                headers={**own, "accept-encoding": "identity"},
+                data=data,
+                read_timeout=max(self.settings.read_timeout, patience),
+                encoded=True,
+            ) as response:
+                content = await read_bounded(response)
+        except HoldfastError as error:
+            raise untrusted(error, where) from error.__cause__
+        found = {name.lower(): value for name, value in response.headers.items()}
+        if 200 <= response.status < 300:
+            return Answer(response.status, found, content)
+        code = found.get("x-ms-error-code", "") or error_code(content)
+        pause = retry_after(response.headers, self.environment.clock.now())
+        raise from_answer(response.status, _plain(code), where, retry_after=pause)
+
+
+def xml(answer: Answer, where: Where, tag: str) -> Element:
+    """Return the root of an XML answer, which must be a `tag`."""
+    try:
+        root = parse(answer.body)
+    except XmlError as error:
+        raise strange(str(error), where) from error
+    if root.tag != tag:
+        raise strange(f"the answer is not a {tag}", where)
+    return root
+
+
+def strange(text: str, where: Where) -> UnavailableError:
+    """Return the error for an answer that cannot be right."""
+    return UnavailableError(text, operation=where.operation, store=where.store, name=where.name)
+
+
+def _plain(code: str) -> str:
+    """Return `code` when it looks like one; a server may write anything into a header."""
+    return code if code.isascii() and code.isalnum() and len(code) <= 80 else ""

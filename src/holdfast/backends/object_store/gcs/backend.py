@@ -1,0 +1,260 @@
+"""Google Cloud Storage as a `Backend`: reads through the object-store library, the rest through our own requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+from urllib.parse import quote, urlencode, urlsplit
+
+from holdfast.backends.object_store import listing, upload
+from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.gcs import parts, sessions, uploading
+from holdfast.backends.object_store.gcs.client import GcsClient
+from holdfast.backends.object_store.gcs.driver import GcsDriver
+from holdfast.backends.object_store.gcs.settings import GcsSettings
+from holdfast.backends.object_store.gcs.signing import Link, Signer, signed_target
+from holdfast.backends.object_store.keys import Names
+from holdfast.backends.object_store.multipart import COMPLETE_SECONDS
+from holdfast.backends.object_store.reading import Opening
+from holdfast.backends.object_store.sigv4 import Query
+from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.body import Body
+from holdfast.core.clock import Environment
+from holdfast.core.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedError,
+)
+from holdfast.core.types import BlobInfo, ByteRange
+
+_MAX_SIGNED_SECONDS: Final = 604_800
+_METADATA_BYTES: Final = 4096  #: the service takes 8 KiB; what is not ASCII grows by a third on its way
+_MOST_REWRITES: Final = 100_000
+_REST_SECONDS: Final = (
+    0.05  #: the library's runtime may crash an interpreter that ends right after an awaited call
+)
+
+
+class GcsBackend:
+    """One bucket, or one folder of it. Make it with `open_gcs`."""
+
+    def __init__(
+        self,
+        store: str,
+        settings: GcsSettings,
+        *,
+        driver: GcsDriver,
+        client: GcsClient,
+        signer: Signer | None,
+        environment: Environment,
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._driver = driver
+        self._client = client
+        self._signer = signer
+        self._environment = environment
+        self._names = Names(settings.prefix)
+        self._bucket_seen = False
+        self._capabilities = (
+            Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.IF_ABSENT
+        ) | (Capability.PRESIGN if signer is not None else Capability.NONE)
+        self._limits = Limits(
+            max_blob_size=settings.max_object_size,
+            max_name_bytes=self._names.max_bytes,
+            max_metadata_bytes=_METADATA_BYTES,
+        )
+
+    @property
+    def store(self) -> str:
+        return self._store
+
+    @property
+    def capabilities(self) -> Capability:
+        return self._capabilities
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        """Store `body`: in one request up to `part_size`, above in parts, or with `if_absent` through a session.
+
+        After a failure that left the outcome open, a repeated `if_absent` may meet its own first try.
+        """
+        where, key = Where("put", self._store, name, if_absent), self._names.key(name)
+        if body.size is not None and body.size > self._settings.max_object_size:
+            raise upload.too_large(self._settings.max_object_size)
+        headers = uploading.describing(self._settings, options)
+        data, body = await upload.gather(body, self._settings.part_size)
+        if data is not None:
+            size, etag = len(data), await uploading.put_bytes(self._client, where, key, data, headers)
+        else:
+            size, etag = await self._put_large(where, key, body, headers)
+        self._bucket_seen = True
+        return BlobInfo(name, size, self._environment.clock.now(), etag, dict(options.metadata))
+
+    def get(self, name: str, *, range: ByteRange | None = None) -> Opening:
+        return Opening(self._driver, None, Where("get", self._store, name), self._names.key(name), range)
+
+    async def head(self, name: str) -> BlobInfo:
+        return await self._head(Where("head", self._store, name))
+
+    async def delete(self, name: str) -> None:
+        await self._remove(Where("delete", self._store, name))
+
+    async def discard(self, name: str) -> None:
+        """Remove `name`, and abort multipart uploads of it that a killed process left open."""
+        await self.delete(name)
+        where, key = Where("delete", self._store, name), self._names.key(name)
+        open_ = [found async for found in listing.uploads(self._client, where, key) if found.key == key]
+        for found in open_:
+            await parts.abort(self._client, where, key, found.upload_id)
+
+    async def abort_stale_uploads(self, older_than: int) -> int:
+        """Abort multipart uploads of this store that began more than `older_than` seconds ago; return how many.
+
+        A killed process leaves such uploads behind, invisible, for ever and paid for.
+        """
+        where = Where("abort", self._store)
+        limit = self._environment.clock.now() - older_than * 1_000_000
+        stale = [
+            found
+            async for found in listing.uploads(self._client, where, self._settings.prefix)
+            if 0 < found.initiated < limit
+        ]
+        for found in stale:
+            await parts.abort(self._client, where, found.key, found.upload_id)
+        return len(stale)
+
+    async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        where, start = Where("list", self._store, prefix), self._settings.prefix
+        last = ""
+        async for page in listing.objects(
+            self._client, where, start + prefix, after=start + after if after else ""
+        ):
+            for info in page:
+                if info.name.encode() < last.encode():
+                    raise UnavailableError(
+                        "the store did not list in byte order", operation="list", store=self._store
+                    )
+                last = info.name
+                yield BlobInfo(self._names.name(info.name), info.size, info.modified, info.etag)
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        """Copy inside the bucket, of whatever size; the store may want several requests for a large one."""
+        where = Where("copy", self._store, source)
+        path = "/rewriteTo/".join(
+            f"b/{quote(self._settings.bucket, safe='')}/o/{quote(self._names.key(name), safe='')}"
+            for name in (source, target)
+        )
+        asked = {"destinationKmsKeyName": self._settings.kms_key} if self._settings.kms_key else {}
+        token = ""
+        for _ in range(_MOST_REWRITES):
+            query = f"?{urlencode(asked | ({'rewriteToken': token} if token else {}))}"
+            found = await self._client.json(
+                where, "POST", f"/storage/v1/{path}{query}", patience=COMPLETE_SECONDS
+            )
+            if found.get("done") is True:
+                return await self._head(Where("copy", self._store, target))
+            before, token = token, str(found.get("rewriteToken") or "")
+            if not token or (token == before and not found.get("totalBytesRewritten")):
+                break
+        raise UnavailableError(
+            "the store does not get on with the copy", operation="copy", store=self._store, name=source
+        )
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """Return a URL on the public endpoint. A GET answers with the given type and disposition, a PUT must send the type."""
+        seconds = int(expires_in)
+        if self._signer is None:
+            raise UnsupportedError(
+                "this credential has no key to sign with; set sign_as, or use a service account's file",
+                operation="presign",
+                store=self._store,
+                name=name,
+            )
+        if method not in ("GET", "PUT") or not 1 <= seconds <= _MAX_SIGNED_SECONDS:
+            raise InvalidRequestError(
+                "sign GET or PUT, for 1 to 604,800 seconds", operation="presign", store=self._store, name=name
+            )
+        query, headers = self._told(method, content_type, content_disposition)
+        base = self._settings.public_endpoint or self._settings.endpoint
+        link = Link(method, _host(base), self._client.path(self._names.key(name)), query, headers)
+        now = self._environment.clock.now()
+        target = await signed_target(link, self._signer, expires_in=seconds, now=now)
+        return SignedUrl(base + target, method, now + seconds * 1_000_000, headers)
+
+    async def close(self) -> None:
+        await self._client.close()
+        await asyncio.sleep(_REST_SECONDS)
+
+    def _told(
+        self, method: str, content_type: str | None, content_disposition: str | None
+    ) -> tuple[Query, dict[str, str]]:
+        """Return what a link says about the content: in its query for a reader, as headers that a writer must send."""
+        told = {"content-type": content_type, "content-disposition": content_disposition}
+        found = {name: value for name, value in told.items() if value}
+        payer = [("userProject", self._settings.user_project)] if self._settings.user_project else []
+        if method == "GET":
+            return [*payer, *((f"response-{name}", value) for name, value in found.items())], {}
+        return payer, {**uploading.stored(self._settings), **found}
+
+    async def _put_large(
+        self, where: Where, key: str, body: Body, headers: dict[str, str]
+    ) -> tuple[int, str | None]:
+        most, part = self._settings.max_object_size, self._settings.part_size
+        if where.if_absent:
+            feed = upload.Feed(body, limit=most)
+            etag = await sessions.put_session(self._client, where, key, feed, part, headers)
+        else:
+            plan = upload.plan(body.size, part_size=part, concurrency=self._settings.upload_concurrency)
+            feed = upload.Feed(body, limit=min(plan.reach, most))
+            etag = await parts.put_parts(self._client, where, key, feed, plan, headers)
+        return feed.size, etag
+
+    async def _head(self, where: Where) -> BlobInfo:
+        try:
+            info = await self._driver.head(where, self._names.key(where.name))
+        except (NotFoundError, PermissionDeniedError) as error:
+            await self._explain(where, error)
+            raise
+        self._bucket_seen = True
+        return info
+
+    async def _remove(self, where: Where) -> None:
+        try:
+            await self._client.call(where, "DELETE", self._names.key(where.name))
+        except NotFoundError:
+            return
+
+    async def _explain(self, where: Where, error: Exception) -> None:
+        """Raise the true reason of a refused HEAD, whose answer cannot carry one: there is no such bucket."""
+        if isinstance(error, NotFoundError) and self._bucket_seen:
+            return
+        query = [("list-type", "2"), ("max-keys", "1"), ("prefix", self._settings.prefix)]
+        try:
+            await self._client.call(where, "GET", query=query)
+            self._bucket_seen = True
+        except (PermissionDeniedError, UnavailableError, InvalidRequestError):
+            return
+
+
+def _host(base: str) -> str:
+    """Return the host as a client of that URL names it: with the port unless it is the scheme's own."""
+    parts = urlsplit(base)
+    usual = {"http": ":80", "https": ":443"}[parts.scheme]
+    return parts.netloc.lower().removesuffix(usual)
