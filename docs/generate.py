@@ -22,6 +22,7 @@ def pages() -> Iterator[tuple[str, str]]:
     """Yield (file name, content) of every generated page."""
     yield "settings.md", settings_page()
     yield "stores.md", stores_page()
+    yield "offers.md", offers_page()
     yield "dialects.md", dialects_page()
     yield "errors.md", errors_page()
     yield "promises.md", promises_page()
@@ -71,12 +72,19 @@ def _named(annotation: object) -> type[BaseModel] | None:
 def stores_page() -> str:
     """Return the page of the drivers' settings."""
     text = "# Stores\n\nSettings of each driver, under `[stores.NAME]` beside those of every store.\n"
-    for name in ("local", "s3", "memory"):
+    for name in registry.BUILT_IN:
         model = registry.driver(name).settings
         text += f'\n## driver = "{name}"\n\n{first_line(model)}\n\n' + (
             table(model) if model.model_fields else "No settings.\n"
         )
     return text
+
+
+def offers_page() -> str:
+    """Return the page of what backends offer."""
+    from docs import offers
+
+    return offers.page()
 
 
 def dialects_page() -> str:

@@ -6,3 +6,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is for benchmarks
+settings.load_profile("untimed")

@@ -20,9 +20,11 @@ from holdfast.core.clock import Environment
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
 from holdfast.engine.keyring import CatalogKeyRing
+from holdfast.engine.sealing import sealer_of
 from holdfast.engine.secrets import RootSecret
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
+from holdfast.engine.stores import Drivers, Stores
 from holdfast.engine.wrapping import root_keys
 from holdfast.layers.encryption import Encryption
 from holdfast.policy.placement import Placement
@@ -74,10 +76,11 @@ async def engine_on(
     buckets: tuple[str, ...] = ("plain",),
     versioned: tuple[str, ...] = ("kept",),
     keys: bool = False,
+    drivers: Drivers | None = None,
 ) -> AsyncIterator[tuple[Engine, Session]]:
     """Give an engine with the tenant `default`, a plain and a versioned bucket, and an admin's session.
 
-    With `keys` its stores can encrypt.
+    With `keys` its stores can encrypt; with `drivers` its catalog may hold stores too, whose secrets are sealed.
     """
     environment = environment or Environment()
     catalog = await open_catalog(url, environment=environment, upgrade=True)
@@ -89,9 +92,16 @@ async def engine_on(
     placement = Placement.everything(
         [store.name for store in stores], acknowledge or len(stores), inline=inline
     )
+    live = Stores(
+        {store.name: store for store in stores},
+        catalog,
+        environment.clock,
+        drivers=drivers,
+        sealer=None if drivers is None else sealer_of("", secret, environment),
+    )
     engine = Engine(
         catalog,
-        {store.name: store for store in stores},
+        live,
         placement,
         environment=environment,
         settings=settings,

@@ -6,59 +6,32 @@ writers were given, an error that is not ours, a call that does not end.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import ClassVar
 
 from holdfast.backends.object_store.azure import AzureBackend, AzureSettings, open_azure
-from holdfast.core.body import Body
-from holdfast.core.clock import Environment, SystemClock
-from holdfast.core.errors import AlreadyExistsError, HoldfastError, NotFoundError
-from holdfast.core.types import ByteRange
+from holdfast.core.clock import Environment
 from holdfast.testing.azurite import AzureServer, azurite
-from holdfast.testing.harness import pieces
 from holdfast.testing.proxy import Answer, Cut, Fault, Flip, Proxy, Refuse, Truncate
+from torture.storm import Figures as Seen
+from torture.storm import Hasty, Storm
 
-_AT_ONCE = 4
-_NAMES = 4  #: of each worker; nobody else writes them
 _BLOCK = 1 << 20
-_PATIENCE = 60.0  #: seconds in which each call must end
-
-
-class _Hasty(SystemClock):
-    """Real time, but the driver's own pauses are skipped."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(0)
 
 
 @dataclass
-class Figures:
+class Figures(Seen):
     """What was seen."""
 
-    faults: int = 0
-    calls: int = 0
-    acknowledged: int = 0  #: puts and deletes
-    failed: int = 0  #: calls that ended with an error of ours
-    seconds: float = 0.0
-    wrong: list[str] = field(default_factory=list)  #: what must not happen
+    title: ClassVar[str] = "azure"
 
     @property
     def sound(self) -> bool:
         """Whether nothing was found, and there was something to look at."""
-        return not self.wrong and self.acknowledged > 0 and self.failed > 0
-
-    def __str__(self) -> str:
-        shown = "".join(f"\n    {line}" for line in self.wrong[:8])
-        return (
-            f"azure: {self.faults:,} faults in {self.calls:,} calls, {self.acknowledged:,} acknowledged, "
-            f"{self.failed:,} failed, wrong {len(self.wrong)}; {self.seconds:.0f} s → "
-            f"{'sound' if self.sound else 'BROKEN'}{shown}"
-        )
+        return super().sound and self.failed > 0
 
 
 async def storm(faults: int, *, seed: int, server: AzureServer | None = None) -> Figures:
@@ -80,7 +53,7 @@ async def storm(faults: int, *, seed: int, server: AzureServer | None = None) ->
                 "prefix": f"storm-{seed}",
             }
         )
-        environment = Environment(clock=_Hasty(), random=random.Random(seed))  # noqa: S311 - repeatable, not secret
+        environment = Environment(clock=Hasty(), random=random.Random(seed))  # noqa: S311 - repeatable, not secret
         backend = open_azure("storm", settings, environment=environment)
         try:
             await _Storm(proxy, backend, figures, faults, seed).blow()
@@ -90,105 +63,36 @@ async def storm(faults: int, *, seed: int, server: AzureServer | None = None) ->
     return figures
 
 
-class _Storm:
-    def __init__(self, proxy: Proxy, backend: AzureBackend, figures: Figures, faults: int, seed: int) -> None:
-        self._proxy, self._backend, self._figures = proxy, backend, figures
-        self._faults, self._chance = faults, random.Random(seed)  # noqa: S311
-        self._large = self._chance.randbytes(2 * _BLOCK + 300_000)
-        #: what may be under each name: digests of what was acknowledged or may have come through; "" is nothing
-        self._may: dict[str, set[str]] = {}
+class _Storm(Storm):
+    parts = 2
 
-    async def blow(self) -> None:
-        """Work until the faults are used up, then look at everything without any."""
-        await asyncio.gather(*(self._work(number) for number in range(_AT_ONCE)))
+    def __init__(self, proxy: Proxy, backend: AzureBackend, figures: Figures, faults: int, seed: int) -> None:
+        super().__init__(backend, figures, faults, seed, part=_BLOCK)
+        self._proxy = proxy
+
+    def met(self) -> int:
+        """Return how many faults there were."""
+        return sum(self._proxy.done.values())
+
+    def calm(self) -> None:
+        """End the bad days."""
         left = self._proxy.pending
         self._proxy.clear()
-        self._figures.faults = sum(self._proxy.done.values())
-        assert left <= _AT_ONCE, "faults pile up unused"
-        for name in sorted(self._may):
-            await self._look(name, calm=True)
+        assert left <= self.workers, "faults pile up unused"
 
-    async def _work(self, worker: int) -> None:
-        chance = random.Random(self._chance.random())  # noqa: S311
-        while sum(self._proxy.done.values()) < self._faults:
-            if self._proxy.pending < _AT_ONCE:
-                self._proxy.script(_fault(chance))
-            name, what = f"{worker}/{chance.randrange(_NAMES)}", chance.random()
-            if what < 0.5:
-                await self._put(name, chance)
-            elif what < 0.85:
-                await self._look(name)
-            else:
-                await self._remove(name, discard=chance.random() < 0.5)
-
-    async def _put(self, name: str, chance: random.Random) -> None:
-        large = chance.random() < 0.15
-        data = (
-            self._large[chance.randrange(200_000) :]
-            if large
-            else chance.randbytes(chance.choice((0, 1, 4096, 300_000)))
-        )
-        digest, if_absent = sha256(data).hexdigest(), chance.random() < 0.3
-        before = set(self._may.get(name, {""}))
-        body = Body.of_stream(pieces(data, 1 << 18)) if large else Body.of_bytes(data)
-        error = await self._call(self._backend.put(name, body, if_absent=if_absent))
-        if error is None:
-            if if_absent and "" not in before:
-                self._figures.wrong.append(f"{name} was taken and was given as free")
-            self._figures.acknowledged += 1
-            self._may[name] = {digest}
-        elif not (isinstance(error, AlreadyExistsError) and before == {digest}):
-            self._may[name] = before | {digest}
-
-    async def _remove(self, name: str, *, discard: bool) -> None:
-        work = self._backend.discard(name) if discard else self._backend.delete(name)
-        error = await self._call(work)
-        if error is None:
-            self._figures.acknowledged += 1
-            self._may[name] = {""}
-        else:  # `discard` makes an empty blob for a moment, and may be kept from removing it
-            empty = {sha256(b"").hexdigest()} if discard else set()
-            self._may[name] = {"", *self._may.get(name, {""}), *empty}
-
-    async def _look(self, name: str, *, calm: bool = False) -> None:
-        found: list[bytes] = []
-
-        async def read() -> None:
-            async with self._backend.get(name) as reader:
-                found.append(await reader.read())
-            if len(found[0]) > 100:
-                async with self._backend.get(name, range=ByteRange(7, 99)) as reader:
-                    if await reader.read() != found[0][7:100]:
-                        self._figures.wrong.append(f"{name}: a range holds other bytes")
-
-        error = await self._call(read())
-        if found:
-            seen = sha256(found[0]).hexdigest()
-        elif isinstance(error, NotFoundError):
-            seen = ""
+    async def act(self, name: str, chance: random.Random) -> None:
+        """Do one thing with `name`."""
+        if self._proxy.pending < self.workers:
+            self._proxy.script(_fault(chance))
+        what = chance.random()
+        if what < 0.5:
+            await self._put(name, chance)
+        elif what < 0.85:
+            await self._look(name)
+        elif chance.random() < 0.5:  # it makes an empty blob for a moment, and may be kept from removing it
+            await self._remove(name, discard=True, left=(sha256(b"").hexdigest(),))
         else:
-            if calm:
-                self._figures.wrong.append(f"{name} cannot be read: {error}")
-            return
-        if seen not in self._may.get(name, {""}):
-            self._figures.wrong.append(f"{name}: {seen[:12] or 'nothing'} was not put")
-
-    async def _call(self, work: Coroutine[Any, Any, object]) -> Exception | None:
-        """Await `work`; return its error, which must be ours and come in time."""
-        self._figures.calls += 1
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await work
-        except HoldfastError as error:
-            self._figures.failed += 1
-            return error
-        except TimeoutError as error:
-            self._figures.wrong.append("a call did not end")
-            return error
-        except Exception as error:
-            self._figures.wrong.append(f"{type(error).__name__} is no error of ours: {error}")
-            return error
-        return None
+            await self._remove(name)
 
 
 def _fault(chance: random.Random) -> Fault:

@@ -6,26 +6,20 @@ writers were given, an error that is not ours, a call that does not end, uploads
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Coroutine
-from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from holdfast.backends.object_store.gcs import GcsBackend, GcsSettings, open_gcs
-from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
-from holdfast.core.errors import AlreadyExistsError, CorruptedError, HoldfastError, NotFoundError
-from holdfast.core.types import ByteRange
+from holdfast.core.errors import CorruptedError
 from holdfast.testing.fakes.gcs import FakeGcs, Fault
-from holdfast.testing.harness import pieces
+from torture.storm import Figures as Seen
+from torture.storm import Storm
 
-_AT_ONCE = 8
-_NAMES = 4  #: of each worker; nobody else writes them
 _PART = 5 << 20
-_PATIENCE = 60.0  #: seconds in which each call must end
 _FAULTS = (
     *(Fault("status", status=status) for status in (500, 502, 503)),
     Fault("status", status=429, code="SlowDown", retry_after=2),
@@ -36,29 +30,16 @@ _FAULTS = (
 
 
 @dataclass
-class Figures:
+class Figures(Seen):
     """What was seen."""
 
-    faults: int = 0
-    calls: int = 0
-    acknowledged: int = 0  #: puts and deletes
-    failed: int = 0  #: calls that ended with an error of ours
+    title: ClassVar[str] = "gcs"
     renewed: int = 0  #: tokens that were fetched
-    seconds: float = 0.0
-    wrong: list[str] = field(default_factory=list)  #: what must not happen
 
     @property
-    def sound(self) -> bool:
-        """Whether nothing was found, and there was something to look at."""
-        return not self.wrong and self.acknowledged > 0
-
-    def __str__(self) -> str:
-        shown = "".join(f"\n    {line}" for line in self.wrong[:8])
-        return (
-            f"gcs: {self.faults:,} faults in {self.calls:,} calls, {self.acknowledged:,} acknowledged, "
-            f"{self.failed:,} failed, {self.renewed:,} tokens, wrong {len(self.wrong)}; "
-            f"{self.seconds:.0f} s → {'sound' if self.sound else 'BROKEN'}{shown}"
-        )
+    def more(self) -> str:
+        """What a driver counts besides."""
+        return f"{self.renewed:,} tokens, "
 
 
 async def storm(faults: int, *, seed: int) -> Figures:
@@ -78,7 +59,11 @@ async def storm(faults: int, *, seed: int) -> Figures:
     return figures
 
 
-class _Storm:
+class _Storm(Storm):
+    workers = 8
+    large_share = 0.08
+    piece = 1 << 20
+
     def __init__(
         self,
         fake: FakeGcs,
@@ -88,108 +73,43 @@ class _Storm:
         faults: int,
         seed: int,
     ) -> None:
-        self._fake, self._clock, self._backend, self._figures = fake, clock, backend, figures
-        self._faults, self._chance = faults, random.Random(seed)  # noqa: S311
-        self._large = self._chance.randbytes(_PART + 300_000)
-        #: what may be under each name: digests of what was acknowledged or may have come through; "" is nothing
-        self._may: dict[str, set[str]] = {}
+        super().__init__(backend, figures, faults, seed, part=_PART)
+        self._fake, self._clock, self._bucket = fake, clock, backend
 
     async def blow(self) -> None:
         """Work until the faults are used up, then look at everything without any."""
         self._fake.faults.chance = self._fault
-        await asyncio.gather(*(self._work(number) for number in range(_AT_ONCE)))
-        self._fake.faults.clear()
-        self._figures.faults = len(self._fake.faults.met)
-        for name in sorted(self._may):
-            await self._look(name, calm=True)
+        await super().blow()
         self._clock.advance(1)
-        await self._backend.abort_stale_uploads(0)
+        await self._bucket.abort_stale_uploads(0)
         if self._fake.bucket.uploads:
             self._figures.wrong.append(f"{len(self._fake.bucket.uploads)} uploads stay open")
 
+    def met(self) -> int:
+        """Return how many faults there were."""
+        return len(self._fake.faults.met)
+
+    def calm(self) -> None:
+        """End the bad days."""
+        self._fake.faults.clear()
+
+    def left_by(self, error: Exception) -> Sequence[str]:
+        """Return nothing, or "": what the store calls other bytes than were sent is taken back."""
+        return ("",) if isinstance(error, CorruptedError) else ()
+
+    async def act(self, name: str, chance: random.Random) -> None:
+        """Do one thing with `name`, or let the tokens grow old."""
+        what = chance.random()
+        if what < 0.5:
+            await self._put(name, chance)
+        elif what < 0.85:
+            await self._look(name)
+        elif what < 0.95:
+            await self._remove(name)
+        else:
+            self._clock.advance(chance.choice((1, 600, 4000)))
+            if chance.random() < 0.3:
+                self._fake.accounts.end_all()
+
     def _fault(self, method: str, target: str) -> Fault | None:
         return self._chance.choice(_FAULTS) if self._chance.random() < 0.3 else None
-
-    async def _work(self, worker: int) -> None:
-        chance = random.Random(self._chance.random())  # noqa: S311
-        while len(self._fake.faults.met) < self._faults:
-            name, what = f"{worker}/{chance.randrange(_NAMES)}", chance.random()
-            if what < 0.5:
-                await self._put(name, chance)
-            elif what < 0.85:
-                await self._look(name)
-            elif what < 0.95:
-                await self._delete(name)
-            else:
-                self._clock.advance(chance.choice((1, 600, 4000)))  # tokens grow old
-                if chance.random() < 0.3:
-                    self._fake.accounts.end_all()
-
-    async def _put(self, name: str, chance: random.Random) -> None:
-        large = chance.random() < 0.08
-        data = (
-            self._large[chance.randrange(200_000) :]
-            if large
-            else chance.randbytes(chance.choice((0, 1, 4096, 300_000)))
-        )
-        digest = sha256(data).hexdigest()
-        if_absent = chance.random() < 0.3
-        before = set(self._may.get(name, {""}))
-        body = Body.of_stream(pieces(data, 1 << 20)) if large else Body.of_bytes(data)
-        error = await self._call(self._backend.put(name, body, if_absent=if_absent))
-        if error is None:
-            if if_absent and "" not in before:
-                self._figures.wrong.append(f"{name} was taken and was given as free")
-            self._figures.acknowledged += 1
-            self._may[name] = {digest}
-        elif not (isinstance(error, AlreadyExistsError) and before == {digest}):
-            # What the store calls other bytes than were sent is taken back.
-            gone = {""} if isinstance(error, CorruptedError) else set()
-            self._may[name] = before | {digest} | gone
-
-    async def _delete(self, name: str) -> None:
-        if await self._call(self._backend.delete(name)) is None:
-            self._figures.acknowledged += 1
-            self._may[name] = {""}
-        else:
-            self._may[name] = {"", *self._may.get(name, {""})}
-
-    async def _look(self, name: str, *, calm: bool = False) -> None:
-        found: list[bytes] = []
-
-        async def read() -> None:
-            async with self._backend.get(name) as reader:
-                found.append(await reader.read())
-            if len(found[0]) > 100:
-                async with self._backend.get(name, range=ByteRange(7, 99)) as reader:
-                    if await reader.read() != found[0][7:100]:
-                        self._figures.wrong.append(f"{name}: a range holds other bytes")
-
-        error = await self._call(read())
-        if isinstance(error, NotFoundError):
-            seen = ""
-        elif found:
-            seen = sha256(found[0]).hexdigest()
-        else:
-            if calm:
-                self._figures.wrong.append(f"{name} cannot be read: {error}")
-            return
-        if seen not in self._may.get(name, {""}):
-            self._figures.wrong.append(f"{name}: {seen[:12] or 'nothing'} was not put")
-
-    async def _call(self, work: Coroutine[Any, Any, object]) -> Exception | None:
-        """Await `work`; return its error, which must be ours and come in time."""
-        self._figures.calls += 1
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                await work
-        except HoldfastError as error:
-            self._figures.failed += 1
-            return error
-        except TimeoutError as error:
-            self._figures.wrong.append("a call did not end")
-            return error
-        except Exception as error:
-            self._figures.wrong.append(f"{type(error).__name__} is no error of ours: {error}")
-            return error
-        return None

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from holdfast.backends.naas import NaasSettings, open_naas
 from holdfast.core.backend import Backend
 from holdfast.core.body import Body
-from holdfast.core.clock import Environment, SystemClock
+from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError, NotFoundError
 from holdfast.core.types import ByteRange
 from holdfast.layers import stack
 from holdfast.testing.fakes.naas import Changed, Fault, Garbage, Half, Lost, NaasFake, Status
 from holdfast.testing.servers import rclone_s3
+from torture.storm import Hasty
 
 WORKERS = 16
 PATIENCE = 60.0  #: seconds after which a call counts as hanging
@@ -47,13 +48,6 @@ _AT_THE_API: tuple[Fault, ...] = (
     Garbage(),
     Changed((("expiration", "2020-01-01 00:00:00+0000"),)),
 )
-
-
-class Hurried(SystemClock):
-    """The machine's clock, on which nobody waits long."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(min(seconds, 0.002))
 
 
 @dataclass
@@ -226,7 +220,7 @@ async def storm(faults: int, *, seed: int = 1) -> Figures:
     """Return what comes of so many faults over a fake in front of a real server."""
     with rclone_s3() as server:
         async with NaasFake(server) as fake:
-            environment = Environment(clock=Hurried())
+            environment = Environment(clock=Hasty())
             settings = NaasSettings.model_validate(
                 fake.settings(dialect="rclone", part_size=5 * _MIB, retries=0)
             )

@@ -11,7 +11,7 @@ from pathlib import Path
 from holdfast.backends.local.paths import path_of
 from holdfast.core.body import Body
 from holdfast.core.errors import HoldfastError, NotFoundError
-from holdfast.core.names import INLINE
+from holdfast.core.names import ABOUT, INLINE
 from holdfast.core.types import Replica, ReplicaState, Version
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
@@ -177,7 +177,7 @@ async def _empty(data: Path, model: Model, verdict: Verdict) -> None:
         async for _ in engine.stores["local"].backend.list():
             pass  # a listing removes what dead writers left in temporary files
         rows = await _rows(engine)
-        _compare_files(data, {path_of(row.blob) for row in rows if row.store != INLINE}, verdict)
+        _compare_files(data, {row.blob for row in rows if row.store != INLINE}, verdict)
         _compare_contents(
             set(await _contents(engine)), {row.blob for row in rows if row.store == INLINE}, verdict
         )
@@ -189,14 +189,17 @@ async def _empty(data: Path, model: Model, verdict: Verdict) -> None:
         await _counters(engine, session, verdict)
 
 
-def _compare_files(data: Path, wanted: set[str], verdict: Verdict) -> None:
+def _compare_files(data: Path, blobs: set[str], verdict: Verdict) -> None:
+    """Compare files with rows; each blob may have a record beside it that says what it is."""
     root = data / "objects"
+    wanted = {path_of(name) for name in blobs}
+    records = {path_of(name + ABOUT) for name in blobs}
     there = {
         os.path.relpath(os.path.join(folder, name), root)
         for folder, _, names in os.walk(root)
         for name in names
     }
-    for path in sorted(there - wanted - {TIDIED}):
+    for path in sorted(there - wanted - records - {TIDIED}):
         verdict.wrong("orphan", f"file {path} belongs to no row after the sweep")
     for path in sorted(wanted - there):
         verdict.wrong("missing", f"file {path} is gone after the sweep")

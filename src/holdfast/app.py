@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -27,6 +28,7 @@ from holdfast.core.errors import (
     AlreadyExistsError,
     ConfigError,
     DeadlineError,
+    HoldfastError,
     InvalidRequestError,
     UnavailableError,
 )
@@ -59,9 +61,11 @@ from holdfast.policy.artifacts import KINDS, Naming
 from holdfast.policy.placement import Placement, Rule, WhenDown
 from holdfast.policy.rule_form import check_rules, rules_of
 
+_LOG: Final = logging.getLogger("holdfast")
 Say = Callable[[str], None]
 _TURN: Final = 0.0005  #: seconds that a thread beside the loop may hold the interpreter while requests wait
 _COLLECT: Final = 10_000  #: objects between two looks of the collector: some hundred requests
+_TOLD: Final = 5  #: keys of tenants that do not open, of which is said why
 _BALLAST: Final = 8 << 20  #: bytes kept beside an SQLite catalog for making room on a full disk
 
 
@@ -147,7 +151,7 @@ async def open_engine(
             keys=keys,
         )
         if not await catalog.tenants():
-            await _refuse_foreign_objects(stores, settings)
+            await _refuse_foreign_objects(stores, settings, engine.context.placement.stores)
         with contextlib.suppress(AlreadyExistsError):
             await catalog.create_tenant(settings.tenant)
         undo.pop_all()
@@ -282,6 +286,11 @@ async def _look_around(engine: Engine, settings: Settings, say: Say) -> None:
     sealed_away = engine.stores.sealed_away()
     for trouble in sealed_away.values():
         say(f"WARNING: {trouble}")
+    locked = [] if engine.context.keys is None else await engine.context.keys.locked()
+    for trouble in locked[:_TOLD]:
+        say(f"WARNING: {trouble}")
+    if len(locked) > _TOLD:
+        say(f"WARNING: {len(locked) - _TOLD} more keys of tenants do not open")
     for name in engine.context.placement.stores:
         if name in sealed_away:
             continue
@@ -368,10 +377,23 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
         await asyncio.sleep(0.05)  # lets the threads of the S3 client come to rest before the loop goes
 
 
-async def _refuse_foreign_objects(stores: Mapping[str, Store], settings: Settings) -> None:
-    """Refuse a new catalog over objects of an old one: nobody would find them, and their catalog is missing somewhere."""
+async def _refuse_foreign_objects(
+    stores: Mapping[str, Store], settings: Settings, used: Collection[str]
+) -> None:
+    """Refuse a new catalog over objects of an old one: nobody would find them, and their catalog is missing somewhere.
+
+    A store that takes no new objects may be one that cannot be used yet; a warning says so.
+    """
     for store in stores.values():
-        if found := await _first_blob(store, settings):
+        try:
+            found = await _first_blob(store, settings)
+        except HoldfastError as error:
+            error.store = error.store or store.name
+            if store.name in used:
+                raise
+            _LOG.warning("store %s was not looked into: %s", store.name, error.message)
+            continue
+        if found:
             raise ConfigError(
                 f"the catalog is new, but store {store.name} already holds objects ({found}); restore the "
                 "catalog that belongs to them, or give the store another path or prefix"

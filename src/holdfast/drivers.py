@@ -46,8 +46,15 @@ def open_store(
         ConfigError: it cannot be opened.
     """
     cache = _cache_of(name, settings, caches)
-    parsed = registry.parse(settings.driver, _for_driver(settings.driver, settings.driver_settings))
-    driver = registry.open_backend(name, settings.driver, parsed, environment=environment, notes=notes)
+    try:
+        parsed = registry.parse(settings.driver, _for_driver(settings.driver, settings.driver_settings))
+    except ConfigError as error:
+        raise ConfigError(f"store {name}: {error.message}") from error
+    try:
+        driver = registry.open_backend(name, settings.driver, parsed, environment=environment, notes=notes)
+    except ConfigError as error:
+        error.store = error.store or name
+        raise
     layers = stack.StackSettings(
         max_in_flight=settings.in_flight,
         attempts=settings.attempts,

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +21,13 @@ import uvloop
 from holdfast.api import create_app
 from holdfast.api.server import serve
 from holdfast.api.server.serving import Server, listen, running
+from holdfast.backends.memory import MemorySettings, open_memory
 from holdfast.config.settings import Settings, load
+from holdfast.core.backend import Store
 from holdfast.core.clock import Environment
+from holdfast.core.records import Connection
 from holdfast.core.types import Principal
+from holdfast.drivers import InstalledDrivers
 from holdfast.engine.engine import Engine
 from holdfast.engine.settings import EngineSettings
 from holdfast.policy.artifacts import Naming
@@ -126,16 +130,33 @@ def encode_form(*parts: tuple[str, str | None, bytes], boundary: str = "edge") -
     return body + f"--{boundary}--\r\n".encode()
 
 
+class Harmless(InstalledDrivers):
+    """The real drivers up to where a store would be opened: no address is asked, and nothing is written to a disk."""
+
+    def open(self, connection: Connection, values: Mapping[str, Any]) -> Store:
+        inner = open_memory(connection.name, MemorySettings(), environment=self._environment)
+        return Store(connection.name, inner, layout=connection.layout)
+
+
 @contextmanager
 def serving(
-    root: Path, *, wrap: Wrap | None = None, authenticate: Any = None, **flags: Any
+    root: Path,
+    *,
+    wrap: Wrap | None = None,
+    authenticate: Any = None,
+    drivers: bool = False,
+    **flags: Any,
 ) -> Iterator[Service]:
-    """Run a service over a local store and SQLite under `root`; `flags` are settings, `wrap` wraps the application."""
+    """Run a service over a local store and SQLite under `root`; `flags` are settings, `wrap` wraps the application.
+
+    With `drivers` stores can be added to it: their settings are checked as ever, and their bytes are kept in memory.
+    """
     ready: dict[str, Any] = {}
     started = threading.Event()
     settings = load(None, **{"dev": authenticate is None, "data": str(root), **flags})
     thread = threading.Thread(
-        target=lambda: uvloop.run(_serve(root, settings, authenticate, wrap, ready, started)), daemon=True
+        target=lambda: uvloop.run(_serve(root, settings, authenticate, wrap, ready, started, drivers)),
+        daemon=True,
     )
     thread.start()
     assert started.wait(20)
@@ -156,6 +177,7 @@ async def _serve(
     wrap: Wrap | None,
     ready: dict[str, Any],
     started: threading.Event,
+    drivers: bool,
 ) -> None:
     stop = asyncio.Event()
     ready.update(loop=asyncio.get_running_loop(), stop=stop)
@@ -174,6 +196,7 @@ async def _serve(
             settings=own,
             inline=inline,
             keys=True,
+            drivers=Harmless(environment) if drivers else None,
         ) as (engine, _):
             asks = authenticate(engine) if authenticate else _anyone
             app = create_app(engine, authenticate=asks, settings=settings)

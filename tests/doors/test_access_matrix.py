@@ -64,7 +64,7 @@ def bearer(engine: Engine) -> Authenticator:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with serving(tmp_path_factory.mktemp("matrix"), authenticate=bearer) as service:
+    with serving(tmp_path_factory.mktemp("matrix"), authenticate=bearer, drivers=True) as service:
         yield service.run(prepare(service))
 
 

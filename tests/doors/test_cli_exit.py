@@ -12,8 +12,24 @@ from typing import ClassVar
 
 import pytest
 
-from holdfast.cli.exit import BROKEN_PIPE, BROKEN_PROMISE, ENDINGS, INTERRUPTED, TERMINATED, USAGE, ending
-from holdfast.core.errors import BY_CODE, KINDS, HoldfastError, NotFoundError
+from holdfast.cli.exit import (
+    BROKEN_PIPE,
+    BROKEN_PROMISE,
+    ENDINGS,
+    INTERRUPTED,
+    TERMINATED,
+    USAGE,
+    ending,
+    hint,
+)
+from holdfast.core.errors import (
+    BY_CODE,
+    KINDS,
+    HoldfastError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from tests.doors.cli_tools import EXECUTABLE, Place, clean_environment, embedded, free_port
 
 pytestmark = pytest.mark.doors
@@ -33,6 +49,12 @@ def test_a_kind_within_a_kind_ends_as_its_parent() -> None:
         """A narrower kind."""
 
     assert ending(SpecialError("x")) == ENDINGS[NotFoundError]
+
+
+@pytest.mark.parametrize("kind", [UnauthenticatedError, PermissionDeniedError])
+def test_the_hint_of_a_store_is_about_its_credentials(kind: type[HoldfastError]) -> None:
+    assert "credentials of store far" in hint(kind("no", store="far"))
+    assert "credentials of store" not in hint(kind("no"))
 
 
 class _Refusing(BaseHTTPRequestHandler):

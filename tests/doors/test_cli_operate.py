@@ -176,6 +176,52 @@ def test_a_store_that_breaks_a_promise_is_an_exit_status(tmp_path: Path) -> None
     assert result.status in (15, 19, 40)
 
 
+def test_a_store_that_lets_nobody_in_is_named_and_stops_only_who_uses_it(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text(json.dumps({"AccessKey": "canary-secret", "Secret": "canary-secret"}))
+    keys.chmod(0o600)
+    (tmp_path / "c.toml").write_text(
+        f"""
+        data = "{tmp_path / "data"}"
+        placement.stores = ["near"]
+        [stores.near]
+        driver = "local"
+        path = "{tmp_path / "near"}"
+        create = true
+        [stores.far]
+        driver = "s3"
+        bucket = "blobs"
+        credentials = "file"
+        credentials_file = "{keys}"
+        """
+    )
+    place = Place(tmp_path, ["--config", "c.toml"])
+    said = place.run("mb", "docs").err
+    assert "store far was not looked into: credentials = 'file' gave no access_key" in said
+    checked = place.run("store", "check", "far", status=11)
+    assert checked.out == ""
+    assert "gave no access_key" in checked.err
+    assert "credentials of store far" in checked.err
+    assert "canary-secret" not in said + checked.err
+    used = Place(tmp_path, ["--config", "d.toml"])
+    text = (tmp_path / "c.toml").read_text()
+    (tmp_path / "d.toml").write_text(text.replace('["near"]', '["far"]').replace('/data"', '/other"'))
+    refused = used.run("mb", "docs", status=11).err
+    assert "credentials of store far" in refused
+    (tmp_path / "d.toml").write_text(text.replace('bucket = "blobs"', ""))
+    assert "store far: driver s3: setting bucket: Field required" in used.run("ls", status=19).err
+
+
+def test_the_first_store_makes_the_catalog(tmp_path: Path) -> None:
+    place = embedded(tmp_path)
+    (tmp_path / "tape").mkdir()
+    made = place.run(
+        "store", "create", "tape", "--driver", "local", "--set", f"path={tmp_path / 'tape'}", "--activate"
+    )
+    assert "made store tape" in made.out
+    assert "tape" in place.run("store", "list").out
+
+
 def test_config_shows_where_values_come_from_and_no_secret(tmp_path: Path) -> None:
     canary = "canary-5ecret"
     (tmp_path / "c.toml").write_text(
@@ -240,7 +286,14 @@ def test_sweep_counts_then_deletes(tmp_path: Path) -> None:
     assert blobs() == before
     assert place.run("sweep", "--json").records[0]["deleted"] == 1
     assert blobs() == []
-    assert "deleted 0 blobs" in place.run("sweep").out
+    told = place.run("sweep", "--json").records[0]
+    assert (told["deleted"], told["waiting"], told["waiting_until"]) == (0, 0, "")
+    place.environment["HOLDFAST_GRACE"] = "1h"
+    place.run("put", "-", "bucket/key", stdin=b"x" * 100_000)
+    place.run("rm", "bucket/key")
+    lines = place.run("sweep").out.splitlines()
+    assert lines[0].startswith("deleted 0 blobs")
+    assert re.match(r"1 blobs wait, the first until \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ: ", lines[1])
 
 
 def test_a_limit_on_objects_is_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from holdfast.app import _look_around, open_engine
 from holdfast.cli.app import app
+from holdfast.config import load
 from holdfast.core.types import Principal
 from tests.doors.rest_service import Answer, Service, serving
 from tests.engine.encrypted import K1, K2
@@ -101,7 +104,9 @@ def test_keys_are_exported_restored_and_destroyed(place: Place) -> None:
     place.run("encryption", "shred", "default", status=7)
     assert place.content("a") == WORDS
     assert place.record("encryption", "shred", "default", "--yes")["destroyed"] == 1
-    assert "was destroyed" in place.run("get", "docs/a", str(place.folder / "no"), status=3).output
+    gone = place.run("get", "docs/a", str(place.folder / "no"), status=3).output
+    assert "was destroyed" in gone
+    assert "generation" not in gone
     place.run("put", "-", "docs/b", stdin=b"under a new key")
     assert place.content("b") == b"under a new key"
 
@@ -109,6 +114,26 @@ def test_keys_are_exported_restored_and_destroyed(place: Place) -> None:
 def test_a_command_that_gives_no_keys_stops_the_start(place: Place) -> None:
     place.keys('seal_keys_command = "false"')
     assert "seal_keys_command: false failed" in place.run("encryption", "status", status=19).output
+
+
+def test_keys_that_do_not_open_are_said_at_the_start(tmp_path: Path) -> None:
+    async def story() -> None:
+        for keys, made in ((K1, 7), ("k1:" + "33" * 32, 0)):
+            settings, said = load(None, data=tmp_path / "data", seal_keys=keys), list[str]()
+            engine = await open_engine(settings)
+            try:
+                assert engine.context.keys is not None
+                for number in range(made):
+                    await engine.context.keys.make("main", f"t{number}/x.floe1")
+                await _look_around(engine, settings, said.append)
+            finally:
+                await engine.close()
+            if made:
+                assert said == []
+        assert said[0].startswith("WARNING: the key of tenant t0, generation 1, cannot be opened")
+        assert said[5:] == ["WARNING: 2 more keys of tenants do not open"]
+
+    asyncio.run(story())
 
 
 def roles(engine: Any) -> Any:

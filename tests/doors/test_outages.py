@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
+from holdfast.api.disks import Disks
 from holdfast.api.health import HealthCheck
 from holdfast.app import _look_around, local_principal, open_engine
 from holdfast.cli.app import app
@@ -261,7 +262,8 @@ def test_a_missing_seal_key_is_said_at_the_start_and_in_health(tmp_path: Path) -
             await _look_around(engine, settings, said.append)
             (line,) = said
             assert line.startswith("WARNING: the secrets of store far are sealed with the key 'k1'")
-            health = HealthCheck(engine, settings, Environment())
+            disks = Disks(settings, engine.stores, Environment().clock)
+            health = HealthCheck(engine, settings, Environment(), disks)
             found = await health._look()
             assert health._problems(found) == [line.removeprefix("WARNING: ")]
             assert "'k1'" in str(health._parts(found)["far"].problem)

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from holdfast.backends.memory import MemoryBackend
+from holdfast.core.backend import Room, Store
 from holdfast.core.errors import ConfigError, UnauthenticatedError, UnavailableError
 from holdfast.core.sizes import readable
 from holdfast.core.types import BlobInfo, BucketSettings, Principal, Quota
+from holdfast.layers.base import Layer
 from tests.doors.rest_service import Service, serving
 from tests.helpers import noise
 
@@ -112,6 +115,23 @@ def test_health_in_detail(service: Service) -> None:
         assert said["stores"]["local"]["response_ms"] > 0
         assert said["disks"]["local"]["free_bytes"] <= said["disks"]["local"]["total_bytes"]
         assert "catalog" in said["disks"]
+
+
+def test_a_store_that_knows_its_room_is_shown_beside_the_disks(tmp_path: Path) -> None:
+    class Drive(MemoryBackend):
+        async def room(self) -> Room:
+            return Room(100 << 30, 9 << 30)
+
+    with serving(tmp_path) as service:
+        service.engine.stores.own["drive"] = Store("drive", Layer(Drive("drive")))
+        answer = service.ask("GET", "/api/v1/health/detailed")
+        assert answer.json["disks"]["drive"] == {
+            "free_bytes": 9 << 30,
+            "total_bytes": 100 << 30,
+            "status": "degraded",
+        }
+        assert answer.status == 200
+        assert answer.json["checks"]["disk_space"] in ("degraded", "unhealthy")
 
 
 def _fail(
@@ -292,6 +312,13 @@ def test_who_sees_which_figures(tmp_path: Path) -> None:
         assert cleaned.status == 403
         cleaned = service.ask("POST", "/api/v1/storage/cleanup", headers={"Authorization": "Bearer operator"})
         assert (cleaned.status, cleaned.json["success"]) == (200, True)
+        assert (cleaned.json["waiting_blobs"], cleaned.json["waiting_until"]) == (0, None)
+        boss = {"Authorization": "Bearer operator"}
+        for _ in range(2):
+            assert service.ask("PUT", "/api/v1/objects/plain/k", b"x" * 70_000, boss).status == 201
+        cleaned = service.ask("POST", "/api/v1/storage/cleanup", headers=boss)
+        assert (cleaned.json["deleted_blobs"], cleaned.json["waiting_blobs"]) == (0, 1)
+        assert cleaned.json["waiting_until"] > "2020"
 
 
 def test_a_catalog_that_is_gone_does_not_take_the_page_with_it(

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 import time
 import zlib
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from holdfast.api.tus import Tus, _Writer
+from holdfast.core.errors import ConflictError
 from tests.doors.rest_service import Answer, Service, serving
 from tests.helpers import noise
 
@@ -331,3 +336,47 @@ def test_a_second_request_takes_over_from_one_that_hangs(service: Service) -> No
         sock.shutdown(socket.SHUT_RDWR)
     assert patch(service, place, offset, whole[offset:]).status == 204
     assert service.get("hung").body == whole
+
+
+def test_a_piece_that_fails_leaves_nothing_running() -> None:
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def append(upload_id: str, offset: int, body: AsyncIterator[bytes], **how: Any) -> None:
+        assert await anext(body) == b"x"
+        raise ConflictError("another writer was faster")
+
+    async def story() -> None:
+        principal = SimpleNamespace(tenant="default")
+        session = SimpleNamespace(append=append)
+        exchange: Any = SimpleNamespace(
+            principal=principal, session=session, receive=receive, headers={}, length=None, header={}.get
+        )
+        with pytest.raises(ConflictError):
+            await Tus(None)._append(exchange, "upload", 0, None)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(story())
+
+
+def test_a_piece_that_is_cancelled_leaves_nothing_running() -> None:
+    async def story() -> None:
+        waits = asyncio.Event()
+
+        async def receive() -> None:
+            waits.set()
+            await asyncio.Event().wait()
+
+        exchange: Any = SimpleNamespace(receive=receive)
+        flow = _Writer({}, ("default", "upload")).flow(exchange)
+        reading = asyncio.ensure_future(anext(flow))
+        await waits.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(story())

@@ -298,11 +298,31 @@ def test_a_missing_root_key_is_named_and_blames_no_store(catalog_url: str) -> No
     run(story())
 
 
-def test_a_tenant_that_is_removed_takes_its_keys_along(sqlite_url: str) -> None:
+def test_a_root_key_that_is_another_one_blames_no_copy(catalog_url: str) -> None:
+    async def story() -> None:
+        disks = dict[str, MemoryBackend]()
+        async with place(catalog_url, seal_keys=K1, disks=disks) as at:
+            await put(at, "a", b"content")
+        async with place(catalog_url, seal_keys="k1:" + "33" * 32, disks=disks) as at:
+            for _ in range(2):
+                with pytest.raises(LockedError, match="'k1' is another one now"):
+                    await content(at.session, "plain", "a")
+            with pytest.raises(LockedError, match="'k1' is another one now"):
+                await put(at, "b", b"content")
+            assert not at.engine.failing("main")
+        async with place(catalog_url, seal_keys=K1, disks=disks) as at:
+            located = await at.engine.catalog.resolve(ObjectRef("default", "plain", "a"))
+            assert [replica.state for replica in located.replicas] == [ReplicaState.LIVE]
+            assert await content(at.session, "plain", "a") == b"content"
+
+    run(story())
+
+
+def test_a_tenant_that_is_removed_takes_its_keys_along(catalog_url: str) -> None:
     async def story() -> None:
         environment = Environment.seeded(9)
         assert isinstance(environment.clock, ManualClock)
-        async with place(sqlite_url, environment=environment) as at:
+        async with place(catalog_url, environment=environment) as at:
             environment.clock.advance(60)
             await at.boss.admin.create_tenant("acme")
             theirs = at.engine.session(Principal("they", "acme", "admin"))
@@ -331,7 +351,9 @@ def test_exported_keys_are_restored_through_the_desk(sqlite_url: str) -> None:
             for wrong in (
                 "",
                 "{}",
+                "[" * 100_000,
                 '{"format": "x", "keys": []}',
+                text.replace('"generation": 1', '"generation": 1e999'),
                 text.replace('"generation": 1', '"generation": "x"'),
             ):
                 with pytest.raises(InvalidRequestError, match="no export"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import http.client
 import json
 import re
@@ -394,3 +395,32 @@ def test_it_misbehaves_on_demand(client: Client) -> None:
     faults.clear()
     assert client.say("GET", "/blobs/x").status == 200
     assert len(faults.met) == 8
+
+
+def test_large_contents_lie_in_files_that_go_with_them(client: Client) -> None:
+    pieces = [bytes([number]) * ((5 << 20) + number) for number in range(3)]
+    upload = client.say("POST", "/blobs/big?uploads").text("UploadId")[0]
+    items = ""
+    for number, piece in enumerate(pieces, 1):
+        sent = client.say("PUT", f"/blobs/big?partNumber={number}&uploadId={upload}", piece)
+        items += f"<Part><PartNumber>{number}</PartNumber><ETag>{sent.headers['etag']}</ETag></Part>"
+    body = f"<CompleteMultipartUpload>{items}</CompleteMultipartUpload>".encode()
+    assert client.say("POST", f"/blobs/big?uploadId={upload}", body).status == 200
+    whole = b"".join(pieces)
+    held = client.fake.bucket.objects["big"].content
+    files = [piece.path for piece, _ in held._pieces if not isinstance(piece, bytes)]
+    assert len(files) == 3
+    assert all(path.exists() for path in files)
+    assert client.say("GET", "/blobs/big").body == whole
+    for first, last in ((0, 3 << 20), ((5 << 20) - 2, (5 << 20) + 2), ((5 << 20) - 1, len(whole) - 1)):
+        part = client.say("GET", "/blobs/big", range=f"bytes={first}-{last}")
+        assert (part.status, part.body) == (206, whole[first : last + 1])
+    client.fake.faults.add(Fault("half"))
+    with pytest.raises(http.client.IncompleteRead) as broken:
+        client.say("GET", "/blobs/big")
+    assert whole.startswith(broken.value.partial)
+    assert 0 < len(broken.value.partial) <= len(whole) // 2
+    assert client.say("DELETE", "/blobs/big").status == 204
+    del held
+    gc.collect()
+    assert not any(path.exists() for path in files)

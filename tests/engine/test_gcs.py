@@ -157,6 +157,8 @@ def test_every_kind_of_credential_gives_a_token(
                 found["credential_source"] = {"url": await signed_subject(world)}
             path = tmp_path / "credential.json"
             path.write_text(json.dumps(found))
+            if known:
+                path.chmod(0o600)
             changed["credentials_file"] = path
         world.fake.accounts.asked.clear()
         async with world.store(**changed) as backend:
@@ -177,11 +179,11 @@ async def signed_subject(world: World) -> str:
 def test_default_credentials_are_looked_for_in_order(world: World, tmp_path: Path) -> None:
     values = {**world.fake.settings(), "credentials_json": ""}
     settings = GcsSettings.model_validate(values)
-    http = Http("far", world.environment)
 
     def asked(environ: dict[str, str], **more: Any) -> list[str]:
         async def story() -> None:
             chosen = settings.model_copy(update=more)
+            http = Http("far", world.environment)
             who = identity(chosen, http, world.environment, home=tmp_path, environ=environ)
             await who.fetch()
             await http.close()
@@ -240,6 +242,34 @@ def test_a_file_that_is_not_there(world: World, tmp_path: Path) -> None:
         world.open(credentials_json=None, credentials_file=tmp_path / "none.json")
     with pytest.raises(errors.ConfigError, match="ca_file cannot be read"):
         world.open(ca_file=tmp_path / "none.pem")
+
+
+@pytest.mark.parametrize("kind", ["service_account", "authorized_user"])
+def test_a_file_with_a_secret_that_others_can_read_is_refused(
+    world: World, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / "credential.json"
+    path.write_text(json.dumps(document(world, kind, tmp_path)))
+    path.chmod(0o640)
+    with pytest.raises(errors.ConfigError, match=r"other users can read .* chmod 600") as caught:
+        world.open(credentials_json=None, credentials_file=path)
+    assert caught.value.store
+
+
+def test_no_credentials_outside_google_are_told_soon_and_nothing_is_left_open(world: World) -> None:
+    async def story() -> None:
+        nowhere = {"credentials_json": None, "metadata_host": "http://127.0.0.1:9"}
+        settings = GcsSettings.model_validate({**world.fake.settings(), **nowhere, "credentials_json": ""})
+        http = Http("far", world.environment)
+        who = identity(settings, http, world.environment, home=Path("/nonexistent"), environ={})
+        with pytest.raises(errors.UnauthenticatedError, match="no credentials found: give credentials_file"):
+            await who.fetch()
+        await http.close()
+        with pytest.raises(errors.UnauthenticatedError):  # and what is still under way opens nothing anew
+            await who.fetch()
+        assert http._session is None
+
+    asyncio.run(story())
 
 
 def test_a_credential_that_is_refused(world: World) -> None:
@@ -741,7 +771,7 @@ def test_the_environment_of_other_programs_changes_nothing(
         ({"prefix": "a/../b"}, "must not hold"),
         ({"prefix": "a b"}, "without spaces"),
         ({"part_size": PART + 1}, "multiple"),
-        ({"kms_key": CANARY}, "pattern"),
+        ({"kms_key": CANARY}, "not written as it has to be"),
     ],
 )
 def test_wrong_settings_are_refused(changed: dict[str, Any], text: str) -> None:

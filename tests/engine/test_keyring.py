@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from holdfast.catalog import SqlCatalog, open_catalog
+from holdfast.catalog.schema import tenant_keys
+from holdfast.catalog.statements import Statement
+from holdfast.catalog.transaction import Attempt, Steps
 from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.errors import ConfigError, CorruptedError
-from holdfast.core.keyring import LockedError, ShreddedError
+from holdfast.core.keyring import LockedError, LostKeyError, ShreddedError
 from holdfast.core.records import KeptKey, TenantKeyState
 from holdfast.engine.key_command import seal_keys_of
 from holdfast.engine.keyring import CatalogKeyRing
@@ -32,14 +36,22 @@ class Desk:
     def ring(self, seal_keys: str = "") -> CatalogKeyRing:
         return CatalogKeyRing(self.catalog, roots(self.environment, seal_keys), self.environment.clock)
 
+    async def lose_tenant_keys(self) -> None:
+        """Make the catalog one whose keys of tenants were lost."""
+
+        def steps(_: Attempt) -> Steps[None]:
+            yield Statement(tenant_keys.delete())()
+
+        await self.catalog._runner.write(steps)
+
     def later(self) -> None:
         assert isinstance(self.environment.clock, ManualClock)
         self.environment.clock.advance(3)
 
 
 @asynccontextmanager
-async def desk(url: str) -> AsyncIterator[Desk]:
-    environment = Environment.seeded(4)
+async def desk(url: str, seed: int = 4) -> AsyncIterator[Desk]:
+    environment = Environment.seeded(seed)
     catalog = await open_catalog(url, environment=environment, upgrade=True)
     try:
         yield Desk(catalog, environment)
@@ -214,8 +226,14 @@ def test_root_keys_are_exchanged_one_after_the_other(catalog_url: str) -> None:
             with pytest.raises(LockedError):
                 await at.ring(K2).rotate_root()
             both = at.ring(f"{K2} {K1}")
-            assert (await both.rotate_root()).rewrapped == 1
-            assert (await both.rotate_root()).rewrapped == 0
+            assert (await both.rotate_root(actor=ACTOR)).rewrapped == 1
+            assert (await both.rotate_root(actor=ACTOR)).rewrapped == 0
+            said = {"generation": "1", "from": "k1", "root_key": "k2"}
+            for tenant, detail in (("shop", said), ("", {**said, "tenant": "shop"})):
+                lines = [
+                    line for line in await at.catalog.audit(tenant) if line.action == "rewrap-tenant-key"
+                ]
+                assert [(line.principal, line.detail) for line in lines] == [("tester", detail)]
             found = await at.ring(K2).find("main", SHOP.format("a"))
             assert found is not None
             assert found.secret == made.secret
@@ -224,7 +242,7 @@ def test_root_keys_are_exchanged_one_after_the_other(catalog_url: str) -> None:
             (status,) = await both.status()
             assert (status.key.root_key_id, status.opens, status.blobs) == ("k2", True, 1)
             wrong = "k2:" + "33" * 32
-            with pytest.raises(CorruptedError, match="is another one now"):
+            with pytest.raises(LostKeyError, match="is another one now"):
                 await at.ring(wrong).open("main", SHOP.format("a"), 1, made.wrapped)
 
     run(story())
@@ -267,12 +285,155 @@ def test_exported_keys_bring_an_empty_catalog_back(catalog_url: str, sqlite_url:
             with pytest.raises(LockedError):
                 await at.ring(K2).restore(kept, actor=ACTOR)
             ring = at.ring(K1)
-            with pytest.raises(CorruptedError):
+            with pytest.raises(LostKeyError, match="it was altered"):
                 await ring.restore([replace(kept[0], tenant="else")], actor=ACTOR)
             assert await ring.restore(kept, actor=ACTOR) == 2
             assert await ring.restore(kept, actor=ACTOR) == 0
             assert (await ring.open("main", SHOP.format("a"), 1, made.wrapped)).secret == made.secret
             assert (await ring.make("main", SHOP.format("b"))).generation == 2
+
+    run(story())
+
+
+def test_no_first_key_is_made_while_that_of_older_blobs_is_missing(catalog_url: str) -> None:
+    async def story() -> None:
+        async with desk(catalog_url) as at:
+            made = await at.ring().make("main", SHOP.format("a"))
+            kept = await at.ring().export()
+            await at.lose_tenant_keys()
+            ring = at.ring()
+            for asked in (
+                ring.make("main", SHOP.format("b")),
+                ring.rotate("shop", actor=ACTOR),
+                ring.find("main", SHOP.format("a")),
+                ring.open("main", SHOP.format("a"), 1, made.wrapped),
+            ):
+                with pytest.raises(LostKeyError, match="holdfast encryption restore"):
+                    await asked
+            assert (await ring.make("main", "else/x.floe1")).generation == 1, "others are not held up"
+            assert await at.catalog.tenant_keys("shop") == []
+            assert await ring.restore(kept, actor=ACTOR) == 1
+            assert await ring.find("main", SHOP.format("a")) == made
+            assert (await ring.make("main", SHOP.format("b"))).generation == 1
+
+    run(story())
+
+
+def test_a_key_whose_number_is_taken_is_restored_under_another(catalog_url: str, sqlite_url: str) -> None:
+    async def story() -> None:
+        name, late = SHOP.format("a"), SHOP.format("b")
+        async with desk(sqlite_url + ".old") as at:
+            ring = at.ring(K1)
+            made = await ring.make("main", name)
+            await ring.rotate("shop", actor=ACTOR)
+            kept = await ring.export()
+        async with desk(catalog_url, seed=5) as at:
+            at.later()
+            ring, other = at.ring(K1), at.ring(K1)
+            fresh = await ring.make("main", late)
+            assert await at.catalog.add_blob_key(KeptKey("main", name, "shop", 1, 1, made.wrapped))
+            with pytest.raises(CorruptedError):
+                await other.open("main", name, 1, made.wrapped)
+            assert await ring.restore(kept, actor=ACTOR) == 2
+            assert await ring.restore(kept, actor=ACTOR) == 0, "they are known again by what they are"
+            held = [(key.generation, key.state.value) for key in await at.catalog.tenant_keys("shop")]
+            assert held == [(1, "active"), (2, "retired"), (3, "retired")]
+            at.later()
+            for each in (ring, other):
+                assert (await each.open("main", name, 1, made.wrapped)).secret == made.secret
+                assert await each.find("main", late) == fresh
+            assert await ring.drop_retired("shop", actor=ACTOR) == 0, "it may be for what number 1 names"
+            done = await ring.rotate("shop", actor=ACTOR)
+            assert (done.generation, done.rewrapped, done.troubles) == (4, 2, ())
+            assert await ring.drop_retired("shop", actor=ACTOR) == 3
+            found = await at.ring(K1).find("main", name)
+            assert found is not None
+            assert found.secret == made.secret
+            assert await ring.restore(kept, actor=ACTOR) == 0, "what was destroyed stays so"
+
+    run(story())
+
+
+def test_numbers_that_are_taken_meanwhile_are_given_anew(sqlite_url: str) -> None:
+    async def story() -> None:
+        async with desk(sqlite_url + ".old") as at:
+            await at.ring(K1).make("main", SHOP.format("a"))
+            kept = await at.ring(K1).export()
+        async with desk(sqlite_url, seed=5) as at:
+            at.later()
+            ring = at.ring(K1)
+
+            async def taken() -> None:
+                await at.ring(K1).make("main", SHOP.format("b"))
+
+            ring._catalog = _Meanwhile(at.catalog, "tenant_keys", taken)  # type: ignore[assignment]
+            assert await ring.restore(kept, actor=ACTOR) == 1
+            held = [(key.generation, key.state.value) for key in await at.catalog.tenant_keys("shop")]
+            assert held == [(1, "active"), (2, "retired")]
+
+    run(story())
+
+
+class _Meanwhile:
+    """A catalog: after its first answer to `method`, before it arrives, something happens."""
+
+    def __init__(self, catalog: SqlCatalog, method: str, then: Callable[[], Awaitable[None]]) -> None:
+        self._catalog, self._method, self._then = catalog, method, then
+        self._done = False
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._catalog, name)
+        if name != self._method or self._done:
+            return found
+
+        async def ask(*given: Any, **named: Any) -> Any:
+            self._done = True
+            answer = await found(*given, **named)
+            await self._then()
+            return answer
+
+        return ask
+
+
+def test_others_read_on_while_a_key_is_rotated(catalog_url: str) -> None:
+    async def story() -> None:
+        async with desk(catalog_url) as at:
+            mine, other = at.ring(), at.ring()
+            made = [await mine.make("main", SHOP.format(number)) for number in range(3)]
+            assert await other.find("main", SHOP.format(0)) == made[0]
+            await mine.rotate("shop", actor=ACTOR)
+            found = await other.find("main", SHOP.format(1))  # it has not heard of generation 2
+            assert found is not None
+            assert (found.secret, found.generation) == (made[1].secret, 2)
+
+            async def turn() -> None:
+                await mine.rotate("shop", actor=ACTOR)
+                await mine.drop_retired("shop", actor=ACTOR)
+
+            late = at.ring()
+            late._catalog = _Meanwhile(at.catalog, "blob_key", turn)  # type: ignore[assignment]
+            found = await late.find("main", SHOP.format(2))  # what it read of the blob is over
+            assert found is not None
+            assert (found.secret, found.generation) == (made[2].secret, 3)
+
+    run(story())
+
+
+def test_keys_that_do_not_open_are_told(sqlite_url: str) -> None:
+    async def story() -> None:
+        async with desk(sqlite_url) as at:
+            await at.ring(K1).make("main", SHOP.format("a"))
+            await at.ring(K1).make("main", "else/x.floe1")
+            await at.ring(K1).shred("else", actor=ACTOR)
+            assert await at.ring(K1).locked() == []
+            for ring, said in (
+                (at.ring("k1:" + "33" * 32), "'k1' is another one now"),
+                (at.ring(K2), "'k1', which is not among seal_keys"),
+            ):
+                (trouble,) = await ring.locked()
+                assert said in trouble
+                assert [one.opens for one in await ring.status()] == [False, False]
+                assert (await at.ring(K1).status())[1].opens
 
     run(story())
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from holdfast.core.backend import StoreState
 from holdfast.core.body import Body
-from holdfast.core.errors import CorruptedError, NotFoundError, UnavailableError
+from holdfast.core.errors import (
+    CorruptedError,
+    HoldfastError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+)
+from holdfast.core.keyring import ShreddedError
 from holdfast.core.names import INLINE
 from holdfast.core.types import ReplicaState
 from holdfast.engine.engine import Engine
@@ -564,5 +572,89 @@ def test_a_defect_met_with_one_version_holds_up_no_other(
             assert (report.moved, report.failed) == (1, 1)
             (debt,) = await engine.catalog.debts()
             assert (debt.version_id, debt.trouble) == (bad.id, "a defect (ZeroDivisionError); see the log")
+
+    run(story())
+
+
+class Naming(Switched):
+    """A store that says of every failure of a put that it met it, as drivers do."""
+
+    async def put(self, name: str, body: Body, **how: Any) -> Any:
+        try:
+            return await super().put(name, body, **how)
+        except HoldfastError as error:
+            error.operation, error.store = error.operation or "put", error.store or self.store
+            raise
+
+
+def test_an_unreadable_source_is_not_blamed_on_the_store_it_goes_to(catalog_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(catalog_url)
+        ground.stores["home"] = Naming("home", ground.environment)
+        async with ground.opened(FALLBACK) as (engine, session):
+            made = [await put_away(ground, session, f"k{number}", noise(300_000)) for number in range(2)]
+            engine.context.outages.well("home")
+            for name in [info.name async for info in ground.spare.list()]:
+                await ground.spare.delete(name)
+            for version in made:
+                done = await reconcile(engine.context, version.ref, version.id)
+                assert (done.copied, done.settled) == (0, False)
+                assert done.trouble.startswith(
+                    "store 'home': what is to go there cannot be read from 'spare': "
+                )
+            assert not engine.context.outages.failing("home", ground.environment.clock.monotonic())
+            assert (await session.put("plain", "new", Body.of_bytes(b"x" * 300_000))).owed == ""
+            assert await whereabouts(engine, session, "plain", "new") == ["home"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("error", [UnavailableError("gone"), ShreddedError("gone"), OSError(5, "gone")])
+def test_what_a_body_fails_with_is_told_as_its_own(sqlite_url: str, error: Exception) -> None:
+    async def flow() -> AsyncIterator[bytes]:
+        yield b"x" * 300_000
+        raise error
+
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        ground.stores["home"] = Naming("home", ground.environment)
+        for default in ("home",), ("home", "spare"):  # the one that reads, and the one that splits, a body
+            async with ground.opened(default=default) as (engine, session):
+                upload = await session.create_upload("plain", "k")
+                kind = type(error) if isinstance(error, HoldfastError) else InvalidRequestError
+                with pytest.raises(kind) as told:
+                    await session.put_part("plain", "k", upload.id, 1, Body.of_stream(flow()))
+                assert told.value.store == ""  # type: ignore[attr-defined]
+                assert not engine.context.outages.failing("home", ground.environment.clock.monotonic())
+
+    run(story())
+
+
+def test_a_copy_inside_a_store_does_not_blame_it_for_a_lost_source(sqlite_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        ground.stores["home"] = Switched("home", ground.environment, copies=True)
+        async with ground.opened(FALLBACK) as (engine, session):
+            await session.put("plain", "k", Body.of_bytes(noise(300_000)))
+            for name in [info.name async for info in ground.home.list()]:
+                await ground.home.delete(name)
+            with pytest.raises((UnavailableError, CorruptedError), match="no copy of"):
+                await session.copy(("plain", "k"), ("plain", "c"))
+            assert not engine.context.outages.failing("home", ground.environment.clock.monotonic())
+
+    run(story())
+
+
+def test_a_source_that_breaks_strangely_ends_all_copies_of_a_piece(sqlite_url: str) -> None:
+    async def flow() -> AsyncIterator[bytes]:
+        yield b"x" * 300_000
+        raise OSError(5, "gone")
+
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        async with ground.opened(default=("home", "spare")) as (_, session):
+            upload = await session.create_resumable("plain", "k", length=1_000_000)
+            with pytest.raises(OSError, match="gone"):
+                await session.append(upload.id, 0, flow())
 
     run(story())

@@ -13,7 +13,10 @@ from pydantic import ValidationError
 
 from holdfast.backends import registry
 from holdfast.backends.yandex_disk import YandexDiskBackend, YandexDiskSettings, open_yandex_disk
+from holdfast.backends.yandex_disk.api import json_of
+from holdfast.backends.yandex_disk.errors import Where
 from holdfast.backends.yandex_disk.folders import Seen
+from holdfast.backends.yandex_disk.resources import Resource
 from holdfast.core.backend import Capability
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
@@ -258,18 +261,85 @@ def test_straight_uploads_remove_what_was_damaged(fake: FakeYandexDisk, environm
     play(opened(fake, environment, neutral_names=False), story)
 
 
-def test_a_move_that_does_not_replace_sets_the_old_content_aside(
+def test_a_move_that_does_not_replace_leaves_the_old_content_alone(
     fake: FakeYandexDisk, environment: Environment
 ) -> None:
     fake.disk.rules.moves_replace = False
 
     async def story(backend: YandexDiskBackend) -> None:
         await put(backend, "t/a", b"old")
+        fake.server.requests.clear()
+        with pytest.raises(ConflictError, match="does not replace"):
+            await put(backend, "t/a", b"new")
+        assert fake.server.requests[MOVE] == 3
+        assert await read(backend, "t/a") == b"old"
+        fake.disk.rules.moves_replace = True
+        fake.faults.add(Fault(Kind.STATUS, MOVE, times=2, status=409, code="DiskResourceAlreadyExistsError"))
         await put(backend, "t/a", b"new")
         assert await read(backend, "t/a") == b"new"
 
     play(opened(fake, environment), story)
     assert left(fake) == []
+
+
+def test_what_only_sounds_like_success_is_none(fake: FakeYandexDisk, environment: Environment) -> None:
+    async def story(backend: YandexDiskBackend) -> None:
+        await put(backend, "t/a", b"old")
+        fake.faults.add(Fault(Kind.STATUS, MOVE, status=200), Fault(Kind.STATUS, MOVE, status=204))
+        await put(backend, "t/a", b"new")
+        assert await read(backend, "t/a") == b"new"
+        fake.faults.add(Fault(Kind.STATUS, DELETE, status=200), Fault(Kind.STATUS, DELETE, status=201))
+        await backend.delete("t/a")
+        with pytest.raises(NotFoundError):
+            await backend.head("t/a")
+
+    play(opened(fake, environment), story)
+
+
+@pytest.mark.parametrize("on", [DOWN, "GET /resources/download", LOOK])
+def test_a_read_does_not_wait_longer_than_there_is_patience(
+    fake: FakeYandexDisk, environment: Environment, clock: ManualClock, on: str
+) -> None:
+    async def story(backend: YandexDiskBackend) -> None:
+        await put(backend, "t/a", b"x")
+        fake.faults.add(Fault(Kind.STATUS, on, times=2, status=429, retry_after=86_000))
+        before = clock.monotonic()
+        with pytest.raises(RateLimitedError) as caught:
+            await read(backend, "t/a")
+        assert (caught.value.retry_after, clock.monotonic()) == (86_000, before)
+
+    play(opened(fake, environment), story)
+
+
+@pytest.mark.parametrize("size", [True, -1, 1 << 63, int("9" * 4000)])
+def test_a_size_that_cannot_be_is_none(size: int) -> None:
+    assert Resource.of({"type": "file", "size": size}).size == -1
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "http://127.0.0.1:99999/x",
+        "http://127.0.0.1:0/x",
+        "http://[::1/x",
+        "file:///etc/passwd",
+        "mailto:x",
+    ],
+)
+def test_a_link_that_leads_nowhere_is_an_error_of_the_store(
+    fake: FakeYandexDisk, environment: Environment, href: str
+) -> None:
+    async def story(backend: YandexDiskBackend) -> None:
+        for base in ("", "http://127.0.0.1/a"):
+            with pytest.raises(UnavailableError):
+                backend._api.allowed(Where("get", "disk"), href, base=base)
+
+    play(opened(fake, environment), story)
+
+
+@pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"a": "\xff"}', b"9" * 5000, b"{", b"[]"])
+def test_json_that_is_none_is_none(raw: bytes) -> None:
+    assert json_of("application/json", raw) is None
 
 
 def test_put_only_if_absent_is_offered_only_when_asked_for(
@@ -494,6 +564,76 @@ def test_a_note_that_cannot_be_written_does_not_lose_the_token(
     play(opened(fake, environment, notes=notes), story)
 
 
+@pytest.mark.parametrize("last", ["call", "close"])
+def test_a_token_that_could_not_be_kept_is_kept_as_soon_as_that_goes(
+    fake: FakeYandexDisk, environment: Environment, clock: ManualClock, last: str
+) -> None:
+    class Away(MemoryNotes):
+        tries, lost = 0, range(2, 6)
+
+        async def swap(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+            self.tries += 1
+            if self.tries in self.lost:
+                raise UnavailableError("the catalog is away")
+            return await super().swap(name, old, new)
+
+    notes = Away()
+
+    async def kept() -> str:
+        return str(json.loads(await notes.read("secret/oauth") or b"")["refresh"])
+
+    async def story(backend: YandexDiskBackend) -> None:
+        await put(backend, "t/a", b"x")
+        assert (notes.tries, await kept() != fake.accounts.refresh) == (5, True)
+        clock.advance(1)
+        await read(backend, "t/a")
+        if last == "call":
+            notes.lost = range(2, 7)
+            for _ in range(2):
+                clock.advance(10)
+                await read(backend, "t/a")
+        else:
+            await backend.close()
+        assert await kept() == fake.accounts.refresh
+        assert fake.accounts.renewals == 1
+
+    fake.accounts.expire()
+    play(opened(fake, environment, notes=notes), story)
+    fake.accounts.expire()
+
+    async def later(backend: YandexDiskBackend) -> None:
+        assert await read(backend, "t/a") == b"x"
+        assert fake.accounts.refusals == 0
+
+    play(opened(fake, environment, notes=notes), later)
+
+
+def test_a_token_that_could_not_be_kept_does_not_replace_that_of_another_configuration(
+    fake: FakeYandexDisk, environment: Environment
+) -> None:
+    class Away(MemoryNotes):
+        away = False
+
+        async def swap(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+            if self.away and b'"claim": ""' in (new or b""):
+                raise UnavailableError("the catalog is away")
+            return await super().swap(name, old, new)
+
+    notes = Away()
+
+    async def story(backend: YandexDiskBackend) -> None:
+        notes.away = True
+        await put(backend, "t/a", b"x")
+        notes.away = False
+        theirs = b'{"access": "", "claim": "", "refresh": "theirs", "seed": "another"}'
+        assert await notes.swap("secret/oauth", await notes.read("secret/oauth"), theirs)
+        await backend.close()
+        assert await notes.read("secret/oauth") == theirs
+
+    fake.accounts.expire()
+    play(opened(fake, environment, notes=notes), story)
+
+
 def test_a_token_that_is_refused_for_good_is_an_error_without_the_token(
     fake: FakeYandexDisk, environment: Environment, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -511,6 +651,53 @@ def test_a_token_that_is_refused_for_good_is_an_error_without_the_token(
     play(static, story)
     assert fake.server.requests[LINK] == 2
     play(opened(fake, environment, refresh_token=secrets[1]), story)
+
+
+def test_a_wrong_refresh_token_is_told_at_once(
+    fake: FakeYandexDisk, environment: Environment, clock: ManualClock
+) -> None:
+    async def story(backend: YandexDiskBackend) -> None:
+        for asked in (1, 2):
+            with pytest.raises(UnauthenticatedError, match="set `refresh_token`"):
+                await backend.head("a")
+            assert (fake.accounts.refusals, clock.slept) == (asked, [])
+
+    play(opened(fake, environment, refresh_token="1:wrong", token=""), story)
+
+
+def test_who_may_have_used_a_refresh_token_up_is_waited_for(
+    fake: FakeYandexDisk, environment: Environment, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes, pauses = MemoryNotes(), list[float]()
+
+    async def story(backend: YandexDiskBackend) -> None:
+        with pytest.raises(NotFoundError):
+            await backend.head("a")
+        fake.accounts.expire()
+        kept = json.loads(await notes.read("secret/oauth") or b"")
+        claim = {**kept, "expires": clock.now(), "claim": "late", "until": clock.now() - 1}
+        late = json.dumps(claim, sort_keys=True).encode()
+        assert await notes.swap("secret/oauth", await notes.read("secret/oauth"), late)
+        form = {"client_id": fake.accounts.client_id, "client_secret": fake.accounts.client_secret}
+        form |= {"grant_type": "refresh_token", "refresh_token": kept["refresh"]}
+        given = fake.accounts.renew(form)
+
+        async def writes_late(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 3:
+                tokens = {"access": given["access_token"], "refresh": given["refresh_token"]}
+                ends = {"expires": fake.accounts.expires, "claim": "", "until": 0}
+                made = json.dumps({**kept, **tokens, **ends}).encode()
+                assert await notes.swap("secret/oauth", late, made), "its claim was given back to it"
+
+        monkeypatch.setattr(clock, "sleep", writes_late)
+        with pytest.raises(NotFoundError):
+            await backend.head("a")
+        assert (pauses, fake.accounts.refusals) == ([1.0, 0.5, 1.0], 1), (
+            "one before, since good tokens are refused at times"
+        )
+
+    play(opened(fake, environment, notes=notes, token=""), story)
 
 
 def test_folders_are_remembered_only_when_the_service_said_so(

@@ -47,7 +47,7 @@ def given(**values: Any) -> AzureSettings:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"account_key": ""}, "account_key belongs to"),
+        ({"account_key": ""}, "give account_key, or choose another `credentials`"),
         ({"account_key": "not base64!"}, "must be base64"),
         ({"account": ""}, "name the storage account"),
         ({"container": "Not-A-Container"}, "pattern"),
@@ -303,7 +303,7 @@ def test_blocks_fit_the_body_and_the_memory() -> None:
 def test_a_feed_is_cut_into_equal_blocks(size: int) -> None:
     data = bytes(range(256)) * 64
 
-    async def story() -> list[bytes]:
+    async def story() -> list[bytes | memoryview]:
         async def source() -> AsyncIterator[bytes]:
             for at in range(0, size, 1000):
                 yield data[at : min(at + 1000, size)]
@@ -504,3 +504,10 @@ def _fake_node(folder: Path, script: str) -> Path:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return path
+
+
+def test_a_wrong_key_says_what_to_correct() -> None:
+    error = from_answer(403, "AuthorizationFailure", Where("put", "az", "name"))
+    assert all(
+        word in error.message for word in ("account", "account_key", "container", "AuthorizationFailure")
+    )

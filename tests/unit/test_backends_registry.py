@@ -69,8 +69,15 @@ def test_wrong_settings_are_named_and_their_values_are_not() -> None:
         registry.parse("local", {})
     with pytest.raises(ConfigError, match=r"setting threads: .*greater than or equal to 1"):
         registry.parse("local", {"path": "/tmp", "threads": 0})
-    with pytest.raises(ConfigError, match=r"setting colour: Extra inputs"):
+    with pytest.raises(ConfigError, match=r"setting colour: there is no such setting$"):
         registry.parse("memory", {"colour": "red"})
+    with pytest.raises(ConfigError, match=r"setting buckets: .*; did you mean bucket\?"):
+        registry.parse("gcs", {"bucket": "blobs", "buckets": "canary-secret"})
+    with pytest.raises(
+        ConfigError, match=r"setting container: .* the container that holds the blobs"
+    ) as caught:
+        registry.parse("azure", {"container": "CANARY", "account": "a", "account_key": "YQ=="})
+    assert not {"CANARY", "canary-secret", "^"} & set(str(caught.value).split())
 
 
 def test_settings_of_another_driver_are_refused() -> None:

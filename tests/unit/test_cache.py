@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import stat
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from holdfast.core.body import Body, Reader
 from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, InvalidRangeError, NotFoundError, UnavailableError
-from holdfast.core.types import ByteRange
+from holdfast.core.types import BlobInfo, ByteRange
 from holdfast.layers import stack
 from holdfast.layers.base import Layer
 from holdfast.layers.cache import Cache, Folder
@@ -357,6 +358,39 @@ def test_a_folder_that_goes_away_is_passed_by(tmp_path: Path) -> None:
             await layer.delete("blob")
 
     run(story())
+
+
+def test_a_folder_that_was_removed_is_made_anew(tmp_path: Path) -> None:
+    async def story() -> None:
+        data = noise(MIB)
+        async with caching(tmp_path / "cache", blob=data) as (layer, far):
+            for _ in range(2):
+                assert await read(layer, "blob") == data
+                await layer.settled()
+                asked = len(far.asked)
+                assert await read(layer, "blob") == data
+                assert len(far.asked) == asked
+                shutil.rmtree(tmp_path / "cache")
+
+    run(story())
+
+
+def test_folders_that_share_a_path_keep_its_bound_after_it_was_removed(tmp_path: Path) -> None:
+    first = folder_at(tmp_path / "cache", 4 * MIB)
+    keep(first, "a")
+    shutil.rmtree(tmp_path / "cache")
+    second = folder_at(tmp_path / "cache", 4 * MIB)
+    for number in range(8):
+        assert keep(second, f"b{number}")
+        assert keep(first, f"c{number}")
+    assert sum(file.stat().st_size for file in files_of(tmp_path / "cache")) <= 4 * MIB
+    assert first.total() == second.total()
+    first.close()
+    second.close()
+
+
+def keep(folder: Folder, name: str) -> bool:
+    return folder.write(BlobInfo(name, MIB // 2, 0, None), 0, bytes(MIB // 2), lambda: False)
 
 
 def test_only_its_owner_can_look_into_it(tmp_path: Path) -> None:

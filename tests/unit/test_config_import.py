@@ -154,7 +154,7 @@ def test_a_missing_token_does_not_make_it_local() -> None:
     assert made.values["stores"]["yandex_disk"]["state"] == "down"
 
 
-def test_drives_of_others_are_comments_until_there_are_drivers() -> None:
+def test_entries_without_what_opens_them_are_comments() -> None:
     found = {
         "yandex_disk": {"enabled": False, "oauth_token": "YOUR_YANDEX_DISK_OAUTH_TOKEN"},
         "google_drive": {

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 import pytest
 from aiohttp import web
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from holdfast.backends._credentials import Credentials, fetch_of, keys_of
 from holdfast.backends.object_store import S3Settings
+from holdfast.backends.object_store.credentials import EnvironmentCredentials
 from holdfast.backends.object_store.sources import source_of
 from holdfast.core import errors
 from holdfast.core.clock import Environment, ManualClock
@@ -95,6 +96,22 @@ def test_the_usual_forms_are_understood(document: Any, token: str | None, expire
     assert "tok" not in repr(found)
 
 
+@pytest.mark.parametrize("lasts", [float("inf"), 1e300, 10**400])
+def test_keys_that_last_for_ever_are_fetched_again_some_day(lasts: Any) -> None:
+    found = keys_of(AWS | {"expires_in": lasts}, {}, now=NOW, what="x")
+    assert found.expires is not None
+    assert NOW < found.expires < NOW + 20 * 366 * 86_400_000_000
+
+
+def test_variables_and_settings_hold_nothing_that_no_request_can_carry() -> None:
+    variables = {"AWS_ACCESS_KEY_ID": "AK", "AWS_SECRET_ACCESS_KEY": f"{SECRET}\n"}
+    assert "printable ASCII" in refused(errors.ConfigError, EnvironmentCredentials(variables).current())
+    with pytest.raises(ValidationError, match="printable ASCII"):
+        S3Settings(
+            bucket="bbb", access_key="AK", secret_key=SecretStr("é"), endpoint="https://s3.example.org"
+        )
+
+
 def test_fields_say_where_things_are() -> None:
     document = {"a": {"b": "AK", "c": SECRET, "d": "tok", "e": 1_700_000_060}, "AccessKeyId": "another"}
     fields = {"access_key": "a.b", "secret_key": "a.c", "token": "a.d", "expires": "a.e"}
@@ -109,6 +126,10 @@ def test_fields_say_where_things_are() -> None:
         (AWS | {"Expiration": "2023-11-14T22:13:20Z"}, "ended already"),
         (AWS | {"Expiration": f"{SECRET} o'clock"}, "cannot be read"),
         (AWS | {"Expiration": 10**30}, "cannot be read"),
+        (AWS | {"AccessKeyId": "AK\r\nX-Evil: 1"}, "printable ASCII"),
+        (AWS | {"SecretAccessKey": f"{SECRET}\0"}, "printable ASCII"),
+        (AWS | {"SessionToken": "\ud800"}, "printable ASCII"),
+        (AWS | {"SessionToken": "schlüssel"}, "printable ASCII"),
     ],
 )
 def test_what_is_missing_or_over_is_refused(document: Any, said: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 
 from holdfast.backends.memory import MemoryBackend, MemorySettings
@@ -161,6 +162,106 @@ def test_another_part_than_asked_for_is_found_out_and_closed() -> None:
         with pytest.raises(CorruptedError, match="not asked for"):
             async with layer.get("a", range=ByteRange(2, 3)):
                 pass
+
+    run(story)
+
+
+class Defective(Layer):
+    """A store whose driver has a defect in every verb."""
+
+    preserves = ~Capability.NONE
+
+    def __init__(self, error: Exception, *, late: bool = False) -> None:
+        super().__init__(MemoryBackend("memory"))
+        self._error, self._late = error, late
+
+    async def put(
+        self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
+    ) -> BlobInfo:
+        await super().put(name, body, options=options, if_absent=if_absent)
+        raise self._error
+
+    @asynccontextmanager
+    async def get(self, name: str, *, range: ByteRange | None = None) -> AsyncIterator[Reader]:
+        if not self._late:
+            raise self._error
+        async with super().get(name, range=range) as reader:
+            yield reader.through(self._broken)
+
+    async def head(self, name: str) -> BlobInfo:
+        raise self._error
+
+    async def delete(self, name: str) -> None:
+        raise self._error
+
+    async def discard(self, name: str) -> None:
+        raise self._error
+
+    async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        yield await self.inner.head("a")
+        raise self._error
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        raise self._error
+
+    async def _broken(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield (await anext(chunks))[:1]
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [OverflowError("date"), RecursionError("deep"), TypeError("ours")])
+def test_a_defect_of_a_driver_is_an_error_of_the_store_and_logged(error: Exception) -> None:
+    async def story() -> None:
+        far, late = Defective(error), Defective(error, late=True)
+        await far.inner.put("a", BLOB)
+        await late.inner.put("a", BLOB)
+        store, slow = Integrity(far), Integrity(late)
+
+        async def opened(layer: Integrity) -> bytes:
+            async with layer.get("a") as reader:
+                return await reader.read()
+
+        async def listed() -> list[str]:
+            return [info.name async for info in store.list()]
+
+        async def streamed() -> BlobInfo:
+            return await store.put("b", Body.of_stream(one(b"x")))
+
+        calls: list[Callable[[], Coroutine[Any, Any, Any]]] = [
+            lambda: store.put("b", BLOB),
+            streamed,
+            lambda: store.head("a"),
+            lambda: store.delete("a"),
+            lambda: store.discard("a"),
+            lambda: store.copy("a", "b"),
+            lambda: opened(store),
+            lambda: opened(slow),
+            listed,
+        ]
+        for call in calls:
+            with structlog.testing.capture_logs() as logged, pytest.raises(UnavailableError) as caught:
+                await call()
+            assert (caught.value.__cause__, caught.value.store) == (error, "memory")
+            assert [entry["exc_info"] for entry in logged] == [error]
+
+    run(story)
+
+
+def test_errors_of_those_who_send_or_read_are_no_errors_of_the_store() -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"0"
+        raise ZeroDivisionError
+
+    async def story() -> None:
+        store = Integrity(MemoryBackend("memory"))
+        with structlog.testing.capture_logs() as logged:
+            with pytest.raises(ZeroDivisionError):
+                await store.put("a", Body.of_stream(broken()))
+            await store.put("a", BLOB)
+            with pytest.raises(ZeroDivisionError):
+                async with store.get("a"):
+                    raise ZeroDivisionError
+        assert logged == []
 
     run(story)
 

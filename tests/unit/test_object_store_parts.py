@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import mmap
+import weakref
 from collections.abc import AsyncIterator
 
 import pytest
@@ -18,7 +20,7 @@ from holdfast.backends.object_store import (
     RefreshingCredentials,
     S3Settings,
     control,
-    driver,
+    library,
     metadata,
     open_s3,
 )
@@ -100,7 +102,7 @@ def test_a_server_that_says_nothing_is_asked_once(monkeypatch: pytest.MonkeyPatc
             await backend.close()
             server.close()
 
-    for module in (control, driver):
+    for module in (control, library):
         monkeypatch.setattr(module, "RETRIED", 0.1)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -232,13 +234,28 @@ async def _pieces(sizes: list[int]) -> AsyncIterator[bytes]:
 
 @given(st.lists(st.integers(1, 3 << 20), max_size=6), st.integers(1 << 19, 2 << 20))
 def test_parts_are_equal_and_complete(sizes: list[int], part_size: int) -> None:
-    async def collect() -> list[bytes]:
+    async def collect() -> list[memoryview]:
         return [part async for part in parts(Feed(Body.of_stream(_pieces(sizes)), limit=1 << 40), part_size)]
 
     got = asyncio.run(collect())
     assert b"".join(got) == b"".join(bytes([i % 256]) * n for i, n in enumerate(sizes))
     assert all(len(part) == part_size for part in got[:-1])
     assert len(got) >= 1
+
+
+def test_each_part_has_memory_of_its_own_that_nobody_writes_to() -> None:
+    async def collect() -> list[memoryview]:
+        return [
+            part async for part in parts(Feed(Body.of_stream(_pieces([700, 700, 700])), limit=1 << 20), 512)
+        ]
+
+    got = asyncio.run(collect())
+    assert [len(part) for part in got] == [512, 512, 512, 512, 52]
+    assert all(part.readonly and isinstance(part.obj, mmap.mmap) for part in got)
+    assert len({id(part.obj) for part in got}) == len(got)
+    gone = weakref.ref(got[0].obj)
+    del got[0]
+    assert gone() is None  # its pages went back to the system
 
 
 def test_a_feed_yields_at_most_one_mebibyte_and_counts() -> None:

@@ -22,6 +22,7 @@ from holdfast.api.batches import BatchDoor
 from holdfast.api.cleanup import Cleanup
 from holdfast.api.compat import Compat
 from holdfast.api.cors import Cors
+from holdfast.api.disks import Disks
 from holdfast.api.exchange import Exchange, Receive, Scope, Send
 from holdfast.api.executions import ExecutionDoor
 from holdfast.api.files import FileDoor
@@ -90,10 +91,11 @@ def create_app(
         settings: limits, what is public, what is logged.
     """
     environment = environment or engine.context.environment
-    health = HealthCheck(engine, settings, environment)
+    disks = Disks(settings, engine.stores, environment.clock)
+    health = HealthCheck(engine, settings, environment, disks)
     scrape = Scrape(engine, settings, environment)
     known = documents.BUCKETS if settings.compat else ()
-    stats = StatsPage(engine, settings, environment, known)
+    stats = StatsPage(engine, environment, disks, known)
     wanted = Wanted(settings.default_bucket, known)
     compat = Compat(wanted, environment)
     describe = openapi.Page()

@@ -6,6 +6,7 @@ import asyncio
 
 from msgspec import Struct
 
+from holdfast.api.describe import iso
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import encode
 from holdfast.core.errors import PermissionDeniedError
@@ -23,6 +24,8 @@ class Cleaned(Struct, frozen=True):
     deleted_blobs: int
     failed_stores: dict[str, int]
     removed_tenants: list[str]
+    waiting_blobs: int  #: whose grace is not over, or whose store could not delete them
+    waiting_until: str | None  #: of the first of them
 
 
 class Cleanup:
@@ -41,6 +44,7 @@ class Cleanup:
             expired = await self._engine.expire()
             tenants = await self._engine.remove_tenants()
             report = await self._engine.sweep()
+            left = await self._engine.catalog.backlog()
         cleaned = Cleaned(
             success=not report.failed,
             message=f"{expired} expired objects removed, {report.deleted} blobs deleted",
@@ -49,5 +53,7 @@ class Cleanup:
             deleted_blobs=report.deleted,
             failed_stores=dict(report.failed),
             removed_tenants=tenants,
+            waiting_blobs=left.doomed,
+            waiting_until=None if left.due is None else iso(left.due),
         )
         await exchange.answer_json(200, encode(cleaned))

@@ -68,7 +68,7 @@ class PartHealth(Struct, frozen=True):
 
 
 class DiskHealth(Struct, frozen=True):
-    """The disk under a local store or the catalog's file."""
+    """The disk under a local store or the catalog's file, or what a store says of its own room."""
 
     free_bytes: int
     total_bytes: int
@@ -109,12 +109,12 @@ class HealthCheck:
     `identify` says whose token a request carries, for figures that not everybody should see.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, environment: Environment) -> None:
+    def __init__(self, engine: Engine, settings: Settings, environment: Environment, disks: Disks) -> None:
         self._engine = engine
         self._environment = environment
         self._tenant = settings.tenant
         self._counts = settings.dev or settings.health_counts
-        self._disks = Disks(settings)
+        self._disks = disks
         self._lock = asyncio.Lock()
         self._known: _Found | None = None
         self.identify: Identify | None = None

@@ -23,7 +23,8 @@ _SECRETS: Final = re.compile(
     r"(\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{6,}"
     r"|(\w://[^\s/:@\"']*:)[^\s/@\"']+(?=@)"
     r"|([?&;\s\"'](?:hf_\w+|x-amz-(?:signature|credential|security-token)|signature|sig|token|access_token|api_key"
-    r"|apikey|password|passwd|secret|secret_access_key|session)=)[^&\s\"'\\]+"
+    r"|apikey|password|passwd|secret|secret_access_key|session|upload_?id)=)[^&\s\"'\\]+"
+    r"|((?:upload-target|download-source)/)[^\s\"'\\?]+"
     r"|((?:set-)?cookie\W{1,4})[^\s\"'][^\"'\\]*"
     r"|\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*"
     r"|\bhf[0-9a-f]{20}\.[0-9A-Za-z]{16,}",

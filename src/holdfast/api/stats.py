@@ -10,7 +10,6 @@ from holdfast.api.describe import iso
 from holdfast.api.disks import Disks
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import encode
-from holdfast.config.settings import Settings
 from holdfast.core.clock import Environment
 from holdfast.core.sizes import readable
 from holdfast.core.types import QuotaUse, Usage
@@ -31,7 +30,7 @@ class BucketShare(Struct, frozen=True):
 
 
 class StorageUsage(Struct, frozen=True):
-    """What is taken and what is left: of the tenant's quota, else of the disk under the default store, else unknown."""
+    """What is taken and what is left: of the tenant's quota, else of the disk or account under the default store, else unknown."""
 
     used_space: str
     free_space: str | None
@@ -64,11 +63,11 @@ class StatsPage:
     """Answers from the catalog's counters and one look at the disk."""
 
     def __init__(
-        self, engine: Engine, settings: Settings, environment: Environment, documents: Iterable[str] = ()
+        self, engine: Engine, environment: Environment, disks: Disks, documents: Iterable[str] = ()
     ) -> None:
         self._default = engine.context.placement.stores[0]
         self._clock = environment.clock
-        self._disks = Disks(settings)
+        self._disks = disks
         self._documents = tuple(documents)
 
     async def show(self, exchange: Exchange) -> None:

@@ -7,8 +7,9 @@ the object appears. What the protocol leaves open: a bucket and a key are named 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final
 
 from holdfast.api import tus_headers
 from holdfast.api.body import ClientLeftError, body_length
@@ -138,14 +139,10 @@ class Tus:
         length = number_of(exchange, b"upload-length")
         self._check_size(length)
         with _Writer(self._writers, (exchange.principal.tenant, upload_id)) as writer:
-            progress = await exchange.session.append(
-                upload_id,
-                offset,
-                writer.flow(exchange),
-                announced=announced,
-                length=length,
-                check=check,
-            )
+            async with aclosing(writer.flow(exchange)) as body:
+                progress = await exchange.session.append(
+                    upload_id, offset, body, announced=announced, length=length, check=check
+                )
         if writer.stopped.is_set():
             raise ConflictError("another request of this upload came after this one", name=upload_id)
         if progress.broken:
@@ -192,16 +189,16 @@ class _Writer:
             del self._writers[self._name]
         self.ended.set()
 
-    async def flow(self, exchange: Exchange) -> AsyncIterator[bytes]:
+    async def flow(self, exchange: Exchange) -> AsyncGenerator[bytes, None]:
         """Yield the body; `BrokenOffError` when the client leaves, or somebody asked to stop."""
         stop = asyncio.ensure_future(self.stopped.wait())
+        receive: asyncio.Future[Any] | None = None
         more = True
         try:
             while more:
                 receive = asyncio.ensure_future(exchange.receive())
                 await asyncio.wait((receive, stop), return_when=asyncio.FIRST_COMPLETED)
                 if not receive.done():
-                    receive.cancel()
                     raise BrokenOffError("another request of this upload came")
                 message = receive.result()
                 if message["type"] == "http.disconnect":
@@ -211,6 +208,8 @@ class _Writer:
                     yield data
         finally:
             stop.cancel()
+            if receive is not None:
+                receive.cancel()
 
 
 _zero: Final = ((b"content-length", b"0"),)

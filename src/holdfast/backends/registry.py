@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.metadata import entry_points
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +17,9 @@ from holdfast.core.backend import Backend
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 from holdfast.core.notes import MemoryNotes, Notes
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 GROUP: Final = "holdfast.backends"
 
@@ -80,7 +84,8 @@ def _yandex_disk() -> Driver:
     return Driver(YandexDiskSettings, open_yandex_disk, notes=True)
 
 
-_BUILT_IN: Final[dict[str, Callable[[], Driver]]] = {
+#: Those that come with Holdfast, by name.
+BUILT_IN: Final[dict[str, Callable[[], Driver]]] = {
     "azure": _azure,
     "gcs": _gcs,
     "google_drive": _google_drive,
@@ -94,7 +99,7 @@ _BUILT_IN: Final[dict[str, Callable[[], Driver]]] = {
 
 def drivers() -> tuple[str, ...]:
     """Return the names of all drivers that are installed, sorted."""
-    return tuple(sorted({*_BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))}))
+    return tuple(sorted({*BUILT_IN, *(entry.name for entry in entry_points(group=GROUP))}))
 
 
 def driver(name: str) -> Driver:
@@ -103,8 +108,8 @@ def driver(name: str) -> Driver:
     Raises:
         ConfigError: there is none, or it does not load; the message lists those that are there.
     """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]()
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
     for entry in entry_points(group=GROUP, name=name):
         try:
             found = entry.load()
@@ -127,7 +132,7 @@ def parse(name: str, values: Mapping[str, Any]) -> BaseModel:
     try:
         return driver(name).settings.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"driver {name}: {_explain(error)}") from None
+        raise ConfigError(f"driver {name}: {_explain(error, driver(name).settings)}") from None
 
 
 def open_backend(
@@ -150,9 +155,21 @@ def open_backend(
     return found.open(store, settings, environment=environment)
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     problems = (
-        f"setting {'.'.join(map(str, item['loc'])) or '(all)'!s}: {item['msg'].removeprefix('Value error, ')}"
+        f"setting {'.'.join(map(str, item['loc'])) or '(all)'!s}: {_problem(item, model)}"
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     )
     return "; ".join(problems)
+
+
+def _problem(item: ErrorDetails, model: type[BaseModel]) -> str:
+    """Return what is wrong with a setting, without its value."""
+    name = str(item["loc"][0]) if item["loc"] else ""
+    if item["type"] == "extra_forbidden":
+        near = get_close_matches(name, list(model.model_fields), n=1, cutoff=0.6)
+        return f"there is no such setting{f'; did you mean {near[0]}?' if near else ''}"
+    field = model.model_fields.get(name)
+    if item["type"] == "string_pattern_mismatch" and field is not None and field.description:
+        return f"it is not written as it has to be; it is: {field.description}"
+    return item["msg"].removeprefix("Value error, ")

@@ -787,10 +787,9 @@ class SqlCatalog:
             restored, tuple(keys.lock_of(name, shared=False) for name in tenants_of)
         )
 
-    async def rewrap_tenant_key(self, old: TenantKey, new: TenantKey) -> bool:
-        return await self._runner.write(
-            keys.rewrap_tenant_key(old, new), (keys.lock_of(old.tenant, shared=False),)
-        )
+    async def rewrap_tenant_key(self, old: TenantKey, new: TenantKey, *, actor: Actor = NOBODY) -> bool:
+        rewrapped = keys.rewrap_tenant_key(old, new, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(rewrapped, (keys.lock_of(old.tenant, shared=False),))
 
     async def destroy_tenant_keys(
         self, tenant: str, generations: Sequence[int] | None = None, *, actor: Actor = NOBODY

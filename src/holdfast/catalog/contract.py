@@ -239,6 +239,7 @@ class Backlog:
     unfolded: int = 0  #: changes not yet added to the counters
     unsealed: int = 0  #: audit records of changes not yet sealed
     reservations: int = 0
+    due: int | None = None  #: when the bytes of the first doomed copy may be deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -804,15 +805,22 @@ class Catalog(Protocol):
         """Make `key` the active one of its tenant, those before retired, and return it; audited.
 
         When somebody has made one of that generation or a later one before, the active one is returned.
+
+        Raises:
+            LostKeyError: keys of its blobs name that generation or a later one, so there was one before.
         """
         ...
 
     async def restore_tenant_keys(self, keys: Sequence[TenantKey], *, actor: Actor = ...) -> int:
-        """Add generations that are not there, as they were kept elsewhere; return how many. Audited."""
+        """Add generations that are not there, as they were kept elsewhere; return how many. Audited.
+
+        Raises:
+            ConflictError: another key has the number of one; nothing was added.
+        """
         ...
 
-    async def rewrap_tenant_key(self, old: TenantKey, new: TenantKey) -> bool:
-        """Replace how a key is wrapped; False when it is not `old` any more."""
+    async def rewrap_tenant_key(self, old: TenantKey, new: TenantKey, *, actor: Actor = ...) -> bool:
+        """Replace how a key is wrapped; False when it is not `old` any more. Audited."""
         ...
 
     async def destroy_tenant_keys(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import func, literal_column, select
@@ -102,8 +103,10 @@ def backlog(now: int | None) -> Transaction[Backlog]:
     def steps(attempt: Attempt) -> Steps[Backlog]:
         row = (yield BACKLOG(now=now))[0]
         at, doomed, size, oldest, *others = row
-        due = 0.0 if oldest is None else max(0, int(at) - int(oldest)) / 1_000_000
-        return Backlog(int(doomed), int(size), due, *(int(number) for number in others))
+        due = None if oldest is None else int(oldest)
+        overdue = 0.0 if due is None else max(0, int(at) - due) / 1_000_000
+        found = Backlog(int(doomed), int(size), overdue, *(int(number) for number in others))
+        return replace(found, due=due)
 
     return steps
 

@@ -31,6 +31,8 @@ from holdfast.catalog.statements import (
     upsert_into,
 )
 from holdfast.catalog.transaction import Attempt, Lock, Steps, Transaction, bucket_lock
+from holdfast.core.errors import ConflictError
+from holdfast.core.keyring import LostKeyError
 from holdfast.core.records import KeptKey, TenantKey, TenantKeyState
 
 GENERATION: Final = "keys"  #: counts the changes of tenants' keys
@@ -69,6 +71,8 @@ TENANT_DESTROY = Statement(
     .where(_ONE_TENANT)
     .values(root_key_id=constant(""), wrapped=_bytes_param("nothing"), state=_DESTROYED)
 )
+#: the newest generation that keys of a tenant's blobs name
+NAMED = Statement(select(func.max(blobs.c.generation)).where(blobs.c.tenant == text_param("of_tenant")))
 USABLE = Statement(select(tenants.c.generation).where(_ONE_TENANT, tenants.c.state == _ACTIVE))
 
 BLOB_PUT = upsert_into(blobs, *_BLOB, unique=("store", "blob"))
@@ -131,6 +135,14 @@ def add_tenant_key(key: TenantKey, *, actor: Actor, now: int | None) -> Transact
         made = replace(key, generation=max((one.generation for one in held), default=0) + 1)
         if made.generation != key.generation:  # it is wrapped for another number
             return replace(key, state=TenantKeyState.DESTROYED)
+        if (
+            (yield NAMED(of_tenant=key.tenant))[0][0] or 0
+        ) >= made.generation:  # that number is another key's
+            raise LostKeyError(
+                f"keys of blobs of tenant {key.tenant} are wrapped by a key of the tenant that is not in the catalog;"
+                " bring it back before a new one is made: holdfast encryption restore",
+                name=key.tenant,
+            )
         at = (yield NOW(now=now))[0][0]
         made = replace(made, created=at, state=TenantKeyState.ACTIVE)
         yield TENANT_RETIRE(of_tenant=key.tenant)
@@ -144,13 +156,17 @@ def add_tenant_key(key: TenantKey, *, actor: Actor, now: int | None) -> Transact
 
 
 def restore_tenant_keys(keys: Sequence[TenantKey], *, actor: Actor, now: int | None) -> Transaction[int]:
-    """Generations that are not there, added as they were kept elsewhere."""
+    """Generations added as they were kept elsewhere; none when the number of one has come to be another's."""
 
     def steps(attempt: Attempt) -> Steps[int]:
-        count = 0
+        count = there = 0
         for key in keys:
             held = [_tenant_key(row) for row in (yield TENANT_ALL(of_tenant=key.tenant))]
-            if any(one.generation == key.generation for one in held):
+            taken = next((one for one in held if one.generation == key.generation), None)
+            if taken is not None and taken.wrapped != key.wrapped:
+                raise ConflictError("keys of tenants were changed meanwhile; ask again", name=key.tenant)
+            if taken is not None:
+                there += 1
                 continue
             active = key.state is TenantKeyState.ACTIVE
             if active and any(one.state is TenantKeyState.ACTIVE for one in held):
@@ -161,12 +177,12 @@ def restore_tenant_keys(keys: Sequence[TenantKey], *, actor: Actor, now: int | N
             yield generations.bumped(GENERATION)
             at = (yield NOW(now=now))[0][0]
             yield audited(at, SYSTEM, "restore-tenant-keys", actor, detail={"count": str(count)})
-        return count
+        return count + (there if attempt.again else 0)
 
     return steps
 
 
-def rewrap_tenant_key(old: TenantKey, new: TenantKey) -> Transaction[bool]:
+def rewrap_tenant_key(old: TenantKey, new: TenantKey, *, actor: Actor, now: int | None) -> Transaction[bool]:
     """A key of a tenant wrapped by another root key."""
 
     def steps(attempt: Attempt) -> Steps[bool]:
@@ -180,6 +196,10 @@ def rewrap_tenant_key(old: TenantKey, new: TenantKey) -> Transaction[bool]:
             new_root=new.root_key_id,
             new_wrapped=new.wrapped,
         )
+        at = (yield NOW(now=now))[0][0]
+        detail = {"generation": str(old.generation), "from": old.root_key_id, "root_key": new.root_key_id}
+        yield audited(at, old.tenant, "rewrap-tenant-key", actor, detail=detail)
+        yield audited(at, SYSTEM, "rewrap-tenant-key", actor, detail={"tenant": old.tenant, **detail})
         return True
 
     return steps

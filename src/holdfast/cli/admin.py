@@ -40,11 +40,14 @@ BytesOut = Annotated[str | None, typer.Option(help="bytes per second of download
 
 
 @asynccontextmanager
-async def administration(cli: Cli) -> AsyncIterator[Administration]:
-    """Open the engine as the operator on this machine; no token is needed where the catalog can be read."""
+async def administration(cli: Cli, *, create: bool = False) -> AsyncIterator[Administration]:
+    """Open the engine as the operator on this machine; no token is needed where the catalog can be read.
+
+    `create` allows a data directory that is not there yet.
+    """
     from holdfast.app import local_principal
 
-    async with cli.target.engine() as engine:
+    async with cli.target.engine(create=create) as engine:
         yield engine.session(local_principal(cli.target.settings())).admin
 
 

@@ -52,7 +52,7 @@ def register(app: typer.Typer, panel: str) -> None:
         file: Annotated[
             Path | None,
             typer.Argument(
-                help="a storage_config.json, a remote_storage.json, or a .env file with variables"
+                help="a storage_config.json, a remote_storage.json, a config.yaml of Naas, or a .env file"
             ),
         ] = None,
         env: Annotated[
@@ -89,7 +89,8 @@ def register(app: typer.Typer, panel: str) -> None:
         for path in written:
             cli.out.note(f"wrote {path}")
         if made.left:
-            cli.out.note(f"{len(made.left)} lines could not be carried over; {output} says which, and why")
+            lines = "1 line" if len(made.left) == 1 else f"{len(made.left)} lines"
+            cli.out.note(f"{lines} could not be carried over; {output} says which, and why")
         if "apply" in made.values:
             cli.out.note(f"next: look at {output}, then holdfast apply --config {output}")
 

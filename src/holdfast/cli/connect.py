@@ -110,12 +110,13 @@ class Target:
         )
 
     @asynccontextmanager
-    async def engine(self) -> AsyncIterator[Engine]:
-        """Open the engine itself, for work on stores and catalog."""
+    async def engine(self, *, create: bool = False) -> AsyncIterator[Engine]:
+        """Open the engine itself, for work on stores and catalog; `create` as for `client`."""
         from holdfast.app import open_engine
 
         settings = self.settings()
-        self.must_exist(settings)
+        if not create:
+            self.must_exist(settings)
         engine = await open_engine(settings)
         try:
             yield engine

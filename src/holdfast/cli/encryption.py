@@ -39,7 +39,7 @@ def _looking(group: typer.Typer) -> None:
         lines = [f"root keys: {', '.join(found.root_keys)} (the first wraps)"]
         lines += [
             f"{one['tenant']}  generation {one['generation']}  {one['state']}  root key {one['root_key'] or '-'}"
-            f"{'' if one['opens'] or one['state'] == 'destroyed' else ' (MISSING)'}  {one['blobs']} blobs"
+            f"{'' if one['opens'] or one['state'] == 'destroyed' else ' (DOES NOT OPEN)'}  {one['blobs']} blobs"
             for one in facts
         ]
         cli.out.record({"root_keys": list(found.root_keys), "keys": facts}, "\n".join(lines))
@@ -95,7 +95,7 @@ def _changing(group: typer.Typer) -> None:
             count = await admin.encryption.shred(tenant)
         cli.out.record(
             {"tenant": tenant, "destroyed": count},
-            f"destroyed the key of {tenant} ({count} generations); copies of the catalog from before still hold it",
+            f"destroyed the key of {tenant} ({count} generation{'' if count == 1 else 's'}); copies of the catalog from before still hold it",
         )
 
 

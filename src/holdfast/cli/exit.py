@@ -86,6 +86,8 @@ HINTS: Final[tuple[tuple[type[HoldfastError], str, str], ...]] = (
 
 def hint(error: HoldfastError) -> str:
     """Return what the user may do about `error`."""
+    if error.store and isinstance(error, errors.UnauthenticatedError | errors.PermissionDeniedError):
+        return f"correct the credentials of store {error.store} where it is set, or what they may do there"
     for kind, beginning, text in HINTS:
         if isinstance(error, kind) and error.message.startswith(beginning):
             return text

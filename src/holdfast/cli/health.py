@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import ipaddress
-import json
 import ssl
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ import typer
 
 from holdfast.cli.command import Cli, command
 from holdfast.core.errors import UnavailableError
+from holdfast.core.parsing import parse_json
 
 if TYPE_CHECKING:
     from holdfast.config import Settings
@@ -107,7 +107,7 @@ def _ask(
         why = getattr(error, "strerror", None) or error
         raise UnavailableError(f"{url} does not answer: {why}") from error
     try:
-        found = json.loads(body)
+        found = parse_json(body)
     except ValueError:
         found = {}
     return answer.status, found if isinstance(found, dict) else {}

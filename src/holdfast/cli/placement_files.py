@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.parsing import parse_json
 
 if TYPE_CHECKING:
     from holdfast.engine.ruling import Wanted
@@ -94,7 +94,7 @@ def _values(path: Path) -> Any:
     if path.suffix.lower() != ".json":
         return read_toml(path)
     try:
-        values = json.loads(path.read_text("utf-8"))
+        values = parse_json(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:

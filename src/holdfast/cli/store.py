@@ -13,7 +13,12 @@ from holdfast.cli import store_admin
 from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.exit import BROKEN_PROMISE
 from holdfast.cli.output import visible
-from holdfast.core.errors import ConfigError, InvalidRequestError
+from holdfast.core.errors import (
+    ConfigError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from holdfast.core.names import INLINE
 
 if TYPE_CHECKING:
@@ -102,6 +107,7 @@ async def _known(cli: Cli) -> tuple[Sequence[KnownStore], Sequence[str]]:
 async def _check(
     cli: Cli, name: str, backend: Backend, environment: Environment, only: list[str] | None
 ) -> int | None:
+    from holdfast.engine.probe import probe
     from holdfast.testing.checks import CHECKS
     from holdfast.testing.run import State, run
 
@@ -110,6 +116,10 @@ async def _check(
         raise InvalidRequestError(
             f"there is no promise {unknown[0]!r}; without --only all {len(CHECKS)} are tried"
         )
+    refused = (await probe(backend, environment)).cause
+    if isinstance(refused, ConfigError | PermissionDeniedError | UnauthenticatedError):
+        refused.store = refused.store or name
+        raise refused  # no promise could be kept, and each would say the same
     with cli.out.steps(f"checking {name}", len(only or CHECKS)) as step:
 
         def told(outcome: Outcome) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from holdfast.cli.output import visible
 from holdfast.core.backend import StoreState
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.names import Layout
+from holdfast.core.parsing import parse_json
 
 if TYPE_CHECKING:
     from holdfast.engine.known_stores import KnownStore
@@ -89,7 +89,12 @@ def _making(group: typer.Typer) -> None:
     async def create(
         cli: Cli,
         name: Name,
-        driver: Annotated[str, typer.Option(help="local, s3, memory, or an installed one")],
+        driver: Annotated[
+            str,
+            typer.Option(
+                help="what kind of storage: s3, gcs, azure, yandex_disk, google_drive, naas, local, memory, or an installed one"
+            ),
+        ],
         set_: Set = None,
         secret: Secret = None,
         label: Labels = None,
@@ -107,10 +112,10 @@ def _making(group: typer.Typer) -> None:
             bool, typer.Option("--activate", help="test it now, and let it take objects when that goes well")
         ] = False,
     ) -> int | None:
-        """Describe a store in the catalog. It takes objects once it is tested and activated."""
+        """Describe a store in the catalog, which is made with the first one. It takes objects once tested and activated."""
         more = _changes(label, region, price, layout, state, attempts, max_in_flight, encrypt)
         more |= _reading(cache, cache_bytes, describe)
-        async with administration(cli) as admin:
+        async with administration(cli, create=True) as admin:
             desk = admin.connections
             settings = _settings(set_, secret, None, desk.options().get(driver, ()))
             made, trial = await desk.create(name, driver, settings, **more), None
@@ -312,7 +317,7 @@ def _value(text: str) -> Any:
     if not text.startswith(("[", "{")):
         return text
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from holdfast.cli.admin import when
 from holdfast.cli.command import Cli, command
 
 
@@ -27,6 +28,7 @@ def register(app: typer.Typer, panel: str) -> None:
         async with cli.target.engine() as engine:
             tenants = [] if dry_run else await engine.remove_tenants()
             report = await engine.sweep(limit=limit, dry_run=dry_run)
+            left = await engine.catalog.backlog()
         failed = dict(report.failed)
         facts = {
             "expired": report.expired,
@@ -35,6 +37,8 @@ def register(app: typer.Typer, panel: str) -> None:
             "reasons": report.reasons,
             "dry_run": dry_run,
             "removed_tenants": tenants,
+            "waiting": left.doomed,
+            "waiting_until": when(left.due),
         }
         deletes, gives_up = ("would delete", "would give up") if dry_run else ("deleted", "gave up")
         lines = [f"{deletes} {report.deleted} blobs, {gives_up} {report.expired} unfinished writes"]
@@ -42,6 +46,11 @@ def register(app: typer.Typer, panel: str) -> None:
             f"{count} could not be deleted from {store}: {report.reasons.get(store, '')}"
             for store, count in failed.items()
         ]
+        if left.doomed and left.due is not None and not dry_run:
+            lines.append(
+                f"{left.doomed} blobs wait, the first until {when(left.due)}: for the end of their grace, or for a store"
+                " that could not delete them"
+            )
         lines += [f"removed tenant {name}" for name in tenants]
         cli.out.record(facts, "\n".join(lines))
         return 15 if failed else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from holdfast.config.units import Seconds
+from holdfast.core.parsing import parse_json
 
 
 def _split(value: Any) -> Any:
@@ -28,7 +28,7 @@ def _split(value: Any) -> Any:
         return value
     if value.lstrip().startswith("["):
         try:
-            return json.loads(value)
+            return parse_json(value)
         except ValueError:
             raise ValueError('this is no list in JSON; write a, b or ["a", "b"]') from None
     return [part.strip() for part in value.split(",") if part.strip()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.core.errors import ConfigError
+from holdfast.core.parsing import parse_toml
 
 Rows = dict[str, Any]
 
@@ -32,10 +33,10 @@ def _packaged() -> Rows:
 
 def _read(path: Path) -> Rows:
     try:
-        found = tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+        found = parse_toml(path.read_text("utf-8"), parse_float=Decimal)
     except OSError as error:
         raise ConfigError(f"the price book {path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"the price book {path} is no TOML: {error}") from error
     rows = found.get("prices", {})
     if not isinstance(rows, dict) or found.keys() - {"prices"}:

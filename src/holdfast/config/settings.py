@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -30,6 +29,7 @@ from holdfast.config.units import Seconds, Size
 from holdfast.core.backend import StoreState, check_labels
 from holdfast.core.errors import ConfigError, InvalidRequestError
 from holdfast.core.names import Layout, check_bucket, check_tenant
+from holdfast.core.parsing import parse_toml
 
 DEFAULT_FILE = "holdfast.toml"
 DECLARED: Final = "apply"  #: the table for the catalog (`config.declared`): no setting of a process
@@ -439,10 +439,10 @@ def _file() -> dict[str, Any]:
 def read_toml(path: Path) -> dict[str, Any]:
     """Return the tables of a TOML file; `ConfigError` with the line when it cannot be read."""
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return parse_toml(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"the configuration {path} is not valid TOML: {error}") from error
 
 

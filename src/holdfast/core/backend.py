@@ -179,6 +179,27 @@ class Forgetter(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How much a store can hold, and what of it is `free` to us, in bytes. What waits in a trash is not free."""
+
+    total: int
+    free: int
+
+
+@runtime_checkable
+class Roomy(Protocol):
+    """What a backend offers besides that knows how much room there is (and every layer, for the one beneath it)."""
+
+    async def room(self) -> Room | None:
+        """Return how much room there is now; None where there is no bound, or nobody says.
+
+        Raises:
+            UnavailableError, UnauthenticatedError: the store did not tell.
+        """
+        ...
+
+
 class StoreState(StrEnum):
     """What an operator allows a store to do."""
 

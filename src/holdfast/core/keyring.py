@@ -20,6 +20,10 @@ class LockedError(ConfigError):
     """A key is there, but the root key that opens it is not among ours."""
 
 
+class LostKeyError(LockedError):
+    """The key of a tenant is not in the catalog, or not as its root key wrapped it; no blob is to blame for that."""
+
+
 class ShreddedError(NotFoundError):
     """The key was destroyed, and with it what it encrypted."""
 

@@ -73,6 +73,11 @@ class Renewing(Generic[T]):
             self._held = None
         return await self._next()
 
+    async def settled(self) -> None:
+        """Return when no fetch is under way, however it ended."""
+        while self._running is not None:
+            await asyncio.wait({self._running})
+
     async def _next(self) -> T:
         # Shielded: one impatient caller must not take the value from the others.
         return await asyncio.shield(self._running or self._start())

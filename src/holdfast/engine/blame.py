@@ -35,6 +35,10 @@ _OF_US: Final = (
 )
 
 
+class UnreadableError(UnavailableError):
+    """The bytes that were to be copied cannot be read. It names no store: the one they were to go to is not to blame."""
+
+
 @contextmanager
 def at_stores() -> Iterator[None]:
     """Run the block, with a store's refusal of us as `UnavailableError`: its credentials or settings are an operator's work."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final
 from holdfast.catalog.contract import Actor
 from holdfast.core.errors import ConfigError, InvalidRequestError, NotFoundError
 from holdfast.core.names import check_tenant
+from holdfast.core.parsing import parse_json
 from holdfast.core.records import TenantKey, TenantKeyState
 from holdfast.engine.context import Context
 from holdfast.engine.keyring import CatalogKeyRing, Generation, Rotated
@@ -62,7 +62,7 @@ class Encryption:
         Raises:
             LockedError: one is wrapped by a key that is not among ours.
         """
-        return await self._ring().rotate_root()
+        return await self._ring().rotate_root(actor=self._actor)
 
     async def shred(self, tenant: str) -> int:
         """Destroy the key of a tenant for good; return how many generations it had. What is encrypted for it is lost.
@@ -72,7 +72,9 @@ class Encryption:
         """
         done = await self._ring().shred(check_tenant(tenant), actor=self._actor)
         if not done:
-            raise NotFoundError("the tenant has no key, so nothing is encrypted for it", name=tenant)
+            raise NotFoundError(
+                "the tenant has no key, so nothing that is encrypted for it can be read", name=tenant
+            )
         return done
 
     async def export(self) -> str:
@@ -81,10 +83,10 @@ class Encryption:
         return json.dumps({"format": _FORMAT, "keys": [_said(key) for key in keys]}, indent=1) + "\n"
 
     async def restore(self, text: str) -> int:
-        """Add the keys of an export that the catalog has not; return how many.
+        """Add the keys of an export that the catalog has not; return how many. One that was destroyed stays so.
 
         Raises:
-            InvalidRequestError: it is no export. LockedError: a root key is missing. CorruptedError: it was altered.
+            InvalidRequestError: it is no export. LockedError: a root key is missing, or it was altered.
         """
         return await self._ring().restore(_exported(text), actor=self._actor)
 
@@ -109,7 +111,7 @@ def _said(key: TenantKey) -> dict[str, Any]:
 
 def _exported(text: str) -> list[TenantKey]:
     try:
-        said = json.loads(text)
+        said = parse_json(text)
         if said["format"] != _FORMAT:
             raise ValueError
         return [
@@ -123,7 +125,7 @@ def _exported(text: str) -> list[TenantKey]:
             )
             for key in said["keys"]
         ]
-    except (ValueError, KeyError, TypeError, binascii.Error):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise InvalidRequestError(
             "this is no export of tenants' keys; one is written by: holdfast encryption export"
         ) from None

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 
 from holdfast.core.backend import PutOptions, Store
 from holdfast.core.body import Body
-from holdfast.core.errors import HoldfastError
 from holdfast.core.types import BlobInfo
 
 _DEPTH = 2  #: chunks that a slow store may lag behind
@@ -51,7 +50,7 @@ class _Tee:
         try:
             async for chunk in self._body.chunks():
                 await asyncio.gather(*(queue.put(chunk) for queue in self._queues))
-        except HoldfastError as error:
+        except Exception as error:  # whatever it is: the branches wait
             end = error
         await asyncio.gather(*(queue.put(end) for queue in self._queues))
 

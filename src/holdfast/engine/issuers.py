@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from holdfast.core.errors import ConfigError
+from holdfast.core.parsing import parse_json
 from holdfast.engine.jwt import Key, refusal
 
 _HASHES: Final = {"256": 32, "384": 48, "512": 64}
@@ -107,7 +107,7 @@ def key_set(document: bytes, algorithm: str, kids: frozenset[str] = frozenset())
         ConfigError: it is no JWKS, or a wanted key is weak, secret where it must be public, or named twice.
     """
     try:
-        members = json.loads(document)["keys"]
+        members = parse_json(document)["keys"]
     except (ValueError, KeyError, TypeError):
         raise ConfigError("this is no JWKS: a JSON object with the list `keys`") from None
     if not isinstance(members, list) or len(members) > _MOST_KEYS:

@@ -7,7 +7,8 @@ changes them knows at once.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import hmac
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 from holdfast.catalog.contract import Actor, Catalog
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConflictError, CorruptedError
-from holdfast.core.keyring import BlobKey, ShreddedError
+from holdfast.core.keyring import BlobKey, LockedError, LostKeyError, ShreddedError
 from holdfast.core.names import blob_identity
 from holdfast.core.records import KeptKey, TenantKey, TenantKeyState
 from holdfast.engine.wrapping import RootKeys, open_blob_key, wrap_blob_key
@@ -40,7 +41,7 @@ class Rotated:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A generation of a tenant's key, and how many keys of blobs it wraps. `opens`: its root key is among ours."""
+    """A generation of a tenant's key, and how many keys of blobs it wraps. `opens`: with a root key of ours."""
 
     key: TenantKey
     blobs: int
@@ -63,6 +64,28 @@ class _Tenant:
         if found is None:
             found = self.opened[generation] = roots.open(self.keys[generation])
         return found
+
+    def blob_key(self, name: str, generation: int, wrapped: bytes, roots: RootKeys) -> bytes:
+        """Return the key of the blob `name`, by whichever key of the tenant opens it.
+
+        That is the one of `generation`, unless another had that number when it was restored, so that it got its own.
+        """
+        if self.keys and all(key.state is TenantKeyState.DESTROYED for key in self.keys.values()):
+            tenant = blob_identity(name)[0]
+            raise ShreddedError(
+                f"the key of tenant {tenant} was destroyed, and with it all that it encrypts", name=name
+            )
+        first: LockedError | ShreddedError | CorruptedError | None = None
+        for number in sorted(self.keys, key=lambda number: (number != generation, number)):
+            try:
+                return open_blob_key(self.key(number, roots), name, generation, wrapped)
+            except (LockedError, ShreddedError, CorruptedError) as error:
+                first = error if number == generation else first
+        raise first or LostKeyError(
+            f"the key of tenant {blob_identity(name)[0]}, generation {generation}, is not in the catalog; bring it back:"
+            " holdfast encryption restore",
+            name=name,
+        )
 
 
 class CatalogKeyRing:
@@ -104,29 +127,28 @@ class CatalogKeyRing:
             self._blobs.move_to_end((store, name))
             return known
         kept = await self._catalog.blob_key(store, name)
-        if kept is None:
-            return None
-        try:
-            found = await self.open(store, name, kept.generation, kept.wrapped)
-        except CorruptedError:
-            return None  # the blob carries one too
-        self._remember(store, name, found, epoch)
-        return found
+        while kept is not None:
+            try:
+                found = await self.open(store, name, kept.generation, kept.wrapped)
+            except CorruptedError:
+                return None  # the blob carries one too
+            except (LockedError, ShreddedError):
+                before, kept = kept, await self._catalog.blob_key(store, name)
+                if kept == before:
+                    raise
+            else:  # else it was wrapped anew by another process, and what wrapped it before is gone
+                self._remember(store, name, found, epoch)
+                return found
+        return None
 
     async def open(self, store: str, name: str, generation: int, wrapped: bytes) -> BlobKey:
         tenant, _ = blob_identity(name)
         await self._fresh()
         known = await self._known(tenant)
-        if generation not in known.keys:
-            raise ShreddedError(
-                f"the key of tenant {tenant}, generation {generation}, is not in the catalog:"
-                " it was destroyed, or not restored",
-                operation="get",
-                store=store,
-                name=name,
-            )
-        secret = open_blob_key(known.key(generation, self._roots), name, generation, wrapped)
-        return BlobKey(secret, generation, wrapped)
+        if generation not in known.keys:  # another process has made it since this one looked
+            self._tenants.pop(tenant, None)
+            known = await self._known(tenant)
+        return BlobKey(known.blob_key(name, generation, wrapped, self._roots), generation, wrapped)
 
     async def forget(self, store: str, name: str) -> None:
         self._blobs.pop((store, name), None)
@@ -137,24 +159,29 @@ class CatalogKeyRing:
         """Return every generation of every tenant, with what it wraps."""
         counts: Mapping[tuple[str, int], int] = await self._catalog.count_blob_keys()
         return [
-            Generation(key, counts.get((key.tenant, key.generation), 0), key.root_key_id in self._roots.ids)
+            Generation(key, counts.get((key.tenant, key.generation), 0), self._opens(key))
             for key in await self._catalog.tenant_keys()
         ]
+
+    async def locked(self) -> Sequence[str]:
+        """Say of each key of a tenant that does not open why that is so."""
+        found = map(self._trouble, await self._catalog.tenant_keys())
+        return [trouble for trouble in found if trouble]
 
     @property
     def root_keys(self) -> tuple[str, ...]:
         """The ids of the root keys; the first wraps."""
         return self._roots.ids
 
-    async def rotate_root(self) -> Rotated:
+    async def rotate_root(self, *, actor: Actor = _RING) -> Rotated:
         """Wrap the keys of all tenants by the first root key, so that the others can be taken away."""
         done, troubles = 0, []
         for key in await self._catalog.tenant_keys():
             if key.state is TenantKeyState.DESTROYED or key.root_key_id == self._roots.first:
                 continue
             try:
-                done += await self._catalog.rewrap_tenant_key(key, self._roots.rewrap(key))
-            except (CorruptedError, ShreddedError) as error:
+                done += await self._catalog.rewrap_tenant_key(key, self._roots.rewrap(key), actor=actor)
+            except (LostKeyError, ShreddedError) as error:
                 troubles.append(error.message)
         self._forget_all()
         return Rotated(0, done, tuple(troubles))
@@ -183,7 +210,7 @@ class CatalogKeyRing:
             for kept in page:
                 try:
                     changes.append((kept, await self._rewrapped(kept, known, number)))
-                except (CorruptedError, ShreddedError) as error:
+                except (CorruptedError, LostKeyError, ShreddedError) as error:
                     troubles.append(f"{kept.store}: {kept.blob}: {error.message}")
             if not await self._catalog.rewrap_blob_keys(changes):
                 raise ConflictError(
@@ -196,13 +223,14 @@ class CatalogKeyRing:
     async def drop_retired(self, tenant: str, *, actor: Actor) -> int:
         """Destroy retired generations that wrap no key of a blob in the catalog; return how many.
 
-        Copies of the catalog from before, and blobs found without one, cannot be read with what is left.
+        A key that was restored may be for what older numbers name, so these have to wrap nothing either. Copies of the catalog from before, and blobs found without one, cannot be read with what is left.
         """
         counts = await self._catalog.count_blob_keys()
         going = [
             key.generation
             for key in await self._catalog.tenant_keys(tenant)
-            if key.state is TenantKeyState.RETIRED and not counts.get((tenant, key.generation))
+            if key.state is TenantKeyState.RETIRED
+            and not any(counts.get((tenant, number)) for number in range(1, key.generation + 1))
         ]
         done = await self._catalog.destroy_tenant_keys(tenant, going, actor=actor) if going else 0
         self._forget_all()
@@ -224,12 +252,59 @@ class CatalogKeyRing:
         return [key for key in await self._catalog.tenant_keys() if key.state is not TenantKeyState.DESTROYED]
 
     async def restore(self, keys: Sequence[TenantKey], *, actor: Actor) -> int:
-        """Add keys of tenants that were exported; return how many were not there. All must open with our root keys."""
-        for key in keys:
-            self._roots.open(key)
-        done = await self._catalog.restore_tenant_keys(keys, actor=actor)
+        """Add keys of tenants that were exported; return how many were not there. All must open with our root keys.
+
+        One whose number another key has meanwhile gets a number of its own; one that was destroyed stays so.
+        """
+        for turn in range(_TRIES):
+            wanted = self._lacking(keys, await self._catalog.tenant_keys())
+            try:
+                done = await self._catalog.restore_tenant_keys(wanted, actor=actor) if wanted else 0
+                break
+            except ConflictError:
+                if turn == _TRIES - 1:
+                    raise
         self._forget_all()
         return done
+
+    def _lacking(self, keys: Sequence[TenantKey], there: Sequence[TenantKey]) -> Sequence[TenantKey]:
+        """Return those of `keys` that are not there, each under a number that is free."""
+        held, last = defaultdict[str, list[TenantKey]](list), defaultdict[str, int](int)
+        for key in there:
+            held[key.tenant].append(key)
+        for key in (*there, *keys):
+            last[key.tenant] = max(last[key.tenant], key.generation)
+        lacking = []
+        for key in keys:
+            plain = self._roots.open(key)
+            if any(self._is_it(key, plain, one) for one in held[key.tenant]):
+                continue
+            if any(one.generation == key.generation for one in held[key.tenant]):
+                last[key.tenant] += 1
+                key = replace(self._roots.rewrap(key, last[key.tenant]), state=TenantKeyState.RETIRED)
+            held[key.tenant].append(key)
+            lacking.append(key)
+        return lacking
+
+    def _is_it(self, key: TenantKey, plain: bytes, one: TenantKey) -> bool:
+        if one.state is TenantKeyState.DESTROYED:
+            return one.created == key.created  # all that is left to tell it by
+        try:
+            return hmac.compare_digest(self._roots.open(one), plain)
+        except LockedError:
+            return False
+
+    def _opens(self, key: TenantKey) -> bool:
+        return key.state is not TenantKeyState.DESTROYED and not self._trouble(key)
+
+    def _trouble(self, key: TenantKey) -> str:
+        """Say why the key of a tenant does not open, "" if it does or was destroyed."""
+        try:
+            if key.state is not TenantKeyState.DESTROYED:
+                self._roots.open(key)
+        except LockedError as error:
+            return error.message
+        return ""
 
     # -- what is known --------------------------------------------------------------------------------------------
     async def _rewrapped(self, kept: KeptKey, known: _Tenant, number: int) -> KeptKey:

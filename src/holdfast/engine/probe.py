@@ -30,21 +30,22 @@ class Probe:
     usable: bool
     seconds: float
     problem: str = ""  #: for operators
+    cause: HoldfastError | None = None  #: what it answered instead, when it answered
 
 
 async def probe(backend: Backend, environment: Environment) -> Probe:
     """Ask a store for a listing of nothing: unlike a look at one blob, that fails when the bucket is missing."""
     began = environment.clock.monotonic()
 
-    def found(connected: bool, usable: bool, problem: str = "") -> Probe:
-        return Probe(connected, usable, environment.clock.monotonic() - began, problem)
+    def found(connected: bool, usable: bool, problem: str = "", cause: HoldfastError | None = None) -> Probe:
+        return Probe(connected, usable, environment.clock.monotonic() - began, problem, cause)
 
     try:
         async with asyncio.timeout(PATIENCE):
             async for _ in backend.list(_PREFIX):
                 break
     except _SETTLED as error:
-        return found(True, False, error.message)
+        return found(True, False, error.message, error)
     except HoldfastError as error:
         return found(False, False, error.message)
     except TimeoutError:

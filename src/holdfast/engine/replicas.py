@@ -8,7 +8,7 @@ pending rows, which `sweep` collects. Two at once make a copy twice; the second 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,7 @@ from holdfast.core.errors import HoldfastError, NotFoundError, UnavailableError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import is_sealed
 from holdfast.core.types import Digests, Located, ObjectRef, Replica, ReplicaState, Segment, Span
+from holdfast.engine.blame import UnreadableError
 from holdfast.engine.context import Context
 from holdfast.engine.facts import asking
 from holdfast.engine.reading_back import read_back
@@ -195,7 +196,7 @@ class _Move:
         copies = [replica for replica in self._located.replicas if replica.segment_id == segment.id]
         run = Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies)
         try:
-            return await self._store(segment, made, Body.of_stream(run.chunks(), size=segment.size))
+            return await self._store(segment, made, Body.of_stream(_readable(run, copies), size=segment.size))
         finally:
             await run.close()
 
@@ -232,3 +233,15 @@ class _Move:
         self._report.gone = self._report.gone or not adopted.there
         self._report.settled = self._report.settled or adopted.settled
         self._report.doomed += adopted.doomed
+
+
+async def _readable(run: Run, copies: Sequence[Replica]) -> AsyncIterator[bytes]:
+    """Yield a segment; `UnreadableError`, with the stores that it was to be read from, when none of them gives it."""
+    try:
+        async for chunk in run.chunks():
+            yield chunk
+    except HoldfastError as error:
+        stores = " or ".join(repr(name) for name in dict.fromkeys(copy.store for copy in copies))
+        raise UnreadableError(
+            f"what is to go there cannot be read from {stores or 'any store'}: {run.trouble}"
+        ) from error

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from holdfast.catalog.contract import Idempotency, Reserve
-from holdfast.core.backend import PutOptions
+from holdfast.core.backend import PutOptions, Store
 from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.errors import HoldfastError
 from holdfast.core.failpoints import failpoint
@@ -22,6 +22,7 @@ from holdfast.engine.context import Context
 from holdfast.engine.fanout import put_all
 from holdfast.engine.holding import Held
 from holdfast.engine.targets import Target, target_of
+from holdfast.layers.foreign import Source
 from holdfast.policy.placement import Plan
 
 
@@ -118,14 +119,15 @@ async def store_segment(
 ) -> Written:
     """Move `body` into the announced copies, digesting it on its way; durable when this returns.
 
-    With `md5` false none is taken: of a piece whose ETag nobody will see. `part` and `created` (now, if it is not
+    What the body itself fails with is raised as it is: no store is to blame for it. With `md5` false none is taken: of a piece whose ETag nobody will see. `part` and `created` (now, if it is not
     given) are what the blobs will say of themselves besides.
     """
     limit = context.settings.md5_limit if md5 else -1
     hashers = checksums.factories(body.size, announced, md5_limit=limit)
     small = body.data is not None and len(body.data) <= CHUNK
     meter = Meter(hashers, None if small else context.executor)
-    flow = body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
+    source = Source(body)
+    flow = source.body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
     if small:
         # Already here: digest now, so that the driver can take the bytes in one piece.
         async for _ in flow.chunks():
@@ -136,12 +138,25 @@ async def store_segment(
     origin = told_of(context, ref, replicas[0], part=part, created=created, sha256=sha256)
     options = PutOptions(content_type, origin=origin)
     async with nullcontext() if small else context.leased(replicas):
-        with at_stores():
-            await put_all(targets, flow, options)
+        await _put(targets, flow, options, source)
     chunk_size, chunk_crcs = checksums.chunk_list(meter)
     digests = checksums.settled(meter)
     segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)
     return Written(segment, replicas)
+
+
+async def _put(targets: Sequence[tuple[Store, str]], flow: Body, options: PutOptions, source: Source) -> None:
+    """Put `flow` into every store; what `source` fails with is told as its own error, whoever passed it on."""
+    try:
+        with at_stores():
+            await put_all(targets, flow, options)
+    except Exception:
+        if source.failure is None:
+            raise
+    if (failure := source.failure) is not None:
+        if isinstance(failure, HoldfastError) and failure.store in {store.name for store, _ in targets}:
+            failure.store = ""  # it was read from there; that it takes nothing is not said
+        raise failure
 
 
 def told_of(

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.core.clock import Environment
 from holdfast.core.errors import CorruptedError
-from holdfast.core.keyring import SECRET_BYTES, LockedError, ShreddedError
+from holdfast.core.keyring import SECRET_BYTES, LockedError, LostKeyError, ShreddedError
 from holdfast.core.names import blob_identity
 from holdfast.core.records import TenantKey, TenantKeyState
 from holdfast.engine.sealing import ROOT_KEY, parse_keys
@@ -30,6 +30,7 @@ from holdfast.engine.secrets import RootSecret
 _KEY: Final = 32
 _NONCE: Final = 12
 _USE: Final = b"holdfast keys of tenants"
+_AS_IT_WAS: Final = {ROOT_KEY: "give `secret` back its value"}
 
 
 class RootKeys:
@@ -59,7 +60,8 @@ class RootKeys:
         """Return the key of a tenant.
 
         Raises:
-            LockedError: none of ours wrapped it. ShreddedError: it was destroyed. CorruptedError: it was altered.
+            LockedError: none of ours wrapped it. LostKeyError: the one that wrapped it is another one now, or it was
+            altered. ShreddedError: it was destroyed.
         """
         where = f"the key of tenant {key.tenant}, generation {key.generation},"
         if key.state is TenantKeyState.DESTROYED:
@@ -73,13 +75,14 @@ class RootKeys:
         try:
             return _opened(root, key.wrapped, _about_tenant(key.tenant, key.generation, key.root_key_id))
         except InvalidTag:
-            raise CorruptedError(
-                f"{where} cannot be opened: it was altered, or the root key {key.root_key_id!r} is another one now"
+            raise LostKeyError(
+                f"{where} cannot be opened: it was altered, or the root key {key.root_key_id!r} is another one now;"
+                f" {_AS_IT_WAS.get(key.root_key_id, 'give it back its value in seal_keys')}"
             ) from None
 
-    def rewrap(self, key: TenantKey) -> TenantKey:
-        """Return the key of a tenant wrapped by the first of ours. Raises as `open`."""
-        made = self._wrapped(key.tenant, key.generation, self.open(key))
+    def rewrap(self, key: TenantKey, generation: int | None = None) -> TenantKey:
+        """Return the key of a tenant wrapped by the first of ours, under another number if one is given. Raises as `open`."""
+        made = self._wrapped(key.tenant, generation or key.generation, self.open(key))
         return replace(made, created=key.created, state=key.state)
 
     def secret(self) -> bytes:

@@ -22,7 +22,9 @@ from holdfast.core.errors import (
     DigestMismatchError,
     HoldfastError,
     InvalidRequestError,
+    NotFoundError,
     QuotaExceededError,
+    UnavailableError,
 )
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import INLINE, check_key, is_sealed
@@ -297,6 +299,8 @@ async def copy(
         )
     except BaseException as error:
         await context.abandon(replicas)
+        if isinstance(error, UnavailableError) and isinstance(error.__cause__, NotFoundError):
+            return None  # what is to be copied is not there: read it, perhaps elsewhere; the store is not to blame
         if blamed(context, goal.stores, error) and goal.spare:
             return None  # put it instead: that may go to another store
         raise

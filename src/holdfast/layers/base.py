@@ -15,6 +15,8 @@ from holdfast.core.backend import (
     Forgetter,
     Limits,
     PutOptions,
+    Room,
+    Roomy,
     SignedUrl,
 )
 from holdfast.core.body import Body, Reader
@@ -119,6 +121,10 @@ class Layer:
         """See `Forgetter.forget`; nothing happens where nobody below holds copies."""
         if isinstance(self.inner, Forgetter):
             await self.inner.forget(name)
+
+    async def room(self) -> Room | None:
+        """See `Roomy.room`; None where the backend does not know it."""
+        return await self.inner.room() if isinstance(self.inner, Roomy) else None
 
     async def close(self) -> None:
         """Close the inner backend."""

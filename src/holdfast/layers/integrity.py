@@ -1,19 +1,20 @@
-"""A damaged transfer is an error, inside the layer that tries again."""
+"""A damaged transfer is an error, and every error one of ours, inside the layer that tries again."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Final
 
-from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions
+from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body, Meter, Reader
 from holdfast.core.errors import CorruptedError, HoldfastError, UnavailableError
-from holdfast.core.types import BlobInfo, ByteRange, Span
-from holdfast.layers.base import ALL, Layer
+from holdfast.core.types import BlobInfo, ByteRange, Origin, Span
+from holdfast.layers.base import ALL, Layer, closed_after
+from holdfast.layers.foreign import Source, translated
 
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -23,6 +24,8 @@ class Integrity(Layer):
 
     Always: the size. With `md5_etags`, for stores whose ETag is the MD5 of the bytes (S3 without KMS or SSE-C; an
     ETag of several parts has a dash and is passed over): the MD5 too, which costs 1.3 ms per MiB.
+
+    An error that is none of ours, a defect of the driver, becomes an `UnavailableError` in every verb, and is logged.
     """
 
     preserves = ALL
@@ -45,7 +48,9 @@ class Integrity(Layer):
             body = body.metered(meter)
         elif self._md5_etags:
             await meter.update(data)
-        info = await super().put(name, body, options=options, if_absent=if_absent)
+        source = Source(body)
+        with translated("put", self.store, name, source=source):
+            info = await super().put(name, source.body, options=options, if_absent=if_absent)
         sent = meter.size if data is None else len(data)
         if info.size != sent:
             raise self._damaged("put", name, f"{sent} bytes were sent, the store holds {info.size}")
@@ -62,6 +67,70 @@ class Integrity(Layer):
             UnavailableError (while reading): the stream ended early. CorruptedError: it is too long.
         """
         return _Checked(self, super().get(name, range=range), name, range)
+
+    async def head(self, name: str) -> BlobInfo:
+        """Look."""
+        with translated("head", self.store, name):
+            return await super().head(name)
+
+    async def delete(self, name: str) -> None:
+        """Delete."""
+        with translated("delete", self.store, name):
+            await super().delete(name)
+
+    async def discard(self, name: str) -> None:
+        """Discard."""
+        with translated("discard", self.store, name):
+            await super().discard(name)
+
+    async def list(self, prefix: str = "", *, after: str = "") -> AsyncGenerator[BlobInfo, None]:
+        """List."""
+        async with closed_after(super().list(prefix, after=after)) as items:
+            while True:
+                with translated("list", self.store, prefix):
+                    info = await anext(items, None)
+                if info is None:
+                    return
+                yield info
+
+    async def copy(self, source: str, target: str) -> BlobInfo:
+        """Copy."""
+        with translated("copy", self.store, source):
+            return await super().copy(source, target)
+
+    async def presign(
+        self,
+        method: str,
+        name: str,
+        *,
+        expires_in: float,
+        content_type: str | None = None,
+        content_disposition: str | None = None,
+    ) -> SignedUrl:
+        """Sign."""
+        with translated("presign", self.store, name):
+            return await super().presign(
+                method,
+                name,
+                expires_in=expires_in,
+                content_type=content_type,
+                content_disposition=content_disposition,
+            )
+
+    async def make_folder(self, name: str) -> bool:
+        """Make a folder."""
+        with translated("make_folder", self.store, name):
+            return await super().make_folder(name)
+
+    async def describe(self, name: str, origin: Origin) -> None:
+        """Describe."""
+        with translated("describe", self.store, name):
+            await super().describe(name, origin)
+
+    async def room(self) -> Room | None:
+        """Tell how much fits."""
+        with translated("room", self.store, ""):
+            return await super().room()
 
     def _damaged(self, operation: str, name: str, text: str) -> CorruptedError:
         return CorruptedError(text, operation=operation, store=self.store, name=name)
@@ -82,7 +151,11 @@ class Integrity(Layer):
 
     async def _counted(self, chunks: AsyncIterator[bytes], length: int, name: str) -> AsyncIterator[bytes]:
         left = length
-        async for chunk in chunks:
+        while True:
+            with translated("get", self.store, name):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                break
             left -= len(chunk)
             if left < 0:
                 raise self._damaged("get", name, f"more than the {length} bytes that were asked for")
@@ -103,7 +176,8 @@ class _Checked(AbstractAsyncContextManager[Reader]):
         self._layer, self._inner, self._name, self._wish = layer, inner, name, wish
 
     async def __aenter__(self) -> Reader:
-        reader = await self._inner.__aenter__()
+        with translated("get", self._layer.store, self._name):
+            reader = await self._inner.__aenter__()
         try:
             return self._layer.check(reader, self._name, self._wish)
         except BaseException as error:
@@ -113,7 +187,8 @@ class _Checked(AbstractAsyncContextManager[Reader]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._inner.__aexit__(kind, error, trace)
+        with translated("get", self._layer.store, self._name, ours=error):
+            return await self._inner.__aexit__(kind, error, trace)
 
 
 def _md5() -> hashlib._Hash:

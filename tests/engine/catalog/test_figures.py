@@ -48,10 +48,13 @@ def test_the_backlog_says_what_waits(catalog_url: str) -> None:
     async def story() -> None:
         async with desk_at(catalog_url) as desk:
             assert (await desk.catalog.backlog()).doomed == 0
+            assert (await desk.catalog.backlog()).due is None
             await _fill(desk)
             await desk.intend(desk.ref("under way"))
             before = await desk.catalog.backlog()
             assert (before.doomed, before.doomed_bytes, before.overdue) == (2, 21, 0.0)
+            assert before.due is not None
+            assert await desk.catalog.now() < before.due <= await desk.catalog.now() + GRACE
             assert (before.pending, before.uploads, before.expired) == (2, 1, 0)  # a part waits for its whole
             assert (before.unfolded > 0) == catalog_url.startswith("postgres")  # SQLite counts at once
             assert before.unsealed > 0

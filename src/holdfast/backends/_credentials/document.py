@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from holdfast.backends._http import seconds, sendable
 from holdfast.core.clock import moment
 from holdfast.core.errors import InvalidRequestError, UnauthenticatedError
 
@@ -67,9 +68,12 @@ def keys_of(document: Document, fields: Mapping[str, str], *, now: int, what: st
     if not access or not secret:
         lacking = "access_key" if not access else "secret_key"
         raise UnauthenticatedError(f"{what} gave no {lacking}; name its place in credentials_fields")
-    return Credentials(
-        access, secret, _text(document, "token", fields) or None, _expires(document, fields, now, what)
-    )
+    token = _text(document, "token", fields) or None
+    if not all(sendable(value) for value in (access, secret, token) if value):
+        raise UnauthenticatedError(
+            f"{what} gave keys that no request can carry: they are not printable ASCII"
+        )
+    return Credentials(access, secret, token, _expires(document, fields, now, what))
 
 
 def ends(value: Any, what: str) -> int | None:
@@ -94,8 +98,8 @@ def ends(value: Any, what: str) -> int | None:
 def _expires(document: Document, fields: Mapping[str, str], now: int, what: str) -> int | None:
     found = ends(_value(document, "expires", fields), what)
     lifetime = _value(document, "lifetime", fields)
-    if found is None and isinstance(lifetime, int | float) and lifetime > 0:
-        found = now + int(lifetime * _SECOND)
+    if found is None and (lasts := seconds(lifetime)):
+        found = now + int(lasts * _SECOND)
     if found is not None and found <= now:
         raise UnauthenticatedError(
             f"{what} gave keys that have ended already; is this machine's clock right?"

@@ -12,14 +12,12 @@ found again. What Drive has more than once counts as the newest generation, of t
 from __future__ import annotations
 
 from holdfast.backends.google_drive.backend import GoogleDriveBackend
-from holdfast.backends.google_drive.quota import Quota
 from holdfast.backends.google_drive.settings import GoogleDriveSettings
 from holdfast.backends.google_drive.tokens import tokens
 from holdfast.core.clock import Environment
-from holdfast.core.errors import ConfigError
 from holdfast.core.notes import Notes
 
-__all__ = ["GoogleDriveBackend", "GoogleDriveSettings", "Quota", "open_google_drive"]
+__all__ = ["GoogleDriveBackend", "GoogleDriveSettings", "open_google_drive"]
 
 
 def open_google_drive(
@@ -30,14 +28,9 @@ def open_google_drive(
     Raises:
         ConfigError: `ca_file` cannot be read, or the service account's key is none.
     """
-    from holdfast.backends._http import Http, tls_context
+    from holdfast.backends._http import Http, trusted
 
-    try:
-        tls = tls_context(verify=settings.verify_tls, ca_file=settings.ca_file)
-    except OSError as error:
-        raise ConfigError(
-            f"ca_file cannot be read: {error.strerror}", operation="open", store=name
-        ) from error
+    tls = trusted(name, verify=settings.verify_tls, ca_file=settings.ca_file)
     http = Http(
         name,
         environment,

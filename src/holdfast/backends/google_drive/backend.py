@@ -22,7 +22,7 @@ from holdfast.backends.google_drive.reading import Opening
 from holdfast.backends.google_drive.settings import GoogleDriveSettings
 from holdfast.backends.google_drive.tokens import Tokens
 from holdfast.backends.google_drive.upload import MAX_SIZE, Target, Uploads, gather
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -171,9 +171,10 @@ class GoogleDriveBackend:
         """Raise `UnsupportedError`: a link of Drive needs a Google account, or is open to all for ever."""
         raise failure(UnsupportedError, "Google Drive signs no URLs", self._client.where("presign", name))
 
-    async def quota(self) -> quota.Quota:
-        """Return how much room there is."""
-        return await quota.ask(self._client, self._client.where("quota"))
+    async def room(self) -> Room | None:
+        """Return how much room the account has; None where it has no limit, and in a shared drive, of which Google tells nothing."""
+        where = self._client.where("room")
+        return None if (await self._home.root(where)).drive else await quota.ask(self._client, where)
 
     async def duplicates(self) -> Sequence[tuple[str, str]]:
         """Return (name, id) of every file that carries a blob's name and is not the one that counts."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from holdfast.backends._http import Http, read_bounded, retry_after
+from holdfast.backends._http import Http, parse_json, read_bounded, retry_after
 from holdfast.backends.google_drive.errors import DailyLimitError, Where, failure, from_answer, reason_of
 from holdfast.backends.google_drive.settings import GoogleDriveSettings
 from holdfast.backends.google_drive.tokens import Token, Tokens
@@ -74,8 +74,12 @@ class Client:
         headers = {} if data is None else {"Content-Type": _JSON}
         url = f"{self.settings.api_base}/{path}"
 
+        within = 2 * (self.settings.read_timeout + self.settings.connect_timeout)
+
         async def attempt() -> Any:
-            answer = await self.send(where, method, url, headers=headers, params=params, data=data)
+            answer = await self.send(
+                where, method, url, headers=headers, params=params, data=data, within=within
+            )
             if not answer.good:
                 raise self.judge(where, answer)
             return decoded(where, answer) if answer.body else None
@@ -92,14 +96,17 @@ class Client:
         params: Mapping[str, str] | None = None,
         data: Data = None,
         encoded: bool = False,
+        within: float | None = None,
     ) -> Answer:
         """Return the answer to one request, whatever its status; sent once more when the token had ended.
+
+        All of it has to be there `within` seconds: for what is small both ways.
 
         Raises:
             UnavailableError, DeadlineError: the outcome is open. RateLimitedError: the day is used up.
         """
         async with self.exchange(
-            where, method, url, headers=headers, params=params, data=data, encoded=encoded
+            where, method, url, headers=headers, params=params, data=data, encoded=encoded, within=within
         ) as response:
             return Answer(response.status, dict(response.headers), await read_bounded(response))
 
@@ -114,6 +121,7 @@ class Client:
         params: Mapping[str, str] | None = None,
         data: Data = None,
         encoded: bool = False,
+        within: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Yield the answer with its body still to be read; see `send`."""
         self._open_today()
@@ -131,6 +139,7 @@ class Client:
                         params=params,
                         data=sent.data,
                         encoded=encoded,
+                        within=within,
                     )
                 )
                 if response.status != 401 or last:
@@ -217,6 +226,6 @@ async def _slices(data: bytes | bytearray) -> AsyncIterator[bytes]:
 def decoded(where: Where, answer: Answer) -> Any:
     """Return the JSON of a good answer; what is none is a broken answer, not a success."""
     try:
-        return msgspec.json.decode(answer.body)
-    except msgspec.DecodeError:
+        return parse_json(answer.body)
+    except ValueError:
         raise failure(UnavailableError, "Google's answer cannot be read", where) from None

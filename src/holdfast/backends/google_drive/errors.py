@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import msgspec
-
+from holdfast.backends._http import parse_json
 from holdfast.core.errors import (
     ConfigError,
     ConflictError,
@@ -146,12 +145,12 @@ def from_answer(
 def reason_of(body: bytes) -> str:
     """Return the reason that an error's body gives, "" when it gives none."""
     try:
-        found: Any = msgspec.json.decode(body)
+        found: Any = parse_json(body)
         error = found["error"]
         listed = [*error.get("errors", ()), *error.get("details", ())]
         words = [str(one["reason"]) for one in listed if isinstance(one, dict) and one.get("reason")]
         reason = (words or [str(error.get("status") or "")])[0]
-    except (msgspec.DecodeError, KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         return ""
     return reason if _REASON.fullmatch(reason) else ""
 

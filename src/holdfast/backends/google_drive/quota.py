@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from holdfast.backends.google_drive.client import Client
 from holdfast.backends.google_drive.errors import Where
+from holdfast.core.backend import Room
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """Bytes of the account. `limit` is None where there is none; of a shared drive Google tells nothing."""
+async def ask(client: Client, where: Where) -> Room | None:
+    """Return the room of whoever we are; numbers arrive as text, and what is missing is no zero but no limit.
 
-    limit: int | None
-    used: int
-    in_drive: int
-    in_trash: int
-
-    @property
-    def free(self) -> int | None:
-        """What is left; None without a limit."""
-        return None if self.limit is None else max(0, self.limit - self.used)
-
-
-async def ask(client: Client, where: Where) -> Quota:
-    """Return the quota of whoever we are; numbers arrive as text, and what is missing is no zero but no limit."""
+    What is used is used by all of Google's services, and by the trash.
+    """
     answer: Any = (
         await client.json(where, "GET", "about", {"fields": "storageQuota,user(permissionId)"}) or {}
     )
     found = answer.get("storageQuota", {})
-    limit = found.get("limit")
-    return Quota(
-        None if limit in (None, "") else int(limit),
-        int(found.get("usage") or 0),
-        int(found.get("usageInDrive") or 0),
-        int(found.get("usageInDriveTrash") or 0),
-    )
+    limit, used = found.get("limit"), found.get("usage")
+    if limit in (None, ""):
+        return None
+    return Room(int(limit), max(0, int(limit) - int(used or 0)))

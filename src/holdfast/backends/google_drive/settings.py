@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from holdfast.backends._http.settings import (
+    CaFile,
+    ConnectTimeout,
+    ReadTimeout,
+    VerifyTls,
+    checked_url,
+)
 
 MIB: Final = 1 << 20
 STEP: Final = 256 << 10  #: pieces of a resumable upload are multiples of this
@@ -52,14 +58,10 @@ class GoogleDriveSettings(BaseModel):
     )
     token_url: str = Field("https://oauth2.googleapis.com/token", description="URL that gives access tokens")
     allow_http: bool = Field(False, description="allow http:// URLs; for a fake on this machine only")
-    verify_tls: bool = Field(True, description="check the server's certificate")
-    ca_file: Path | None = Field(
-        None, description="PEM file with a certificate authority to trust in addition"
-    )
-    connect_timeout: float = Field(5.0, gt=0, le=300, description="longest time to connect")
-    read_timeout: float = Field(
-        60.0, gt=0, le=3600, description="longest silence of the server while it should speak"
-    )
+    verify_tls: VerifyTls = True
+    ca_file: CaFile = None
+    connect_timeout: ConnectTimeout = 5.0
+    read_timeout: ReadTimeout = 60.0
     retries: int = Field(
         4, ge=0, le=10, description="further tries of one HTTP request, each after a longer pause"
     )
@@ -96,12 +98,7 @@ class GoogleDriveSettings(BaseModel):
     @field_validator("api_base", "upload_base", "token_url")
     @classmethod
     def _url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("must be a URL like https://www.googleapis.com/drive/v3, without query")
-        if parts.username or parts.password:
-            raise ValueError("must not carry credentials")
-        return value.rstrip("/")
+        return checked_url(value, "https://www.googleapis.com/drive/v3", needed=True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

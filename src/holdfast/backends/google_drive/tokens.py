@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from holdfast.backends._http import Http, read_bounded, retry_after
+from holdfast.backends._http import Http, parse_json, read_bounded, retry_after, seconds
 from holdfast.backends.google_drive.errors import Where, failure
 from holdfast.backends.google_drive.settings import GoogleDriveSettings
 from holdfast.core.clock import Environment
@@ -65,10 +65,10 @@ def tokens(store: str, settings: GoogleDriveSettings, http: Http, environment: E
             "client_secret": settings.client_secret.get_secret_value(),
             "refresh_token": settings.refresh_token.get_secret_value(),
         }
-        fetch = _Exchange(store, settings.token_url, lambda now: form, http, environment)
+        fetch = _Exchange(store, settings, lambda now: form, http, environment)
     else:
         signed = _Signed(store, settings)
-        fetch = _Exchange(store, settings.token_url, signed, http, environment)
+        fetch = _Exchange(store, settings, signed, http, environment)
     return Renewing(fetch, clock=environment.clock)
 
 
@@ -96,29 +96,30 @@ class _Exchange:
     def __init__(
         self,
         store: str,
-        url: str,
+        settings: GoogleDriveSettings,
         form: Callable[[int], dict[str, str]],
         http: Http,
         environment: Environment,
     ) -> None:
         self._where = Where("authorise", store)
-        self._url, self._form, self._http, self._environment = url, form, http, environment
+        self._url, self._within = settings.token_url, 2 * (settings.read_timeout + settings.connect_timeout)
+        self._form, self._http, self._environment = form, http, environment
 
     async def __call__(self) -> Token:
         now = self._environment.clock.now()
         data = urlencode(self._form(now)).encode()
         where = self._where
         async with self._http.exchange(
-            where.operation, "", "POST", self._url, headers=_FORM, data=data
+            where.operation, "", "POST", self._url, headers=_FORM, data=data, within=self._within
         ) as response:
             status, wait = response.status, retry_after(response.headers, now)
             body = await read_bounded(response, _MOST)
         try:
-            answer = msgspec.json.decode(body, type=_Answer)
-        except msgspec.DecodeError:
+            answer: _Answer = parse_json(body, _Answer)
+        except ValueError:
             answer = _Answer()
         if status == 200 and answer.access_token:
-            return Token(answer.access_token, now + int(answer.expires_in * 1_000_000))
+            return Token(answer.access_token, now + int(seconds(answer.expires_in) * 1_000_000))
         if status == 429 or answer.error in ("rate_limit_exceeded", "slow_down"):
             error = failure(RateLimitedError, f"Google asks to come back later ({status})", where)
             error.retry_after = wait

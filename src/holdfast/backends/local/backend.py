@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 
 from holdfast.backends.local.errors import Translated
@@ -20,7 +20,7 @@ from holdfast.backends.local.settings import LocalSettings
 from holdfast.backends.local.threads import Threads
 from holdfast.backends.local.walking import Walker, info_of
 from holdfast.backends.local.writing import ATTRIBUTE, NO_LINK, Draft, Writer
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body, FileSlice, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -35,14 +35,6 @@ from holdfast.core.names import check_blob_name
 from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Span
 
 _MAX_KEY = 240
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """How much room the disk has, in bytes; `free` is what this process may still use."""
-
-    total: int
-    free: int
 
 
 def open_local(name: str, settings: LocalSettings, *, environment: Environment) -> LocalBackend:
@@ -169,7 +161,7 @@ class LocalBackend:
             return await self._threads.run(self._folders.make, name)
 
     async def room(self) -> Room:
-        """Return how much room the disk has."""
+        """Return how much room the disk has; free is what this process may still use."""
         self._threads.check()
         with Translated("room", self.store, ""):
             facts = os.fstatvfs(self._root)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
 from typing import Final
 from urllib.parse import quote
 
-from holdfast.backends._http import Http, read_bounded, retry_after
+from holdfast.backends._http import Http, Tries, read_bounded, retry_after
 from holdfast.backends.naas.answer import Answer, read
 from holdfast.backends.naas.settings import NaasSettings
 from holdfast.core.clock import Environment
@@ -52,15 +51,13 @@ class NaasClient:
             read_timeout=settings.read_timeout,
         )
         try:
-            tries = 0
+            tries = Tries(self._environment, settings.retries, longest=_LONGEST)
             while True:
-                tries += 1
+                tries.begin()
                 try:
                     return await self._once(http)
                 except HoldfastError as error:
-                    if not error.retryable or tries > settings.retries:
-                        raise
-                    await self._pause(tries, error.retry_after)
+                    await tries.failed(error)
         finally:
             await http.close()
 
@@ -78,11 +75,6 @@ class NaasClient:
             if 200 <= response.status < 300:
                 return read(text, store=self._store, now=now)
             raise _refused(response.status, self._store, retry_after(response.headers, now))
-
-    async def _pause(self, tries: int, asked: float | None) -> None:
-        chance = random.Random(self._environment.random.getrandbits(64)).random()  # noqa: S311  # jitter
-        wanted = asked if asked is not None else 0.1 * 2**tries * (0.5 + chance)
-        await self._environment.clock.sleep(min(wanted, _LONGEST))
 
 
 def _refused(status: int, store: str, wait: float | None) -> HoldfastError:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from holdfast.backends._http.settings import (
+    CaFile,
+    ConnectTimeout,
+    ReadTimeout,
+)
 from holdfast.backends.object_store.dialects import Name
 from holdfast.backends.object_store.settings import MAX_PART, MIB, MIN_PART
 
@@ -43,13 +47,9 @@ class NaasSettings(BaseModel):
         False, description="allow an http:// s3_endpoint; keys stay secret, content does not"
     )
     verify_tls: bool = Field(True, description="check the certificate of the S3 server")
-    ca_file: Path | None = Field(
-        None, description="PEM file with a certificate authority to trust in addition"
-    )
-    connect_timeout: float = Field(5.0, gt=0, le=300)
-    read_timeout: float = Field(
-        45.0, gt=0, le=3600, description="longest silence of a server while it should speak"
-    )
+    ca_file: CaFile = None
+    connect_timeout: ConnectTimeout = 5.0
+    read_timeout: ReadTimeout = 45.0
     retries: int = Field(
         2, ge=0, le=10, description="further tries of one HTTP request, also of one for keys"
     )

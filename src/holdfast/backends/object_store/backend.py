@@ -9,10 +9,12 @@ from hashlib import md5
 from typing import Final
 
 from holdfast.backends.object_store import copying, deleting, encryption, listing, metadata, multipart, upload
+from holdfast.backends.object_store.base import Bucket
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.driver import Driver
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.keys import Names
+from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.ranges import Ranges
 from holdfast.backends.object_store.reading import Opening
 from holdfast.backends.object_store.settings import S3Settings
@@ -26,7 +28,6 @@ from holdfast.core.errors import (
     InvalidRequestError,
     NotFoundError,
     PermissionDeniedError,
-    UnavailableError,
     UnsupportedError,
 )
 from holdfast.core.types import BlobInfo, ByteRange
@@ -37,11 +38,10 @@ _OF_METADATA = (
     2  #: half of what fits: some servers count header names, and what is not ASCII grows by a third
 )
 _LOOKED_FOR = 256 << 10  #: larger bodies are not sent to a name that is taken
-_REST_SECONDS = 0.05  #: the library's runtime may crash an interpreter that ends right after an awaited call
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-class ObjectStoreBackend:
+class ObjectStoreBackend(Bucket):
     """One bucket, or one folder of it. Make it with `open_s3`."""
 
     def __init__(
@@ -54,14 +54,13 @@ class ObjectStoreBackend:
         environment: Environment,
     ) -> None:
         self._store = store
-        self._settings = settings
+        self._settings, self._prefix = settings, settings.prefix
         self._server = settings.server
         self._driver = driver
-        self._client = client
+        self._client: ControlClient = client
         self._environment = environment
         self._ranges = Ranges(client)
         self._names = Names(settings.prefix, terminated=self._server.folders)
-        self._bucket_seen = False
         self._capabilities = Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.PRESIGN
         if self._server.conditional_writes:
             self._capabilities |= Capability.IF_ABSENT
@@ -70,18 +69,6 @@ class ObjectStoreBackend:
             max_name_bytes=self._names.max_bytes,
             max_metadata_bytes=self._server.metadata_bytes // _OF_METADATA,
         )
-
-    @property
-    def store(self) -> str:
-        return self._store
-
-    @property
-    def capabilities(self) -> Capability:
-        return self._capabilities
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
@@ -184,37 +171,16 @@ class ObjectStoreBackend:
         )
         return SignedUrl(url, method, ends, headers)
 
-    async def discard(self, name: str) -> None:
-        """Remove `name`, and abort multipart uploads of it that a killed process left open."""
-        await self.delete(name)
-        where = Where("delete", self._store, name)
-        key = self._key(name)
-        open_ = [found async for found in listing.uploads(self._client, where, key) if found.key == key]
-        for found in open_:
-            await multipart.abort(self._client, where, key, found.upload_id)
-
     async def abort_stale_uploads(self, older_than: int) -> int:
-        """Abort multipart uploads of this store that began more than `older_than` seconds ago; return how many.
+        """Abort multipart uploads that began more than `older_than` seconds ago; return how many.
 
-        A killed process leaves such uploads behind, invisible and paid for. (MinIO does not show them without
-        their full key; it removes them itself after a day.)
+        MinIO does not show them without their full key; it removes them itself after a day.
         """
-        if self._server.full_key_for_uploads:
-            return 0
-        where = Where("abort", self._store)
-        limit = self._environment.clock.now() - older_than * 1_000_000
-        stale = [
-            found
-            async for found in listing.uploads(self._client, where, self._settings.prefix)
-            if 0 < found.initiated < limit
-        ]
-        for found in stale:
-            await multipart.abort(self._client, where, found.key, found.upload_id)
-        return len(stale)
+        return 0 if self._server.full_key_for_uploads else await super().abort_stale_uploads(older_than)
 
     async def close(self) -> None:
         await self._client.close()
-        await asyncio.sleep(_REST_SECONDS)
+        await asyncio.sleep(REST_SECONDS)
 
     def _key(self, name: str) -> str:
         return self._names.key(name)
@@ -313,17 +279,6 @@ class ObjectStoreBackend:
         finally:
             await feed.close()
         return feed.size, etag.strip('"')
-
-    async def _explain(self, where: Where, error: HoldfastError) -> None:
-        """Raise the true reason of a refused HEAD, whose answer cannot carry one: wrong keys, no such bucket."""
-        if isinstance(error, NotFoundError) and self._bucket_seen:
-            return
-        query = [("list-type", "2"), ("max-keys", "1"), ("prefix", self._settings.prefix)]
-        try:
-            await self._client.call(where, "GET", query=query)
-            self._bucket_seen = True
-        except (PermissionDeniedError, UnavailableError, InvalidRequestError):
-            return
 
 
 async def _one_page(page: list[BlobInfo]) -> AsyncIterator[list[BlobInfo]]:

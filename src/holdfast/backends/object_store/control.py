@@ -1,20 +1,26 @@
-"""Signed requests to one S3 bucket, for what the object-store library cannot express.
-
-aiohttp is imported with the first request, so that a short command that needs none of this stays quick to start.
-"""
+"""Signed requests to one S3 bucket, for what the object-store library cannot express."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from ssl import CERT_NONE, SSLContext, create_default_context
 from typing import TYPE_CHECKING, Any, Protocol
 
+from holdfast.backends._http import (
+    RETRIED,
+    SLICE,
+    Http,
+    Tries,
+    pause,
+    read_bounded,
+    retry_after,
+    slices,
+    tls_context,
+)
+from holdfast.backends._http.reading import WITHIN
 from holdfast.backends.object_store import sigv4
 from holdfast.backends.object_store.address import Address
 from holdfast.backends.object_store.credentials import Credentials, CredentialSource, newer, renewable
@@ -28,10 +34,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 Buffer = bytes | memoryview
+#: What a gateway's page may answer to a deletion; the store's own word is 204.
+_PAGES = frozenset({200, 201, 202, 203, 205, 206, 404})
 _INLINE = 64 << 10  #: bodies up to this size are hashed without a thread hop
-_PIECE = 1 << 20  #: what is handed to the transport at a time
-_LONGEST_PAUSE = 20.0
-RETRIED = 10.0  #: seconds after which a request that failed is not sent again: silence is not met twice
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,16 @@ class ControlClient:
         self._address = Address.of(settings)
         self._public = Address.of(settings, public=True)
         self._source = source
-        self._session: aiohttp.ClientSession | None = None
+        self._http = Http(
+            store,
+            environment,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            # Asked with the first request: a short command that needs none of this stays quick to start.
+            tls=lambda: not settings.tls or tls_context(verify=settings.verify_tls, ca_file=settings.ca_file),
+            bare=True,
+            broken=lambda error, operation, store, name: unreachable(error, Where(operation, store, name)),
+        )
 
     async def call(
         self,
@@ -93,18 +107,14 @@ class ControlClient:
         """
         request = sigv4.Request(method, self._address.host, self._address.path(key), query, headers or {})
         payload = await self._payload(body)
-        longest = max(RETRIED, patience)
-        tries = 0
+        further = self.settings.retries if retries is None else retries
+        tries = Tries(self.environment, further, slow=max(RETRIED, patience))
         while True:
-            tries, began = tries + 1, self.environment.clock.monotonic()
+            tries.begin()
             try:
                 return await self._once(where, request, body, payload, patience)
             except HoldfastError as error:
-                if not error.retryable or tries > (self.settings.retries if retries is None else retries):
-                    raise
-                if self.environment.clock.monotonic() - began > longest:
-                    raise
-                await self.pause(tries, error.retry_after)
+                await tries.failed(error)
 
     async def presign(
         self, method: str, key: str, *, query: sigv4.Query, headers: Mapping[str, str], expires_in: int
@@ -126,19 +136,15 @@ class ControlClient:
         """Yield the 2xx answer to a GET of `key` with its body still to be read."""
         request = sigv4.Request("GET", self._address.host, self._address.path(key), (), headers)
         async with contextlib.AsyncExitStack() as stack:
-            tries = 0
+            tries = Tries(self.environment, self.settings.retries, slow=RETRIED)
             while True:
-                tries, began = tries + 1, self.environment.clock.monotonic()
+                tries.begin()
                 try:
                     response = await self._begun(where, request, stack)
                     break
                 except HoldfastError as error:
                     await stack.aclose()
-                    if not error.retryable or tries > self.settings.retries:
-                        raise
-                    if self.environment.clock.monotonic() - began > RETRIED:
-                        raise
-                    await self.pause(tries, error.retry_after)
+                    await tries.failed(error)
             yield response
 
     async def _begun(
@@ -150,7 +156,7 @@ class ControlClient:
             exchange = self._exchange(where, request, b"", sigv4.EMPTY_SHA256, keys)
             response = await stack.enter_async_context(exchange)
             if response.status >= 300:
-                self._judge(where, response.status, response.headers, await _read(response))
+                self._judge(where, response.status, response.headers, await read_bounded(response, MAX_BYTES))
             return response
 
         keys = await self._source.current()
@@ -165,9 +171,7 @@ class ControlClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        await self._http.close()
 
     async def _payload(self, body: Buffer) -> str:
         if not body:
@@ -200,9 +204,11 @@ class ControlClient:
         patience: float,
     ) -> Answer:
         async with self._exchange(where, request, body, payload, keys, patience) as response:
-            content = await _read(response)
+            content = await read_bounded(response, MAX_BYTES, within=max(WITHIN, patience))
             try:
-                return self._judge(where, response.status, response.headers, content)
+                return self._judge(
+                    where, response.status, response.headers, content, delete=request.method == "DELETE"
+                )
             except InvalidRequestError as error:
                 if request.method != "HEAD":
                     raise
@@ -220,77 +226,48 @@ class ControlClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send and yield the answer's beginning; what breaks inside the block is translated too."""
         import aiohttp
-        from yarl import URL
 
         now = self.environment.clock.now()
         headers = sigv4.sign(request, keys, region=self.settings.server.region, payload=payload, now=now)
         query = sigv4.encode_query(request.query)
         url = f"{self._address.scheme}://{request.host}{request.path}{'?' + query if query else ''}"
-        timeout = aiohttp.ClientTimeout(
-            total=None,
-            sock_connect=self.settings.connect_timeout,
-            sock_read=max(self.settings.read_timeout, patience),
-        )
         # Bytes of a part stay one object; aiohttp would warn about (and copy) large ones given plainly.
         data: Any = aiohttp.BytesPayload(body) if body else b"" if request.method in ("PUT", "POST") else None
-        if len(body) > _PIECE:
-            data, headers["content-length"] = _pieces(body), str(len(body))
-        try:
-            async with self._open().request(
-                request.method,
-                URL(url, encoded=True),
-                headers=headers,
-                data=data,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as response:
-                yield response
-        except (aiohttp.ClientError, TimeoutError, OSError, EOFError) as error:
-            raise unreachable(error, where) from error
+        if len(body) > SLICE:
+            data, headers["content-length"] = slices(body), str(len(body))
+        async with self._http.exchange(
+            where.operation,
+            where.name,
+            request.method,
+            url,
+            headers=headers,
+            data=data,
+            read_timeout=max(self.settings.read_timeout, patience),
+            encoded=True,
+        ) as response:
+            yield response
 
-    def _judge(self, where: Where, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    def _judge(
+        self, where: Where, status: int, headers: Mapping[str, str], body: bytes, *, delete: bool = False
+    ) -> Answer:
         code = error_code(body) if status >= 300 or body.lstrip()[:5] in (b"<?xml", b"<Erro") else ""
+        if delete and not code and status in _PAGES and "x-amz-request-id" not in headers:
+            raise UnavailableError(
+                "the answer is not the store's own; something stands between it and us",
+                operation=where.operation,
+                store=where.store,
+                name=where.name,
+            )
         if 200 <= status < 300 and not code:
             return Answer(status, {name.lower(): value for name, value in headers.items()}, body)
         # S3 answers some long requests with 200 and tells of the failure in the body; such failures are its own.
         shown = status if status >= 300 else 500
-        raise from_answer(shown, code, where, retry_after=self._retry_after(headers))
+        wait = retry_after(headers, self.environment.clock.now())
+        raise from_answer(shown, code, where, retry_after=wait)
 
-    def _retry_after(self, headers: Mapping[str, str]) -> float | None:
-        value = headers.get("Retry-After", "").strip()
-        if value.isdigit():
-            return float(value)
-        try:
-            moment = parsedate_to_datetime(value).timestamp()
-        except (ValueError, TypeError, IndexError):
-            return None
-        return max(0.0, moment - self.environment.clock.now() / 1e6)
-
-    async def pause(self, tries: int, retry_after: float | None) -> None:
+    async def pause(self, tries: int, asked: float | None) -> None:
         """Wait before the next try: as long as the server asked, else longer each time."""
-        chance = random.Random(self.environment.random.getrandbits(64)).random()  # noqa: S311  # jitter, not a secret
-        pause = retry_after if retry_after is not None else 0.1 * 2**tries * (0.5 + chance)
-        await self.environment.clock.sleep(min(pause, _LONGEST_PAUSE))
-
-    def _open(self) -> aiohttp.ClientSession:
-        import aiohttp
-
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=64, ssl=_tls(self.settings), keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                skip_auto_headers=("Content-Type", "Accept", "Accept-Encoding", "User-Agent"),
-            )
-        return self._session
-
-
-async def _pieces(body: Buffer) -> AsyncIterator[memoryview]:
-    """Yield the body bit by bit: given whole, the transport would hold a second one of it."""
-    view = memoryview(body)
-    for start in range(0, len(view), _PIECE):
-        yield view[start : start + _PIECE]
+        await pause(self.environment, tries, asked)
 
 
 def needed_header(answer: Answer, where: Where, name: str) -> str:
@@ -301,24 +278,3 @@ def needed_header(answer: Answer, where: Where, name: str) -> str:
             f"the store's answer lacks {name}", operation=where.operation, store=where.store, name=where.name
         )
     return value
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    content = bytearray()
-    async for chunk in response.content.iter_any():
-        content += chunk
-        if len(content) > MAX_BYTES:
-            raise EOFError("an endless answer")
-    return bytes(content)
-
-
-def _tls(settings: S3Settings) -> SSLContext | bool:
-    if not settings.tls:
-        return True
-    context = create_default_context()
-    if settings.ca_file is not None:
-        context.load_verify_locations(cafile=settings.ca_file)
-    if not settings.verify_tls:
-        context.check_hostname = False
-        context.verify_mode = CERT_NONE
-    return context

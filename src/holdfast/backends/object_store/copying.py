@@ -49,7 +49,8 @@ async def _copy_object(client: ControlClient, where: Where, source: str, target:
     headers["x-amz-copy-source"] = multipart.copy_source(settings.bucket, source)
     if info.etag:
         headers["x-amz-copy-source-if-match"] = f'"{info.etag}"'
-    await client.call(where, "PUT", target, headers=headers, patience=multipart.COMPLETE_SECONDS)
+    answer = await client.call(where, "PUT", target, headers=headers, patience=multipart.COMPLETE_SECONDS)
+    multipart.needed_field(answer, where, "ETag")
 
 
 async def _copy_parts(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from holdfast.backends._credentials import Credentials
+from holdfast.backends._http import sendable
 from holdfast.core.errors import ConfigError
 from holdfast.core.renewing import Renewing
 
@@ -72,7 +73,12 @@ class EnvironmentCredentials:
             raise ConfigError(
                 "credentials = 'environment' needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to be set"
             )
-        return Credentials(key, secret, self._environ.get("AWS_SESSION_TOKEN") or None)
+        token = self._environ.get("AWS_SESSION_TOKEN") or None
+        if not all(sendable(value) for value in (key, secret, token) if value):
+            raise ConfigError(
+                "the AWS_* variables hold keys that no request can carry: they are not printable ASCII"
+            )
+        return Credentials(key, secret, token)
 
 
 class RefreshingCredentials(Renewing[Credentials]):

@@ -54,5 +54,9 @@ async def _batch(client: ControlClient, where: Where, keys: Sequence[str]) -> li
         raise UnavailableError(
             "the answer to a batch delete is not XML", operation="delete", store=where.store
         ) from error
+    if root.tag != "DeleteResult":
+        raise UnavailableError(
+            "the answer to a batch delete is not a DeleteResult", operation="delete", store=where.store
+        )
     codes = [item.findtext("Code") or "" for item in root.iterfind("Error")]
     return [from_answer(500, code, where) for code in codes if code not in ("NoSuchKey", "NoSuchVersion")]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import obstore
@@ -23,27 +22,15 @@ from obstore.store import S3Store
 
 from holdfast.backends.object_store import metadata
 from holdfast.backends.object_store.address import Address
-from holdfast.backends.object_store.control import RETRIED
 from holdfast.backends.object_store.credentials import Credentials, CredentialSource, newer, renewable
 from holdfast.backends.object_store.errors import KeysEndedError, Where, from_obstore, unsaid
+from holdfast.backends.object_store.library import STANDARD, client_options, retry_config
 from holdfast.backends.object_store.settings import S3Settings
 from holdfast.backends.object_store.upload import Feed, Plan, StoppedError
 from holdfast.core.backend import PutOptions
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, UnavailableError
 from holdfast.core.types import BlobInfo
 
-#: Attributes that the library names itself; whatever else it shows is user metadata.
-_STANDARD = frozenset(
-    {
-        "Content-Type",
-        "Content-Disposition",
-        "Content-Encoding",
-        "Content-Language",
-        "Cache-Control",
-        "Storage-Class",
-    }
-)
-_NEVER = timedelta(days=7)
 T = TypeVar("T")
 
 
@@ -114,8 +101,8 @@ class Driver:
 
         async def ask(store: S3Store) -> Found:
             if wish is None:
-                return found_in(where.name, await obstore.get_async(store, key))
-            return found_in(where.name, await obstore.get_async(store, key, options={"range": wish}))
+                return found_in(where, await obstore.get_async(store, key))
+            return found_in(where, await obstore.get_async(store, key, options={"range": wish}))
 
         return await self._with_keys(where, ask)
 
@@ -124,7 +111,7 @@ class Driver:
 
         async def ask(store: S3Store) -> BlobInfo:
             try:
-                return found_in(where.name, await obstore.get_async(store, key, options={"head": True})).info
+                return found_in(where, await obstore.get_async(store, key, options={"head": True})).info
             except Exception as error:
                 raise unsaid(from_obstore(error, where), where, self.renewable) from error
 
@@ -195,35 +182,14 @@ def _open(settings: S3Settings, credentials: Any) -> S3Store:
     }
     if settings.checksum_algorithm:
         config["checksum_algorithm"] = settings.checksum_algorithm
+    authority = settings.ca_file.read_bytes() if settings.ca_file is not None else b""
     return S3Store(
         settings.bucket,
         config=cast(Any, config),
-        client_options=cast(Any, _client(settings)),
-        retry_config={
-            "max_retries": settings.retries,
-            "retry_timeout": timedelta(seconds=RETRIED),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=5),
-                "base": 2,
-            },
-        },
+        client_options=client_options(settings, plain=not settings.tls, authority=authority),
+        retry_config=retry_config(settings),
         credential_provider=credentials,
     )
-
-
-def _client(settings: S3Settings) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=settings.connect_timeout),
-        "read_timeout": timedelta(seconds=settings.read_timeout),
-        "timeout": _NEVER,
-        "allow_http": not settings.tls,
-        "allow_invalid_certificates": not settings.verify_tls,
-        "pool_idle_timeout": timedelta(seconds=30),
-    }
-    if settings.ca_file is not None:
-        options["root_certificate"] = settings.ca_file.read_bytes()
-    return options
 
 
 def _encryption(settings: S3Settings) -> dict[str, Any]:
@@ -272,12 +238,23 @@ async def _settled(upload: asyncio.Future[Any]) -> None:
             return
 
 
-def found_in(name: str, result: Any) -> Found:
-    """Return what an answer of the library to get or head says."""
+def found_in(where: Where, result: Any) -> Found:
+    """Return what an answer of the library to get or head says.
+
+    Raises:
+        UnavailableError: it has neither an ETag nor a time, as the page of a gateway that answers with 200.
+    """
     meta: Mapping[str, Any] = result.meta
-    extra = {key: value for key, value in result.attributes.items() if key not in _STANDARD}
+    if not meta["e_tag"] and meta["last_modified"].timestamp() <= 0:
+        raise UnavailableError(
+            "the answer is not the store's own; something stands between it and us",
+            operation=where.operation,
+            store=where.store,
+            name=where.name,
+        )
+    extra = {key: value for key, value in result.attributes.items() if key not in STANDARD}
     info = BlobInfo(
-        name=name,
+        name=where.name,
         size=meta["size"],
         modified=int(meta["last_modified"].timestamp() * 1_000_000),
         etag=_plain(meta["e_tag"]),

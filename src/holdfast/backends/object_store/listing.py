@@ -14,6 +14,8 @@ from holdfast.backends.object_store.xml import XmlError, parse
 from holdfast.core.errors import UnavailableError
 from holdfast.core.types import BlobInfo
 
+_DIGITS = 18  #: of the largest size
+
 
 @dataclass(frozen=True, slots=True)
 class OpenUpload:
@@ -40,7 +42,7 @@ async def objects(
         except ImpossibleNameError:
             return
         root = _parse(answer.body, where, "ListBucketResult")
-        page = [_object(item, root) for item in root.iterfind("Contents")]
+        page = [_object(item, root, where) for item in root.iterfind("Contents")]
         # Not every server knows start-after; what it should have left out is left out here.
         yield [info for info in page if info.name > after and info.name.startswith(prefix)]
         token = _next(root, where, token)
@@ -84,11 +86,18 @@ def _parse(body: bytes, where: Where, tag: str) -> Element:
     return root
 
 
-def _object(item: Element, root: Element) -> BlobInfo:
+def size_of(text: str, where: Where) -> int:
+    """Return the size that a listing says; `UnavailableError` for what no store can hold."""
+    if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
+        raise _strange("the listing says a size that is none", where)
+    return int(text)
+
+
+def _object(item: Element, root: Element, where: Where) -> BlobInfo:
     etag = item.findtext("ETag")
     return BlobInfo(
         name=_text(item, "Key", root),
-        size=int(item.findtext("Size") or 0),
+        size=size_of(item.findtext("Size") or "0", where),
         modified=_moment(item.findtext("LastModified") or ""),
         etag=etag.strip('"') if etag else None,
     )

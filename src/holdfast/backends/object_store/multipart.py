@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from awscrt.checksums import crc64nvme
 
 from holdfast.backends.object_store import encryption
-from holdfast.backends.object_store.control import Answer, Buffer, ControlClient, needed_header
+from holdfast.backends.object_store.control import Answer, Buffer, Caller, ControlClient, needed_header
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.sigv4 import encode
 from holdfast.backends.object_store.xml import SentPart, XmlError, completion, parse
@@ -111,7 +111,7 @@ class Multipart:
         headers = encryption.key_headers(self._client.settings)
         if self._where.if_absent:
             headers["if-none-match"] = "*"
-        return await self._client.call(
+        answer = await self._client.call(
             self._where,
             "POST",
             self._key,
@@ -121,6 +121,8 @@ class Multipart:
             patience=COMPLETE_SECONDS,
             retries=retries,
         )
+        needed_field(answer, self._where, "ETag")
+        return answer
 
     async def _complete_again(self, parts: list[SentPart]) -> str:
         """Complete after a try whose outcome is unknown: it may be that it was done and only the answer was lost."""
@@ -154,7 +156,7 @@ class Multipart:
         return True
 
 
-async def abort(client: ControlClient, where: Where, key: str, upload_id: str) -> None:
+async def abort(client: Caller, where: Where, key: str, upload_id: str) -> None:
     """Abort an upload; one that is gone already is fine."""
     try:
         await client.call(where, "DELETE", key, query=[("uploadId", upload_id)])
@@ -232,7 +234,17 @@ async def _give_up(multipart: Work, running: set[asyncio.Future[None]]) -> None:
 def _checksum(algorithm: str, data: Buffer) -> str:
     if algorithm == "sha256":
         return base64.b64encode(sha256(data).digest()).decode()
-    return base64.b64encode(int(crc64nvme(bytes(data))).to_bytes(8, "big")).decode()
+    return base64.b64encode(int(crc64nvme(data)).to_bytes(8, "big")).decode()
+
+
+def needed_field(answer: Answer, where: Where, tag: str) -> str:
+    """Return the text of `tag` in an XML answer that must hold it: a gateway's page is a 200 too."""
+    value = field(answer, tag)
+    if not value:
+        raise UnavailableError(
+            f"the store's answer lacks {tag}", operation=where.operation, store=where.store, name=where.name
+        )
+    return value
 
 
 def field(answer: Answer, tag: str) -> str:

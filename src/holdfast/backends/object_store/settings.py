@@ -6,13 +6,21 @@ import base64
 import binascii
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from holdfast.backends._credentials import KeySettings
+from holdfast.backends._http import sendable
+from holdfast.backends._http.settings import (
+    CaFile,
+    ConnectTimeout,
+    ReadTimeout,
+    Retries,
+    VerifyTls,
+    checked_folder,
+    checked_url,
+)
 from holdfast.backends.object_store.dialects import (
     DIALECTS,
     GIB,
@@ -72,17 +80,11 @@ class S3Settings(KeySettings):
     allow_http: bool = Field(
         False, description="allow an http:// endpoint; keys stay secret, content does not"
     )
-    verify_tls: bool = Field(True, description="check the server's certificate")
-    ca_file: Path | None = Field(
-        None, description="PEM file with a certificate authority to trust in addition"
-    )
-    connect_timeout: float = Field(5.0, gt=0, le=300)
-    read_timeout: float = Field(
-        45.0, gt=0, le=3600, description="longest silence of the server while it should speak"
-    )
-    retries: int = Field(
-        2, ge=0, le=10, description="further tries of one HTTP request, under the store's own retry layer"
-    )
+    verify_tls: VerifyTls = True
+    ca_file: CaFile = None
+    connect_timeout: ConnectTimeout = 5.0
+    read_timeout: ReadTimeout = 45.0
+    retries: Retries = 2
 
     # -- bytes
     checksum: Literal["auto", "when_required", "crc64nvme", "sha256"] | None = Field(
@@ -152,24 +154,12 @@ class S3Settings(KeySettings):
     @field_validator("endpoint", "public_endpoint")
     @classmethod
     def _url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (
-            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
-        ):
-            raise ValueError("must be a URL like https://s3.example.org, without query")
-        if parts.username or parts.password:
-            raise ValueError("must not carry credentials; use access_key and secret_key")
-        return value.rstrip("/")
+        return checked_url(value, "https://s3.example.org", instead="; use access_key and secret_key")
 
     @field_validator("prefix")
     @classmethod
     def _folder(cls, value: str) -> str:
-        value = value.strip("/")
-        if any(segment in ("", ".", "..") for segment in value.split("/")) and value:
-            raise ValueError("must not hold empty, '.' or '..' segments")
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise ValueError("must be printable ASCII without spaces")
-        return f"{value}/" if value else ""
+        return checked_folder(value)
 
     @field_validator("sse_c_key")
     @classmethod
@@ -190,6 +180,9 @@ class S3Settings(KeySettings):
             )
         if self.credentials == "static" and not (self.access_key and self.secret_key.get_secret_value()):
             raise ValueError("credentials = 'static' needs access_key and secret_key")
+        secrets = (self.secret_key.get_secret_value(), self.session_token.get_secret_value())
+        if not all(sendable(value) for value in (self.access_key, *secrets) if value):
+            raise ValueError("access_key, secret_key and session_token must be printable ASCII")
         if (self.sse == "sse-c") != bool(self.sse_c_key.get_secret_value()):
             raise ValueError("sse_c_key belongs to sse = 'sse-c' and only to it")
         if self.sse == "sse-c" and not self.tls:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.backends._credentials import FETCHED, TENANT, Document, fetch_of, keys_of, stamp
-from holdfast.backends._http import tls_context
+from holdfast.backends._http import trusted
 from holdfast.backends.object_store.credentials import (
     Credentials,
     CredentialSource,
@@ -17,7 +17,7 @@ from holdfast.backends.object_store.credentials import (
 )
 from holdfast.backends.object_store.settings import S3Settings
 from holdfast.core.clock import Environment
-from holdfast.core.errors import ConfigError
+from holdfast.core.errors import ConfigError, HoldfastError
 
 _LOOK: Final = 1_000_000  #: microseconds between looks whether a file has changed
 
@@ -63,12 +63,7 @@ class FileCredentials(RefreshingCredentials):
 def _fetching(
     name: str, settings: S3Settings, environment: Environment, tenant: str
 ) -> RefreshingCredentials:
-    try:
-        tls = tls_context(ca_file=settings.ca_file)
-    except OSError as error:
-        raise ConfigError(
-            f"ca_file cannot be read: {error.strerror}", operation="open", store=name
-        ) from error
+    tls = trusted(name, ca_file=settings.ca_file)
     get = fetch_of(
         settings.credentials,
         settings,
@@ -81,13 +76,17 @@ def _fetching(
     clock = environment.clock
 
     async def fetch() -> Credentials:
-        found: Document = await get()
-        return keys_of(
-            found,
-            settings.credentials_fields,
-            now=clock.now(),
-            what=f"credentials = {settings.credentials!r}",
-        )
+        try:
+            found: Document = await get()
+            return keys_of(
+                found,
+                settings.credentials_fields,
+                now=clock.now(),
+                what=f"credentials = {settings.credentials!r}",
+            )
+        except HoldfastError as error:
+            error.store = error.store or name  # the file or the command does not know whose keys it gives
+            raise
 
     if settings.credentials == "file":
         source = FileCredentials(fetch, clock=clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
@@ -172,21 +173,45 @@ async def _all(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-async def parts(feed: Feed, part_size: int) -> AsyncIterator[bytes]:
-    """Yield the feed in pieces of exactly `part_size` bytes, but for the last; at least one, perhaps empty."""
-    held = bytearray()
-    any_yet = False
+async def parts(feed: Feed, part_size: int) -> AsyncIterator[memoryview]:
+    """Yield the feed in pieces of exactly `part_size` bytes, but for the last; at least one, perhaps empty.
+
+    Each has memory of its own, which goes back to the system with the last who holds the piece.
+    """
+    part, any_yet = _Part(part_size), False
     async for chunk in feed:
-        held += chunk
-        while len(held) >= part_size:
+        rest = part.fill(chunk)
+        while part.full:
             any_yet = True
-            yield _cut(held, part_size)  # nothing here may hold it meanwhile: parts are large
-    if held or not any_yet:
-        yield bytes(held)
+            yield part.taken()  # nothing here may hold it meanwhile: parts are large
+            rest = part.fill(rest)
+    if part.length or not any_yet:
+        yield part.taken()
 
 
-def _cut(held: bytearray, size: int) -> bytes:
-    """Return the first `size` bytes and take them away."""
-    piece = bytes(memoryview(held)[:size])
-    del held[:size]
-    return piece
+class _Part:
+    """A part while it is gathered, in pages of its own: the allocator would keep, and cut up, what is given back."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self.length = size, 0
+        self._held: mmap.mmap | None = None
+
+    @property
+    def full(self) -> bool:
+        return self.length == self._size
+
+    def fill(self, chunk: memoryview) -> memoryview:
+        """Take what fits of `chunk`; return the rest."""
+        fits = chunk[: self._size - self.length]
+        if len(fits):
+            if self._held is None:
+                self._held = mmap.mmap(-1, self._size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            self._held[self.length : self.length + len(fits)] = fits
+            self.length += len(fits)
+        return chunk[len(fits) :]
+
+    def taken(self) -> memoryview:
+        """Return what is there, and begin the next."""
+        held, length = self._held, self.length
+        self._held, self.length = None, 0
+        return memoryview(b"" if held is None else held)[:length].toreadonly()

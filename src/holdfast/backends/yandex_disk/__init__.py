@@ -11,16 +11,15 @@ a repr or a log. Made from the documentation and from recorded answers: not yet 
 
 from __future__ import annotations
 
-from holdfast.backends._http import Http, tls_context
+from holdfast.backends._http import Http, trusted
 from holdfast.backends.yandex_disk.api import Api
-from holdfast.backends.yandex_disk.backend import Room, YandexDiskBackend
+from holdfast.backends.yandex_disk.backend import DiskRoom, YandexDiskBackend
 from holdfast.backends.yandex_disk.oauth import Tokens
 from holdfast.backends.yandex_disk.settings import YandexDiskSettings
 from holdfast.core.clock import Environment
-from holdfast.core.errors import ConfigError
 from holdfast.core.notes import MemoryNotes, Notes
 
-__all__ = ["Room", "YandexDiskBackend", "YandexDiskSettings", "open_yandex_disk"]
+__all__ = ["DiskRoom", "YandexDiskBackend", "YandexDiskSettings", "open_yandex_disk"]
 
 
 def open_yandex_disk(
@@ -40,12 +39,7 @@ def open_yandex_disk(
 
 
 def _session(name: str, settings: YandexDiskSettings, environment: Environment) -> Http:
-    try:
-        tls = tls_context(verify=settings.verify_tls, ca_file=settings.ca_file)
-    except OSError as error:
-        raise ConfigError(
-            f"ca_file cannot be read: {error.strerror}", operation="open", store=name
-        ) from error
+    tls = trusted(name, verify=settings.verify_tls, ca_file=settings.ca_file)
     return Http(
         name,
         environment,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
-from holdfast.backends._http import Http, read_bounded, retry_after
+from holdfast.backends._http import Http, parse_json, read_bounded, retry_after, swaying
 from holdfast.backends.yandex_disk.errors import Where, code_of, from_answer
 from holdfast.backends.yandex_disk.oauth import Token, Tokens
 from holdfast.backends.yandex_disk.settings import YandexDiskSettings
@@ -76,7 +74,7 @@ class Api:
             try:
                 return await self._signed(where, method, path, params or {}, bear)
             except HoldfastError as error:
-                if not error.retryable or tries > most or (error.retry_after or 0) > _PATIENCE:
+                if tries > most or not passing(error):
                     raise
                 await self.pause(tries, error.retry_after)
 
@@ -88,11 +86,12 @@ class Api:
         """
         return self.allowed(where, answer.text("href"))
 
-    def allowed(self, where: Where, href: str) -> str:
-        """Return `href` when bytes may travel there."""
+    def allowed(self, where: Where, href: str, *, base: str = "") -> str:
+        """Return `href`, as it is meant at `base`, when bytes may travel there."""
         try:
+            href = urljoin(base, href)
             parts = urlsplit(href)
-            sound = bool(parts.hostname) and (
+            sound = bool(parts.hostname and parts.port != 0) and (
                 parts.scheme == "https" or (parts.scheme == "http" and self._plain)
             )
         except ValueError:
@@ -101,15 +100,19 @@ class Api:
             raise where.error(UnavailableError, "the service gave no link that can be used")
         return href
 
+    async def close(self) -> None:
+        """Keep what is not kept yet of a renewed token, then close the connections."""
+        await self._tokens.close()
+        await self.http.close()
+
     @property
     def _plain(self) -> bool:
         return self.settings.api_url.startswith("http://")
 
     async def pause(self, tries: int, asked: float | None = None) -> None:
         """Wait before the next try: as long as the service asked, and longer each time."""
-        chance = random.Random(self.environment.random.getrandbits(64)).random()  # noqa: S311  # jitter, not a secret
-        pause = min(0.1 * 2**tries * (0.5 + chance), _LONGEST)
-        await self.environment.clock.sleep(max(pause, asked or 0.0))
+        own = min(swaying(self.environment, tries), _LONGEST)
+        await self.environment.clock.sleep(max(own, asked or 0.0))
 
     async def _signed(
         self, where: Where, method: str, path: str, params: Params, bear: Collection[int]
@@ -167,12 +170,17 @@ class Api:
         return Answer(response.status, code_of(body.get("error")), body), wait
 
 
+def passing(error: HoldfastError) -> bool:
+    """Tell whether to wait and try again: the error may pass, and not only after longer than we have patience for."""
+    return error.retryable and (error.retry_after or 0.0) <= _PATIENCE
+
+
 def json_of(content_type: str, raw: bytes) -> dict[str, Any] | None:
     """Return the JSON object of an answer, None when it is something else: a page is never parsed."""
     if content_type.partition(";")[0].strip().lower() not in ("application/json", "application/hal+json"):
         return None
     try:
-        found = json.loads(raw)
+        found = parse_json(raw)
     except ValueError:
         return None
     return found if isinstance(found, dict) else None

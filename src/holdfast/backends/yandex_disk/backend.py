@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from holdfast.backends._http import Http
+from holdfast.backends._http import Http, whole
 from holdfast.backends.yandex_disk import listing
 from holdfast.backends.yandex_disk.api import Api
 from holdfast.backends.yandex_disk.errors import Where
@@ -18,7 +18,7 @@ from holdfast.backends.yandex_disk.reading import Opening, Source
 from holdfast.backends.yandex_disk.resources import look
 from holdfast.backends.yandex_disk.settings import YandexDiskSettings
 from holdfast.backends.yandex_disk.writing import Writer
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import InvalidRequestError, TooLargeError, UnavailableError, UnsupportedError
@@ -30,11 +30,9 @@ _SMALL: Final = 64 << 20  #: no account's limit for a file is lower
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class DiskRoom(Room):
     """How much the Disk holds, in bytes. What lies in the trash is used too, until it is emptied."""
 
-    total: int
-    free: int
     trash: int
     max_file_size: int | None
 
@@ -58,7 +56,7 @@ class YandexDiskBackend:
         self._folders = Folders(api, seen)
         self._writer = Writer(api, self._paths, self._folders)
         self._uploads = asyncio.Semaphore(settings.upload_concurrency)
-        self._room: Room | None = None
+        self._room: DiskRoom | None = None
         self._room_until = 0.0
         self._closed = False
         self._capabilities = Capability.RANGE | Capability.COPY | Capability.FOLDERS
@@ -152,20 +150,22 @@ class YandexDiskBackend:
         where = self._where("make_folder", name)
         return await self._folders.make(where, self._paths.folder(check_blob_name(name)), missing=True)
 
-    async def room(self) -> Room:
+    async def room(self) -> DiskRoom:
         """Return how much room the Disk has and how large a file may be, as the service says now."""
         self._check()
         where = Where("room", self._store)
         answer = await self._api.call(where, "GET", "")
-        total, used = answer.body.get("total_space"), answer.body.get("used_space")
-        trash, most = answer.body.get("trash_size"), answer.body.get("max_file_size")
-        if not isinstance(total, int) or not isinstance(used, int):
+        total, used, trash, most = (
+            whole(answer.body.get(one))
+            for one in ("total_space", "used_space", "trash_size", "max_file_size")
+        )
+        if total is None or used is None:
             raise where.error(UnavailableError, "the service does not say how much room there is")
-        self._room = Room(
+        self._room = DiskRoom(
             total,
             max(0, total - used),
-            trash if isinstance(trash, int) else 0,
-            most if isinstance(most, int) and most > 0 else None,
+            trash or 0,
+            most or None,
         )
         self._room_until = self._environment.clock.monotonic() + _FRESH
         return self._room
@@ -177,7 +177,7 @@ class YandexDiskBackend:
         self._closed = True
         await self._writer.close()
         await self._downloads.close()
-        await self._api.http.close()
+        await self._api.close()
 
     async def _limit(self, size: int | None) -> int | None:
         """Return how large a file may be, asked for when the body may be large."""

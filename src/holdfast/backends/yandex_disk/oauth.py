@@ -6,13 +6,14 @@ the note by compare-and-swap; the others wait for what comes out. A claim ends b
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Final
 
-from holdfast.backends._http import Http, read_bounded
+from holdfast.backends._http import Http, parse_json, read_bounded, seconds
 from holdfast.backends.yandex_disk.errors import Where, code_of
 from holdfast.backends.yandex_disk.settings import YandexDiskSettings
 from holdfast.core.clock import Environment
@@ -25,6 +26,8 @@ _SECOND: Final = 1_000_000
 _CLAIM: Final = 90.0  #: seconds after which a claim is taken to be of the dead
 _PAUSE: Final = 0.5
 _TRIES: Final = 4
+_REST: Final = 5.0  #: seconds between tries to keep what could not be kept at once
+_ENDING: Final = 10.0  #: seconds that closing waits for that
 _MOST: Final = 1 << 20
 
 
@@ -54,7 +57,7 @@ class _Kept:
     @classmethod
     def load(cls, raw: bytes | None) -> _Kept | None:
         try:
-            found = json.loads(raw or b"")
+            found = parse_json(raw or b"")
             return cls(**found) if isinstance(found, dict) else None
         except (ValueError, TypeError):
             return None
@@ -72,6 +75,8 @@ class Tokens:
         self._seed = sha256(self._first.encode()).hexdigest()[:32]
         self._refused: set[str] = set()  # digests of tokens that the service did not take
         self._unsaved: _Kept | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._not_before = 0.0
         self._renewing: Renewing[Token] = Renewing(self._fetch, clock=environment.clock)
 
     @property
@@ -87,12 +92,56 @@ class Tokens:
         """
         if not self.renewable:
             return Token(self._settings.token.get_secret_value())
+        self._keep()
         return await self._renewing.current()
 
     async def renew(self, stale: Token) -> Token:
         """Return another token than `stale`, which the service does not take; one renewal for all who bring it."""
         self._refused.add(_digest(stale.access))
         return await self._renewing.renew(stale)
+
+    async def close(self) -> None:
+        """Keep what could not be kept yet, if that goes now."""
+        try:
+            async with asyncio.timeout(_ENDING):
+                await self._renewing.settled()
+                if self._keeping is not None:
+                    await asyncio.wait({self._keeping})
+                await self._try_to_keep()
+        except TimeoutError:
+            return
+
+    def _keep(self) -> None:
+        """Try again, beside the request that is under way, to keep a refresh token that could not be kept."""
+        now = self._environment.clock.monotonic()
+        if self._unsaved is None or self._keeping is not None or now < self._not_before:
+            return
+        self._not_before = now + _REST
+        self._keeping = asyncio.ensure_future(self._try_to_keep())
+        self._keeping.add_done_callback(self._rested)
+
+    def _rested(self, task: asyncio.Task[None]) -> None:
+        self._keeping = None
+        if not task.cancelled():
+            task.exception()
+
+    async def _try_to_keep(self) -> None:
+        """Write down what is not kept yet; nothing happens while that fails."""
+        made = self._unsaved
+        if made is None:
+            return
+        try:
+            if await self._written(made, await self._notes.read(NOTE)) and self._unsaved is made:
+                self._unsaved = None
+        except HoldfastError:
+            return
+
+    async def _written(self, made: _Kept, held: bytes | None) -> bool:
+        """Put `made` in the place of `held`; True also when what is there now is better than that."""
+        found = _Kept.load(held)
+        if held == made.dump() or self._newer(held) or (found is not None and found.seed != made.seed):
+            return True
+        return await self._notes.swap(NOTE, held, made.dump())
 
     async def _fetch(self) -> Token:
         """Return what another process has got already, else renew."""
@@ -137,47 +186,52 @@ class Tokens:
         try:
             made = await self._ask(kept)
         except UnauthenticatedError:
-            await self._give_back(kept, claimed)
-            # Whoever claimed before us, and took longer than a claim lasts, may have used it up.
-            if (theirs := await self._of_others(kept)) is not None:
-                return theirs
-            raise
+            late = await self._of_others(kept, claimed)
+            if late is None:
+                raise
+            return late
         except BaseException:
             await self._give_back(kept, claimed)
             raise
         await self._save(made, claimed)
         return Token(made.access, made.expires)
 
-    async def _of_others(self, kept: _Kept) -> Token | None:
-        """Return the token that another process got for the same refresh token, None when there is none."""
-        for turn in range(_TRIES):
+    async def _of_others(self, kept: _Kept, claimed: bytes) -> Token | None:
+        """Give our claim back; return the token that another process got for the same refresh token, None without one.
+
+        Only a process whose claim has just run out may still come with one, and only for that one is it worth waiting.
+        """
+        late = bool(kept.claim) and self._environment.clock.now() < kept.until + int(_CLAIM * _SECOND)
+        await self._give_back(kept, claimed, again=late)
+        for turn in range(_TRIES if late else 1):
+            if turn:
+                await self._environment.clock.sleep(_PAUSE * 2 ** (turn - 1))
             found = _Kept.load(await self._notes.read(NOTE))
             if found is not None and found.seed == kept.seed and self._holds(found):
                 return Token(found.access, found.expires)
-            await self._environment.clock.sleep(_PAUSE * 2**turn)
         return None
 
-    async def _give_back(self, kept: _Kept, claimed: bytes) -> None:
+    async def _give_back(self, kept: _Kept, claimed: bytes, *, again: bool = False) -> None:
+        """End our claim; with `again` the one before it, which ran out, is seen again."""
+        before = kept if again else replace(kept, claim="", until=0)
         try:
-            await self._notes.swap(NOTE, claimed, replace(kept, claim="", until=0).dump())
+            await self._notes.swap(NOTE, claimed, before.dump())
         except HoldfastError:
             return  # the claim ends by itself
 
     async def _save(self, made: _Kept, held: bytes) -> None:
         """Keep the new refresh token; while it cannot be, this process still works with it and tries again later."""
         self._unsaved = made
+        now: bytes | None = held
         for turn in range(_TRIES):
             try:
-                if await self._notes.swap(NOTE, held, made.dump()):
+                if await self._written(made, now):
                     self._unsaved = None
                     return
-                found = await self._notes.read(NOTE)
-                if found == made.dump() or self._newer(found):
-                    self._unsaved = None
-                    return
-                held = found or b""
+                now = await self._notes.read(NOTE)
             except HoldfastError:
                 await self._environment.clock.sleep(_PAUSE * 2**turn)
+        self._not_before = self._environment.clock.monotonic() + _REST
 
     def _newer(self, raw: bytes | None) -> bool:
         """Return whether somebody whose claim came after ours has written a token of his own."""
@@ -188,10 +242,9 @@ class Tokens:
         """Return what the service gives for the refresh token."""
         answer = await self._exchange(kept.refresh)
         access, refresh = answer.get("access_token"), answer.get("refresh_token")
-        lasts = answer.get("expires_in")
         if not isinstance(access, str) or not access:
             raise self._where.error(UnavailableError, "the answer to a renewal holds no token")
-        life = int(lasts * _SECOND) if isinstance(lasts, int | float) and lasts > 0 else 0
+        life = int(seconds(answer.get("expires_in")) * _SECOND)
         return _Kept(
             seed=self._seed,
             refresh=refresh if isinstance(refresh, str) and refresh else kept.refresh,
@@ -219,11 +272,12 @@ class Tokens:
             "client_secret": self._settings.client_secret.get_secret_value(),
         }
         url = f"{self._settings.oauth_url}/token"
-        async with self._http.exchange("renew", "", "POST", url, data=form) as response:
+        within = 2 * (self._settings.request_timeout + self._settings.connect_timeout)
+        async with self._http.exchange("renew", "", "POST", url, data=form, within=within) as response:
             raw = await read_bounded(response, _MOST)
             status = response.status
         try:
-            found = json.loads(raw)
+            found = parse_json(raw)
         except ValueError:
             found = {}
         said = found if isinstance(found, dict) else {}

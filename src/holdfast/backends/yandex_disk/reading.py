@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from hashlib import md5
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urljoin
 
 from holdfast.backends._http import Http, read_bounded, retry_after
-from holdfast.backends.yandex_disk.api import Api, json_of
+from holdfast.backends.yandex_disk.api import Api, json_of, passing
 from holdfast.backends.yandex_disk.errors import StaleLinkError, Where, code_of, from_answer
 from holdfast.backends.yandex_disk.resources import look
 from holdfast.core.body import Reader
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 _LINKS: Final = 3
 _HOPS: Final = 5
-_PART: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_PART: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
@@ -77,7 +76,7 @@ class Opening:
             except HoldfastError as error:
                 await self._stack.aclose()
                 tries += 1
-                if not error.retryable or tries > min(api.settings.retries, 2):
+                if tries > min(api.settings.retries, 2) or not passing(error):
                     raise
                 await api.pause(tries, error.retry_after)
         whole = found.md5 if span.length == found.size else ""
@@ -114,7 +113,7 @@ class Opening:
             if response.status not in _REDIRECTS:
                 await self._judge(response, span, size)
                 return response
-            href = api.allowed(where, urljoin(href, response.headers.get("Location", "")))
+            href = api.allowed(where, response.headers.get("Location", ""), base=href)
             await self._stack.aclose()
         raise where.error(UnavailableError, "the service redirects without an end")
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from holdfast.backends._http import whole
 from holdfast.backends.yandex_disk.api import Api
 from holdfast.backends.yandex_disk.errors import Where
 from holdfast.core.errors import NotFoundError, UnavailableError
@@ -30,11 +31,11 @@ class Resource:
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> Resource:
         """Return what an answer says; what it does not say stays empty."""
-        size = said.get("size")
+        size = whole(said.get("size"))
         return cls(
             _text(said, "name"),
             _text(said, "type"),
-            size if isinstance(size, int) and not isinstance(size, bool) else -1,
+            -1 if size is None else size,
             _text(said, "md5").lower(),
             _text(said, "sha256").lower(),
             _moment(_text(said, "modified")),

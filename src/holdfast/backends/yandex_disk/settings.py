@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from holdfast.backends._http.settings import (
+    CaFile,
+    ConnectTimeout,
+    VerifyTls,
+)
 from holdfast.backends.yandex_disk.paths import MAX_PATH, MAX_SEGMENT
 from holdfast.core.names import MAX_BLOB_NAME_BYTES
 
@@ -61,7 +65,7 @@ class YandexDiskSettings(BaseModel):
     request_timeout: float = Field(
         30.0, gt=0, le=3600, description="longest silence of the service while it should speak"
     )
-    connect_timeout: float = Field(10.0, gt=0, le=300, description="longest wait for a connection")
+    connect_timeout: ConnectTimeout = 10.0
     hash_timeout_per_gib: float = Field(
         120.0, ge=0, le=3600, description="further silence borne after an upload, for each GiB that it had"
     )
@@ -108,10 +112,8 @@ class YandexDiskSettings(BaseModel):
     allow_http: bool = Field(
         False, description="allow http:// addresses, which show tokens and content; for tests"
     )
-    verify_tls: bool = Field(True, description="check the service's certificate")
-    ca_file: Path | None = Field(
-        None, description="PEM file with a certificate authority to trust in addition"
-    )
+    verify_tls: VerifyTls = True
+    ca_file: CaFile = None
 
     @field_validator("root")
     @classmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 from holdfast.backends.yandex_disk import operations
@@ -26,14 +26,16 @@ from holdfast.core.errors import (
 )
 
 _ROUNDS: Final = 8
+_REFUSALS: Final = 3  #: times that the service may say that it does not replace what is there
 _TIDYING: Final = 30.0  #: seconds that removing what is left of a failed put may take
 
 
-@dataclass(slots=True)
-class _Aside:
-    """Where the old content was moved to, while the new one takes its place."""
+class _Move(Enum):
+    """What is known of a move. `OPEN`: nothing, it has to be looked at. `REFUSED`: the same, and something is in the way."""
 
-    path: str = ""
+    MADE = auto()
+    OPEN = auto()
+    REFUSED = auto()
 
 
 class Writer:
@@ -81,10 +83,11 @@ class Writer:
             answer = await self._api.call(where, "DELETE", "/resources", params, bear=(404, 409))
             if answer.status == 409 and answer.code != NO_PARENT:
                 raise from_answer(409, answer.code, where)
-            if answer.status != 202:
+            if answer.status in (204, 404, 409):
                 return
-            if await self._operation(where, answer) is Outcome.DONE:
+            if answer.status == 202 and await self._operation(where, answer) is Outcome.DONE:
                 return
+            # Any other answer that sounds like success proves nothing.
             if not await is_there(self._api, where, path):
                 return
             await self._api.pause(turn + 1)
@@ -141,39 +144,37 @@ class Writer:
         """Move `first` to `target`.
 
         The name `first` belongs to this put alone, so that it is gone proves that the move was made, whatever was
-        answered.
+        answered. When the service does not replace what is there, that stays as it is.
         """
-        aside = _Aside()
-        try:
-            for turn in range(_ROUNDS):
-                if await self._moved(where, first, target, overwrite=not if_absent):
-                    break
-                if not await is_there(self._api, where, first):
-                    await self._confirm(where, target, sent)
-                    break
-                if if_absent and await is_there(self._api, where, target):
-                    raise where.error(AlreadyExistsError, "a blob of that name is already there")
-                if turn and not if_absent:
-                    await self._set_aside(where, target, aside)
-                await self._api.pause(turn + 1)
-            else:
-                raise where.error(UnavailableError, "the service gives up every move to the last name")
-        except BaseException:
-            await self._set_back(where, target, aside)
-            raise
-        if aside.path:
-            with contextlib.suppress(HoldfastError):
-                await self.remove(where, aside.path)
+        refusals = 0
+        for turn in range(_ROUNDS):
+            move = await self._moved(where, first, target, overwrite=not if_absent)
+            if move is _Move.MADE:
+                return
+            if not await is_there(self._api, where, first):
+                await self._confirm(where, target, sent)
+                return
+            if if_absent and await is_there(self._api, where, target):
+                raise where.error(AlreadyExistsError, "a blob of that name is already there")
+            refusals += move is _Move.REFUSED
+            if refusals >= _REFUSALS:
+                raise where.error(
+                    ConflictError, "the service does not replace what is there, which was left as it was"
+                )
+            await self._api.pause(turn + 1)
+        raise where.error(UnavailableError, "the service gives up every move to the last name")
 
-    async def _moved(self, where: Where, source: str, target: str, *, overwrite: bool) -> bool:
-        """Return True when the service says that it has moved the file; False when that has to be looked at."""
+    async def _moved(self, where: Where, source: str, target: str, *, overwrite: bool) -> _Move:
+        """Ask the service to move a file."""
         params = {"from": source, "path": target, "overwrite": "true" if overwrite else "false"}
         answer = await self._api.call(where, "POST", "/resources/move", params, bear=(404, 409))
         if answer.status == 409 and answer.code == NO_PARENT:
             await self._folders.make(where, parent(target), missing=True)
-        if answer.status == 202:
-            return await self._operation(where, answer) is Outcome.DONE
-        return answer.status < 300
+            return _Move.OPEN
+        if answer.status == 202 and await self._operation(where, answer) is Outcome.DONE:
+            return _Move.MADE
+        # Any other answer that sounds like success proves nothing.
+        return {201: _Move.MADE, 409: _Move.REFUSED}.get(answer.status, _Move.OPEN)
 
     async def _confirm(self, where: Where, target: str, sent: Sent) -> None:
         """Return when the target has what was sent; with another put of the name at the same time it may not."""
@@ -185,18 +186,6 @@ class Writer:
             raise where.error(
                 ConflictError, "somebody else has put other bytes under the name at the same time"
             )
-
-    async def _set_aside(self, where: Where, target: str, aside: _Aside) -> None:
-        """Move what is in the way to a name of its own: at times a move does not replace although it should."""
-        path = aside.path or self._temporary(where)
-        if await self._moved(where, target, path, overwrite=False) or await is_there(self._api, where, path):
-            aside.path = path
-
-    async def _set_back(self, where: Where, target: str, aside: _Aside) -> None:
-        """Give the old content its name again, unless something has it."""
-        if aside.path:
-            with contextlib.suppress(HoldfastError):
-                await self._moved(where, aside.path, target, overwrite=False)
 
     async def _operation(self, where: Where, answer: Answer) -> Outcome:
         within = self._api.settings.operation_timeout

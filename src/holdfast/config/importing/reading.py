@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final
 from holdfast.config.importing import naas_config, remote_storage, storage_config, variables
 from holdfast.config.importing.document import Imported
 from holdfast.core.errors import ConfigError
+from holdfast.core.parsing import parse_json
 
 _LINE: Final = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _NAMED: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -34,7 +34,7 @@ def import_file(path: Path, environ: Mapping[str, str]) -> Imported:
     if path.suffix.lower() != ".json" and not text.lstrip().startswith("{"):
         return variables.imported(_variables(text, path, environ), path.name)
     try:
-        found = json.loads(text)
+        found = parse_json(text)
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(found, dict):

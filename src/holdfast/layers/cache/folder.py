@@ -31,6 +31,7 @@ _PAGE: Final = 4096  #: what a file takes on disk is a multiple of this
 _KEEP: Final = 7 / 8  #: of the bound that is kept when some must go
 _TOUCH: Final = 60.0  #: seconds after which a piece that is read is young again
 _REST: Final = 60.0  #: seconds for which nothing is written after the disk refused
+_RACES: Final = 8
 _ABANDONED: Final = 3600.0  #: seconds after which a file of a dead writer goes
 #: What says that the folder itself is wrong, and not that the disk fails for a while.
 _MISUSED: Final = {
@@ -87,18 +88,26 @@ class Folder:
         if self._clock.monotonic() < self._resting:
             return False
         packed = pack(self.store, info, index, data)
-        temporary: Path | None = None
         try:
-            temporary = self._aside(packed)
+            try:
+                return self._write(info, index, packed, unwanted)
+            except FileNotFoundError:
+                self._anew()  # somebody removed the folder
+                return self._write(info, index, packed, unwanted)
+        except (OSError, ConfigError):
+            self._resting = self._clock.monotonic() + _REST
+            return False
+
+    def _write(self, info: BlobInfo, index: int, packed: bytes, unwanted: Callable[[], bool]) -> bool:
+        temporary: Path | None = self._aside(packed)
+        assert temporary is not None
+        try:
             with self._locked():
                 if unwanted() or not self._make_room(_on_disk(len(packed))):
                     return False
                 self._publish(temporary, self._path(info.name, index), _on_disk(len(packed)))
                 temporary = None
             return True
-        except OSError:
-            self._resting = self._clock.monotonic() + _REST
-            return False
         finally:
             if temporary is not None:
                 with contextlib.suppress(OSError):
@@ -129,11 +138,20 @@ class Folder:
     def close(self) -> None:
         """Let go of the lock file."""
         with self._mutex:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._let_go()
 
     # -----------------------------------------------------------------------------------------------------------
+    def _anew(self) -> None:
+        with self._mutex:
+            self._let_go()
+            self._prepare()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self._counted = False
+
     def _prepare(self) -> None:
         try:
             self._root.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -193,14 +211,25 @@ class Folder:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with self._mutex:
-            if self._lock is None:
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._lock = os.open(self._root / "total", flags, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            lock = self._taken()
             try:
                 yield
             finally:
-                fcntl.flock(self._lock, fcntl.LOCK_UN)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _taken(self) -> int:
+        """Take the lock that all others take too, also after somebody removed the folder and it was made anew."""
+        path = self._root / "total"
+        for _ in range(_RACES):
+            if self._lock is None:
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._lock = os.open(path, flags, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(self._lock), path.lstat()):
+                    return self._lock
+            self._let_go()
+        raise FileNotFoundError(errno.ENOENT, "the folder of the cache keeps vanishing")
 
     def _sum(self) -> int:
         assert self._lock is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from holdfast.config.importing.document import Imported
 from holdfast.config.importing.remote_storage import PROVIDERS
 from holdfast.config.importing.storage_config import imported
 from holdfast.core.errors import ConfigError, HoldfastError, InvalidRequestError, UnsupportedError
+from holdfast.core.parsing import parse_json
 from holdfast.engine.provisioning import CONTENT_TYPES
 
 FILES: Final = ("storage_config.json", "config/storage_config.json")
@@ -113,7 +113,7 @@ def _values(made: Imported, root: Path) -> dict[str, Any]:
 def _parsed(path: Path) -> Mapping[str, Any]:
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(_MOST))
+            found = parse_json(file.read(_MOST))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast.core import errors
 from holdfast.core.errors import BY_CODE, HoldfastError
+from holdfast.core.parsing import parse_json
 
 #: For answers without a code of ours: from a proxy in between, or to a HEAD.
 BY_STATUS: Final[dict[int, type[HoldfastError]]] = {
@@ -45,7 +45,7 @@ def from_answer(status: int, headers: Mapping[str, str], body: bytes) -> Holdfas
 
 def _problem(body: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(body)
+        found = parse_json(body)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -13,8 +13,11 @@ from holdfast.backends.object_store.azure.client import Client
 from holdfast.backends.object_store.azure.driver import Driver
 from holdfast.backends.object_store.azure.links import WEEK, Links
 from holdfast.backends.object_store.azure.settings import AzureSettings
+from holdfast.backends.object_store.base import Told
+from holdfast.backends.object_store.control import needed_header
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.keys import Names
+from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.metadata import check_content_type
 from holdfast.backends.object_store.reading import Opening
 from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
@@ -26,12 +29,9 @@ from holdfast.core.types import BlobInfo, ByteRange
 _METADATA_BYTES: Final = (
     2048  #: the service takes 8 KiB, but what is not ASCII and some names grow on the way
 )
-_REST_SECONDS: Final = (
-    0.05  #: the library's runtime may crash an interpreter that ends right after an awaited call
-)
 
 
-class AzureBackend:
+class AzureBackend(Told):
     """One container, or one folder of it. Make it with `open_azure`."""
 
     def __init__(
@@ -60,18 +60,6 @@ class AzureBackend:
             max_name_bytes=self._names.max_bytes,
             max_metadata_bytes=_METADATA_BYTES,
         )
-
-    @property
-    def store(self) -> str:
-        return self._store
-
-    @property
-    def capabilities(self) -> Capability:
-        return self._capabilities
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
@@ -174,7 +162,7 @@ class AzureBackend:
 
     async def close(self) -> None:
         await self._http.close()
-        await asyncio.sleep(_REST_SECONDS)
+        await asyncio.sleep(REST_SECONDS)
 
     def _key(self, name: str) -> str:
         return self._names.key(name)
@@ -186,7 +174,7 @@ class AzureBackend:
         if where.if_absent:
             wanted["if-none-match"] = "*"
         answer = await self._client.call(where, "PUT", key, headers=wanted, body=data)
-        return answer.headers.get("etag", "")
+        return needed_header(answer, where, "etag")
 
     async def _put_blocks(
         self, where: Where, key: str, body: Body, headers: dict[str, str]

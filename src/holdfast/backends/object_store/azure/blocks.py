@@ -15,9 +15,10 @@ from typing import Final
 from urllib.parse import unquote
 
 from holdfast.backends.object_store import upload
-from holdfast.backends.object_store.azure.client import Buffer, Client, xml
+from holdfast.backends.object_store.azure.client import Client, xml
 from holdfast.backends.object_store.azure.errors import LostBlocksError, from_answer
 from holdfast.backends.object_store.azure.settings import MAX_BLOCK, MAX_BLOCKS, AzureSettings
+from holdfast.backends.object_store.control import Buffer, needed_header
 from holdfast.backends.object_store.dialects import Dialect
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.upload import Feed, Plan
@@ -43,23 +44,12 @@ def plan(size: int | None, settings: AzureSettings) -> Plan:
     )
 
 
-async def cut(feed: Feed, size: int) -> AsyncIterator[bytes]:
+async def cut(feed: Feed, size: int) -> AsyncIterator[Buffer]:
     """Yield the feed in blocks of exactly `size` bytes, but for the last; nothing of a block is held after it is taken."""
-    held: list[memoryview] = []
-    length = 0
-    async for chunk in feed:
-        view = memoryview(chunk)
-        while length + len(view) >= size:
-            held.append(view[: size - length])
-            view = view[size - length :]
-            block, held, length = b"".join(held), [], 0
+    async for block in upload.parts(feed, size):
+        if len(block):
             yield block
-            del block
-        if len(view):
-            held.append(view)
-            length += len(view)
-    if held:
-        yield b"".join(held)
+        del block
 
 
 class Blocks:
@@ -105,7 +95,7 @@ class Blocks:
         if self._whole is not None:
             headers["x-ms-blob-content-md5"] = base64.b64encode(self._whole.digest()).decode()
         try:
-            answer = await self._commit(ids, headers, retries=0)
+            return await self._commit(ids, headers, retries=0)
         except LostBlocksError as error:
             raise await self._lost(error) from error
         except HoldfastError as error:
@@ -113,14 +103,11 @@ class Blocks:
                 raise
             await self._client.pause(1, error.retry_after)
             return await self._commit_again(ids, headers)
-        return answer.get("etag", "")
 
     async def abort(self) -> None:
         """Do nothing: blocks cannot be taken back without making something visible."""
 
-    async def _commit(
-        self, ids: list[str], headers: Mapping[str, str], *, retries: int | None
-    ) -> Mapping[str, str]:
+    async def _commit(self, ids: list[str], headers: Mapping[str, str], *, retries: int | None) -> str:
         items = "".join(f"<Latest>{one}</Latest>" for one in ids)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{items}</BlockList>'.encode()
         answer = await self._client.call(
@@ -133,12 +120,12 @@ class Blocks:
             patience=COMMIT_SECONDS,
             retries=retries,
         )
-        return answer.headers
+        return needed_header(answer, self._where, "etag")
 
     async def _commit_again(self, ids: list[str], headers: Mapping[str, str]) -> str:
         """Commit after a try whose outcome is unknown: perhaps it was done and only the answer was lost."""
         try:
-            return (await self._commit(ids, headers, retries=None)).get("etag", "")
+            return await self._commit(ids, headers, retries=None)
         except AlreadyExistsError:
             found, etag = await committed(self._client, self._where, self._key)
             if found != ids:

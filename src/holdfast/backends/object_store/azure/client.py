@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any, Final
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
-from holdfast.backends._http import SLICE, Http, read_bounded, retry_after, slices
+from holdfast.backends._http import RETRIED, SLICE, Http, Tries, pause, read_bounded, retry_after, slices
+from holdfast.backends._http.reading import WITHIN
 from holdfast.backends.object_store.azure.address import Address
 from holdfast.backends.object_store.azure.credentials import (
     AccountKey,
@@ -20,25 +19,15 @@ from holdfast.backends.object_store.azure.credentials import (
 from holdfast.backends.object_store.azure.errors import LostBlocksError, from_answer, untrusted
 from holdfast.backends.object_store.azure.settings import AzureSettings
 from holdfast.backends.object_store.azure.signing import Query, encode_query, shared_key
+from holdfast.backends.object_store.control import Answer, Buffer
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.xml import XmlError, error_code, parse
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError, UnauthenticatedError, UnavailableError
 
-Buffer = bytes | memoryview
-RETRIED: Final = (
-    10.0  #: seconds after which a request that failed is not sent again: silence is not met twice
-)
-_LONGEST_PAUSE: Final = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A 2xx answer. Header names are lower-case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+#: What the service says when it has done what was asked.
+_DONE: Final = {"GET": 200, "HEAD": 200, "POST": 200, "PUT": 201, "DELETE": 202}
+_FOREIGN: Final = "the answer is not the store's own; something stands between it and us"
 
 
 class Client:
@@ -70,39 +59,39 @@ class Client:
         body: Buffer = b"",
         patience: float = 0.0,
         retries: int | None = None,
+        done: int = 0,
     ) -> Answer:
         """Return the answer to a request on the blob `key`, the container (""), or the service (None).
 
         `patience` raises the longest silence that is borne, for requests on which the service works long; `retries`
-        replaces the setting.
+        replaces the setting; `done` is the status of success where it is not the method's usual one.
 
         Raises:
             HoldfastError: any kind of `errors`; for a repeated failure the last one.
         """
-        longest = max(RETRIED, patience)
         allowed = self.settings.retries if retries is None else retries
-        tries, renewed = 0, False
+        tries, renewed = Tries(self.environment, allowed, slow=max(RETRIED, patience)), False
         while True:
-            tries, began = tries + 1, self.environment.clock.monotonic()
+            tries.begin()
             credential = await self.source.current()
             try:
-                return await self._once(where, method, key, query, headers or {}, body, patience, credential)
+                answer = await self._once(
+                    where, method, key, query, headers or {}, body, patience, credential
+                )
+                return _own(answer, where, method, done or _DONE[method])
             except UnauthenticatedError:
                 if renewed or await self.source.renew(credential) == credential:
                     raise
-                tries, renewed = tries - 1, True
+                tries.forget()
+                renewed = True
+            except LostBlocksError:
+                raise
             except HoldfastError as error:
-                if not error.retryable or tries > allowed or isinstance(error, LostBlocksError):
-                    raise
-                if self.environment.clock.monotonic() - began > longest:
-                    raise
-                await self.pause(tries, error.retry_after)
+                await tries.failed(error)
 
-    async def pause(self, tries: int, after: float | None) -> None:
+    async def pause(self, tries: int, asked: float | None) -> None:
         """Wait before the next try: as long as the service asked, else longer each time."""
-        chance = random.Random(self.environment.random.getrandbits(64)).random()  # noqa: S311  # jitter, not a secret
-        pause = after if after is not None else 0.1 * 2**tries * (0.5 + chance)
-        await self.environment.clock.sleep(min(pause, _LONGEST_PAUSE))
+        await pause(self.environment, tries, asked)
 
     def signed(
         self,
@@ -164,15 +153,31 @@ class Client:
                 read_timeout=max(self.settings.read_timeout, patience),
                 encoded=True,
             ) as response:
-                content = await read_bounded(response)
+                content = await read_bounded(response, within=max(WITHIN, patience))
         except HoldfastError as error:
             raise untrusted(error, where) from error.__cause__
         found = {name.lower(): value for name, value in response.headers.items()}
         if 200 <= response.status < 300:
             return Answer(response.status, found, content)
         code = found.get("x-ms-error-code", "") or error_code(content)
+        if response.status == 404 and not code and not _signed(found):
+            raise strange(_FOREIGN, where)
         pause = retry_after(response.headers, self.environment.clock.now())
         raise from_answer(response.status, _plain(code), where, retry_after=pause)
+
+
+def _own(answer: Answer, where: Where, method: str, status: int) -> Answer:
+    """Return `answer` when the service itself says that it is done: a gateway's page is a 200 too.
+
+    What a POST brings is a document, which its reader judges; Azurite does not mark such an answer as its own.
+    """
+    if answer.status != status or not (method == "POST" or _signed(answer.headers)):
+        raise strange(_FOREIGN, where)
+    return answer
+
+
+def _signed(headers: Mapping[str, str]) -> bool:
+    return "x-ms-request-id" in headers or "x-ms-version" in headers
 
 
 def xml(answer: Answer, where: Where, tag: str) -> Element:

@@ -31,7 +31,7 @@ async def copy(
     if info.etag:
         wanted["x-ms-source-if-match"] = f'"{info.etag}"'
     try:
-        answer = await client.call(where, "PUT", target, headers=wanted, patience=_COPY_SECONDS)
+        answer = await client.call(where, "PUT", target, headers=wanted, patience=_COPY_SECONDS, done=202)
     except PreconditionFailedError as error:
         raise strange("the source was changed while it was to be copied", where) from error
     status, copy_id = answer.headers.get("x-ms-copy-status", ""), answer.headers.get("x-ms-copy-id", "")
@@ -83,5 +83,5 @@ async def _give_up(client: Client, where: Where, target: str, copy_id: str) -> N
     if found.get("x-ms-copy-status", "") == "pending":
         query, headers = [("comp", "copy"), ("copyid", copy_id)], {"x-ms-copy-action": "abort"}
         with contextlib.suppress(HoldfastError):  # it may have ended meanwhile
-            await client.call(where, "PUT", target, query=query, headers=headers)
+            await client.call(where, "PUT", target, query=query, headers=headers, done=204)
     await blocks.delete(client, where, target)

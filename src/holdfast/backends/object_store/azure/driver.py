@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import obstore
 from obstore.store import AzureStore
 
 from holdfast.backends.object_store.azure import metadata
-from holdfast.backends.object_store.azure.client import RETRIED, Client
+from holdfast.backends.object_store.azure.client import Client
 from holdfast.backends.object_store.azure.credentials import (
     AccountKey,
     Credential,
@@ -28,17 +28,10 @@ from holdfast.backends.object_store.azure.listing import rfc_time
 from holdfast.backends.object_store.azure.settings import AzureSettings
 from holdfast.backends.object_store.driver import Found
 from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.library import STANDARD, client_options, retry_config
 from holdfast.core.errors import ConfigError, HoldfastError, UnauthenticatedError
 from holdfast.core.types import BlobInfo, ByteRange
 
-#: Attributes that the library names itself; whatever else it shows is user metadata.
-_STANDARD: Final = frozenset(
-    {
-        *("Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language"),
-        *("Cache-Control", "Storage-Class"),
-    }
-)
-_NEVER: Final = timedelta(days=7)
 _FOREIGN: Final = "AZURE_ENCRYPTION_KEY"  #: cannot be overruled by what is said
 
 
@@ -110,7 +103,7 @@ class Driver:
         except Exception as error:
             raise from_obstore(error, where) from error
         meta = result.meta
-        extra = {name: value for name, value in result.attributes.items() if name not in _STANDARD}
+        extra = {name: value for name, value in result.attributes.items() if name not in STANDARD}
         info = BlobInfo(
             name=where.name,
             size=meta["size"],
@@ -135,32 +128,11 @@ def _open(settings: AzureSettings, credential: Any) -> AzureStore:
         "use_azure_cli": False,
         "disable_tagging": True,
     }
+    authority = settings.ca_file.read_bytes() if settings.ca_file is not None else b""
     return AzureStore(
         settings.container,
         config=cast(Any, config),
-        client_options=cast(Any, _client_options(settings)),
-        retry_config={
-            "max_retries": settings.retries,
-            "retry_timeout": timedelta(seconds=RETRIED),
-            "backoff": {
-                "init_backoff": timedelta(milliseconds=100),
-                "max_backoff": timedelta(seconds=5),
-                "base": 2,
-            },
-        },
+        client_options=client_options(settings, plain=not settings.tls, authority=authority),
+        retry_config=retry_config(settings),
         credential_provider=credential,
     )
-
-
-def _client_options(settings: AzureSettings) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=settings.connect_timeout),
-        "read_timeout": timedelta(seconds=settings.read_timeout),
-        "timeout": _NEVER,
-        "allow_http": not settings.tls,
-        "allow_invalid_certificates": not settings.verify_tls,
-        "pool_idle_timeout": timedelta(seconds=30),
-    }
-    if settings.ca_file is not None:
-        options["root_certificate"] = settings.ca_file.read_bytes()
-    return options

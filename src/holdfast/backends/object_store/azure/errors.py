@@ -42,7 +42,11 @@ _BAD_KEY: Final = (
     UnauthenticatedError,
     "the store does not accept this credential; correct account_key, sas_token or the identity, or set the clock",
 )
-_DENIED: Final = (PermissionDeniedError, "the store does not allow this to this credential")
+_DENIED: Final = (
+    PermissionDeniedError,
+    "the store does not allow this to this credential; correct account, account_key or whatever else says who we are,"
+    " or give it access to the container",
+)
 _BUSY: Final = (RateLimitedError, "the store asks to come back later")
 _NOT_NOW: Final = (UnavailableError, "the store could not do it now")
 _LEASED: Final = (ConflictError, "somebody holds a lease on the blob; release or break it")

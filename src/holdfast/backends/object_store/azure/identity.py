@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from holdfast.backends._http import Http, read_bounded, retry_after
+from holdfast.backends._http import Http, read_bounded, retry_after, seconds, sendable
 from holdfast.backends.object_store.azure.credentials import Credential, Token
 from holdfast.backends.object_store.azure.settings import AzureSettings
 from holdfast.core.clock import Environment
@@ -110,9 +110,10 @@ class Identity:
         try:
             ends = int(answer["expires_on"]) if "expires_on" in answer else None
             ends = ends * 1_000_000 if ends else now + int(answer["expires_in"]) * 1_000_000
-        except (KeyError, TypeError, ValueError):
+            ends = now + int(seconds((ends - now) / 1_000_000) * 1_000_000)
+        except (KeyError, TypeError, ValueError, OverflowError):
             ends = now
-        if not isinstance(value, str) or not value or ends <= now:
+        if not isinstance(value, str) or not sendable(value) or ends <= now:
             raise UnavailableError(
                 "whoever gives tokens gave none that holds", operation="authenticate", store=self._store
             )
@@ -146,6 +147,6 @@ class IdentitySource(Renewing[Credential]):
 def _object(content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

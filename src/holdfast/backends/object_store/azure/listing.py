@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
 from holdfast.backends.object_store.azure.client import Client, strange, xml
 from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.listing import size_of
 from holdfast.core.types import BlobInfo
 
 #: The first version in which a listing can be told where to begin.
@@ -31,7 +32,7 @@ async def blobs(
     while True:
         answer = await client.call(where, "GET", query=[*query, ("marker", marker)] if marker else query)
         root = xml(answer, where, "EnumerationResults")
-        page = [_info(item) for item in root.iterfind("Blobs/Blob") if not _folder(item)]
+        page = [_info(item, where) for item in root.iterfind("Blobs/Blob") if not _folder(item)]
         yield [info for info in page if info.name > after and info.name.startswith(prefix)]
         following = root.findtext("NextMarker") or ""
         if not following:
@@ -49,7 +50,7 @@ def rfc_time(text: str) -> int:
         return 0
 
 
-def _info(item: Element) -> BlobInfo:
+def _info(item: Element, where: Where) -> BlobInfo:
     name, facts = item.find("Name"), item.find("Properties")
     text = (name.text or "") if name is not None else ""
     if name is not None and name.get("Encoded") == "true":
@@ -58,7 +59,7 @@ def _info(item: Element) -> BlobInfo:
         return BlobInfo(text, 0, 0)
     return BlobInfo(
         name=text,
-        size=int(facts.findtext("Content-Length") or 0),
+        size=size_of(facts.findtext("Content-Length") or "0", where),
         modified=rfc_time(facts.findtext("Last-Modified") or ""),
         etag=(facts.findtext("Etag") or "").strip('"') or None,
     )

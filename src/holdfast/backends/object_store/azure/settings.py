@@ -6,10 +6,18 @@ import base64
 import binascii
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from holdfast.backends._http.settings import (
+    CaFile,
+    ConnectTimeout,
+    ReadTimeout,
+    Retries,
+    VerifyTls,
+    checked_folder,
+    checked_url,
+)
 from holdfast.backends.object_store.azure.connection import parse
 
 MIB = 1 << 20
@@ -75,17 +83,11 @@ class AzureSettings(BaseModel):
     allow_http: bool = Field(
         False, description="allow an http:// endpoint; what travels can be read on the way"
     )
-    verify_tls: bool = Field(True, description="check the server's certificate")
-    ca_file: Path | None = Field(
-        None, description="PEM file with a certificate authority to trust in addition"
-    )
-    connect_timeout: float = Field(5.0, gt=0, le=300, description="longest wait for a connection")
-    read_timeout: float = Field(
-        45.0, gt=0, le=3600, description="longest silence of the server while it should speak"
-    )
-    retries: int = Field(
-        2, ge=0, le=10, description="further tries of one HTTP request, under the store's own retry layer"
-    )
+    verify_tls: VerifyTls = True
+    ca_file: CaFile = None
+    connect_timeout: ConnectTimeout = 5.0
+    read_timeout: ReadTimeout = 45.0
+    retries: Retries = 2
     copy_timeout: float = Field(
         600.0, gt=0, le=86_400, description="how long a copy that the service makes may take"
     )
@@ -133,24 +135,12 @@ class AzureSettings(BaseModel):
     @field_validator("endpoint", "public_endpoint", "authority")
     @classmethod
     def _url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (
-            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
-        ):
-            raise ValueError("must be a URL like https://account.blob.core.windows.net, without query")
-        if parts.username or parts.password:
-            raise ValueError("must not carry credentials")
-        return value.rstrip("/")
+        return checked_url(value, "https://account.blob.core.windows.net")
 
     @field_validator("prefix")
     @classmethod
     def _folder(cls, value: str) -> str:
-        value = value.strip("/")
-        if any(segment in ("", ".", "..") for segment in value.split("/")) and value:
-            raise ValueError("must not hold empty, '.' or '..' segments")
-        if not value.isascii() or not value.isprintable() or set(value) & set(' \\?#%"'):
-            raise ValueError('must be printable ASCII without spaces and without \\ ? # % "')
-        return f"{value}/" if value else ""
+        return checked_folder(value, refused=' \\?#%"', told='without spaces and without \\ ? # % "')
 
     @field_validator("account_key")
     @classmethod
@@ -193,7 +183,10 @@ class AzureSettings(BaseModel):
             "client_secret": ("client_secret", self.client_secret),
         }
         for kind, (name, secret) in needed.items():
-            if (self.credentials == kind) != bool(secret.get_secret_value()):
-                raise ValueError(f"{name} belongs to credentials = '{kind}', which needs it, and only to it")
+            given = bool(secret.get_secret_value())
+            if self.credentials == kind and not given:
+                raise ValueError(f"give {name}, or choose another `credentials` than '{kind}'")
+            if given and self.credentials != kind:
+                raise ValueError(f"{name} belongs to credentials = '{kind}'; set that, or take {name} away")
         if self.token_file is not None and self.credentials != "workload_identity":
             raise ValueError("token_file belongs to credentials = 'workload_identity'")

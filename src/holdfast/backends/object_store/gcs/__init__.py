@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from holdfast.backends._http import Http, tls_context
+from holdfast.backends._http import Http, trusted
 from holdfast.backends.object_store.gcs.backend import GcsBackend
 from holdfast.backends.object_store.gcs.client import GcsClient
 from holdfast.backends.object_store.gcs.driver import GcsDriver
@@ -20,7 +20,6 @@ from holdfast.backends.object_store.gcs.identities import identity
 from holdfast.backends.object_store.gcs.settings import GcsSettings
 from holdfast.core.backend import Backend
 from holdfast.core.clock import Environment
-from holdfast.core.errors import ConfigError
 from holdfast.core.renewing import Renewing
 
 __all__ = ["GcsBackend", "GcsSettings", "open_gcs"]
@@ -34,13 +33,8 @@ def open_gcs(name: str, settings: GcsSettings, *, environment: Environment) -> B
     """
     if settings.hmac_key:
         return _by_hmac(name, settings, environment)
-    try:
-        tls = tls_context(verify=settings.verify_tls, ca_file=settings.ca_file)
-        authority = settings.ca_file.read_bytes() if settings.ca_file else b""
-    except OSError as error:
-        raise ConfigError(
-            f"ca_file cannot be read: {error.strerror or 'no certificate'}", operation="open", store=name
-        ) from error
+    tls = trusted(name, verify=settings.verify_tls, ca_file=settings.ca_file)
+    authority = settings.ca_file.read_bytes() if settings.ca_file else b""
     http = Http(
         name,
         environment,

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
 from holdfast.backends.object_store import listing, upload
+from holdfast.backends.object_store.base import Bucket
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.gcs import parts, sessions, uploading
 from holdfast.backends.object_store.gcs.client import GcsClient
@@ -15,6 +16,7 @@ from holdfast.backends.object_store.gcs.driver import GcsDriver
 from holdfast.backends.object_store.gcs.settings import GcsSettings
 from holdfast.backends.object_store.gcs.signing import Link, Signer, signed_target
 from holdfast.backends.object_store.keys import Names
+from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.multipart import COMPLETE_SECONDS
 from holdfast.backends.object_store.reading import Opening
 from holdfast.backends.object_store.sigv4 import Query
@@ -33,12 +35,9 @@ from holdfast.core.types import BlobInfo, ByteRange
 _MAX_SIGNED_SECONDS: Final = 604_800
 _METADATA_BYTES: Final = 4096  #: the service takes 8 KiB; what is not ASCII grows by a third on its way
 _MOST_REWRITES: Final = 100_000
-_REST_SECONDS: Final = (
-    0.05  #: the library's runtime may crash an interpreter that ends right after an awaited call
-)
 
 
-class GcsBackend:
+class GcsBackend(Bucket):
     """One bucket, or one folder of it. Make it with `open_gcs`."""
 
     def __init__(
@@ -52,13 +51,12 @@ class GcsBackend:
         environment: Environment,
     ) -> None:
         self._store = store
-        self._settings = settings
+        self._settings, self._prefix = settings, settings.prefix
         self._driver = driver
-        self._client = client
+        self._client: GcsClient = client
         self._signer = signer
         self._environment = environment
         self._names = Names(settings.prefix)
-        self._bucket_seen = False
         self._capabilities = (
             Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.IF_ABSENT
         ) | (Capability.PRESIGN if signer is not None else Capability.NONE)
@@ -67,18 +65,6 @@ class GcsBackend:
             max_name_bytes=self._names.max_bytes,
             max_metadata_bytes=_METADATA_BYTES,
         )
-
-    @property
-    def store(self) -> str:
-        return self._store
-
-    @property
-    def capabilities(self) -> Capability:
-        return self._capabilities
-
-    @property
-    def limits(self) -> Limits:
-        return self._limits
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
@@ -107,30 +93,6 @@ class GcsBackend:
 
     async def delete(self, name: str) -> None:
         await self._remove(Where("delete", self._store, name))
-
-    async def discard(self, name: str) -> None:
-        """Remove `name`, and abort multipart uploads of it that a killed process left open."""
-        await self.delete(name)
-        where, key = Where("delete", self._store, name), self._names.key(name)
-        open_ = [found async for found in listing.uploads(self._client, where, key) if found.key == key]
-        for found in open_:
-            await parts.abort(self._client, where, key, found.upload_id)
-
-    async def abort_stale_uploads(self, older_than: int) -> int:
-        """Abort multipart uploads of this store that began more than `older_than` seconds ago; return how many.
-
-        A killed process leaves such uploads behind, invisible, for ever and paid for.
-        """
-        where = Where("abort", self._store)
-        limit = self._environment.clock.now() - older_than * 1_000_000
-        stale = [
-            found
-            async for found in listing.uploads(self._client, where, self._settings.prefix)
-            if 0 < found.initiated < limit
-        ]
-        for found in stale:
-            await parts.abort(self._client, where, found.key, found.upload_id)
-        return len(stale)
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         where, start = Where("list", self._store, prefix), self._settings.prefix
@@ -200,7 +162,7 @@ class GcsBackend:
 
     async def close(self) -> None:
         await self._client.close()
-        await asyncio.sleep(_REST_SECONDS)
+        await asyncio.sleep(REST_SECONDS)
 
     def _told(
         self, method: str, content_type: str | None, content_disposition: str | None
@@ -239,17 +201,6 @@ class GcsBackend:
         try:
             await self._client.call(where, "DELETE", self._names.key(where.name))
         except NotFoundError:
-            return
-
-    async def _explain(self, where: Where, error: Exception) -> None:
-        """Raise the true reason of a refused HEAD, whose answer cannot carry one: there is no such bucket."""
-        if isinstance(error, NotFoundError) and self._bucket_seen:
-            return
-        query = [("list-type", "2"), ("max-keys", "1"), ("prefix", self._settings.prefix)]
-        try:
-            await self._client.call(where, "GET", query=query)
-            self._bucket_seen = True
-        except (PermissionDeniedError, UnavailableError, InvalidRequestError):
             return
 
 

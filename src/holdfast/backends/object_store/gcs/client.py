@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.backends._http import Http, read_bounded, retry_after
+from holdfast.backends._http import RETRIED, SLICE, Http, Tries, pause, read_bounded, retry_after, slices
+from holdfast.backends._http.reading import WITHIN
 from holdfast.backends.object_store import sigv4
-from holdfast.backends.object_store.control import RETRIED, Answer, Buffer
+from holdfast.backends.object_store.control import Answer, Buffer
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.gcs.errors import judge
 from holdfast.backends.object_store.gcs.exchanges import Token
@@ -17,15 +17,16 @@ from holdfast.backends.object_store.gcs.settings import GcsSettings
 from holdfast.backends.object_store.sigv4 import encode, encode_query
 from holdfast.backends.object_store.xml import error_code
 from holdfast.core.clock import Environment
-from holdfast.core.errors import HoldfastError, UnauthenticatedError
+from holdfast.core.errors import HoldfastError, UnauthenticatedError, UnavailableError
 from holdfast.core.renewing import Renewing
 
 if TYPE_CHECKING:
     import aiohttp
 
-_LONGEST_PAUSE: Final = 20.0
-_AT_ONCE: Final = 256 << 10  #: bytes of a body that are handed to the connection in one piece
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
+
+#: What the service says when it has done what was asked.
+_DONE: Final = {"GET": 200, "HEAD": 200, "POST": 200, "PUT": 200, "DELETE": 204}
 
 
 class GcsClient:
@@ -70,7 +71,7 @@ class GcsClient:
         """Return the answer to a request on `key`, on the bucket or on `path` (encoded, with its query).
 
         `patience` raises the longest silence that is borne; `retries` replaces the setting; `accept` are statuses
-        that are answers too, not errors.
+        that are answers too, besides the one of success.
 
         Raises:
             HoldfastError: any kind of `errors`; for a repeated failure the last one.
@@ -78,23 +79,20 @@ class GcsClient:
         asked = encode_query(query)
         target = path or f"{self.path(key)}{'?' + asked if asked else ''}"
         most = self.settings.retries if retries is None else retries
-        longest, tries, renewed = max(RETRIED, patience), 0, False
+        tries, renewed = Tries(self.environment, most, slow=max(RETRIED, patience)), False
         while True:
-            tries, began = tries + 1, self.environment.clock.monotonic()
+            tries.begin()
             token = await self._tokens.current()
             try:
                 return await self._once(where, method, target, headers or {}, body, patience, accept, token)
             except UnauthenticatedError:
                 if renewed:
                     raise
-                renewed, tries = True, tries - 1
+                renewed = True
+                tries.forget()
                 await self._tokens.renew(token)
             except HoldfastError as error:
-                if not error.retryable or tries > most:
-                    raise
-                if self.environment.clock.monotonic() - began > longest:
-                    raise
-                await self.pause(tries, error.retry_after)
+                await tries.failed(error)
 
     async def json(self, where: Where, method: str, path: str, *, patience: float = 0.0) -> dict[str, Any]:
         """Return what the JSON interface of the service answers."""
@@ -102,15 +100,13 @@ class GcsClient:
         answer = await self.call(where, method, path=path, headers=headers, patience=patience)
         try:
             found = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         return found if isinstance(found, dict) else {}
 
-    async def pause(self, tries: int, wanted: float | None) -> None:
+    async def pause(self, tries: int, asked: float | None) -> None:
         """Wait before the next try: as long as the server asked, else longer each time."""
-        chance = random.Random(self.environment.random.getrandbits(64)).random()  # noqa: S311  # jitter, not a secret
-        pause = wanted if wanted is not None else 0.1 * 2**tries * (0.5 + chance)
-        await self.environment.clock.sleep(min(pause, _LONGEST_PAUSE))
+        await pause(self.environment, tries, asked)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -140,31 +136,41 @@ class GcsClient:
             read_timeout=max(self.settings.read_timeout, patience),
             encoded=True,
         ) as response:
-            content = await read_bounded(response)
-            return self._judge(where, response, content, accept)
+            content = await read_bounded(response, within=max(WITHIN, patience))
+            return self._judge(where, method, response, content, accept)
 
     def _judge(
-        self, where: Where, response: aiohttp.ClientResponse, body: bytes, accept: Collection[int]
+        self,
+        where: Where,
+        method: str,
+        response: aiohttp.ClientResponse,
+        body: bytes,
+        accept: Collection[int],
     ) -> Answer:
         status = response.status
-        if 200 <= status < 300 or status in accept:
+        if status == _DONE[method] or status in accept:
             return Answer(status, _joined(response.headers), body)
+        code = error_code(body) or _reason(body)
+        if status < 300 or (status == 404 and method == "DELETE" and not code):
+            raise foreign(where)
         wait = retry_after(response.headers, self.environment.clock.now())
-        raise judge(status, error_code(body) or _reason(body), where, retry_after=wait)
+        raise judge(status, code, where, retry_after=wait)
+
+
+def foreign(where: Where) -> UnavailableError:
+    """Return the error for an answer that the service would not give: a gateway's page is a 200 too."""
+    return UnavailableError(
+        "the answer is not the store's own; something stands between it and us",
+        operation=where.operation,
+        store=where.store,
+        name=where.name,
+    )
 
 
 def _payload(body: Buffer) -> Any:
     import aiohttp
 
-    if len(body) <= _AT_ONCE:
-        return aiohttp.BytesPayload(body)
-    return _slices(memoryview(body))
-
-
-async def _slices(body: memoryview) -> AsyncIterator[memoryview]:
-    """Yield a large body in slices: given as a whole, all of it would be copied into the connection's buffer."""
-    for start in range(0, len(body), _AT_ONCE):
-        yield body[start : start + _AT_ONCE]
+    return aiohttp.BytesPayload(body) if len(body) <= SLICE else slices(body)
 
 
 def _joined(headers: Any) -> dict[str, str]:
@@ -182,7 +188,7 @@ def _reason(body: bytes) -> str:
         return ""
     try:
         reason = json.loads(body)["error"]["errors"][0]["reason"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
     known = isinstance(reason, str) and 0 < len(reason) <= 80 and _PLAIN.issuperset(reason)
     return _XML_NAMES.get(reason, reason[0].upper() + reason[1:]) if known else ""

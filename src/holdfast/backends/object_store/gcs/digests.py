@@ -15,7 +15,7 @@ _PLACES = "crc32c="
 
 def sum_of(data: Buffer, before: int = 0) -> int:
     """Return the CRC32C of `data` after what gave `before`."""
-    return int(crc32c(bytes(data) if isinstance(data, memoryview) else data, before))
+    return int(crc32c(data, before))
 
 
 def header(value: int) -> str:

@@ -9,23 +9,21 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import obstore
 from obstore.store import GCSStore
 
-from holdfast.backends.object_store.control import RETRIED
 from holdfast.backends.object_store.driver import Found, found_in
 from holdfast.backends.object_store.errors import Where, from_obstore
 from holdfast.backends.object_store.gcs.errors import judge
 from holdfast.backends.object_store.gcs.exchanges import Token
 from holdfast.backends.object_store.gcs.settings import GcsSettings
+from holdfast.backends.object_store.library import client_options, retry_config
 from holdfast.core.errors import ConfigError, HoldfastError, UnauthenticatedError
 from holdfast.core.renewing import Renewing
 from holdfast.core.types import BlobInfo
 
-_NEVER = timedelta(days=7)
 T = TypeVar("T")
 
 
@@ -45,8 +43,8 @@ class GcsDriver:
 
         async def ask(store: GCSStore) -> Found:
             if wish is None:
-                return found_in(where.name, await obstore.get_async(store, key))
-            return found_in(where.name, await obstore.get_async(store, key, options={"range": wish}))
+                return found_in(where, await obstore.get_async(store, key))
+            return found_in(where, await obstore.get_async(store, key, options={"range": wish}))
 
         return await self._with_token(where, ask)
 
@@ -54,7 +52,7 @@ class GcsDriver:
         """Return what is known of `key`."""
 
         async def ask(store: GCSStore) -> BlobInfo:
-            return found_in(where.name, await obstore.get_async(store, key, options={"head": True})).info
+            return found_in(where, await obstore.get_async(store, key, options={"head": True})).info
 
         return await self._with_token(where, ask)
 
@@ -83,20 +81,15 @@ class GcsDriver:
 
     def _open(self, token: Token) -> GCSStore:
         settings = self._settings
+        options = client_options(settings, plain=settings.allow_http, authority=self._authority)
+        if settings.user_project:
+            options["default_headers"] = {"x-goog-user-project": settings.user_project}
         try:
             return GCSStore(
                 settings.bucket,
                 config={"base_url": settings.endpoint, "bearer_token": token.value, "skip_signature": False},
-                client_options=cast(Any, _client(settings, self._authority)),
-                retry_config={
-                    "max_retries": settings.retries,
-                    "retry_timeout": timedelta(seconds=RETRIED),
-                    "backoff": {
-                        "init_backoff": timedelta(milliseconds=100),
-                        "max_backoff": timedelta(seconds=5),
-                        "base": 2,
-                    },
-                },
+                client_options=options,
+                retry_config=retry_config(settings),
             )
         except Exception as error:
             raise ConfigError(
@@ -104,19 +97,3 @@ class GcsDriver:
                 operation="open",
                 store=self._name,
             ) from error
-
-
-def _client(settings: GcsSettings, authority: bytes) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "connect_timeout": timedelta(seconds=settings.connect_timeout),
-        "read_timeout": timedelta(seconds=settings.read_timeout),
-        "timeout": _NEVER,
-        "allow_http": settings.allow_http,
-        "allow_invalid_certificates": not settings.verify_tls,
-        "pool_idle_timeout": timedelta(seconds=30),
-    }
-    if authority:
-        options["root_certificate"] = authority
-    if settings.user_project:
-        options["default_headers"] = {"x-goog-user-project": settings.user_project}
-    return options

@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from holdfast.backends._http import Http, read_bounded, retry_after
+from holdfast.backends._http import Http, read_bounded, retry_after, seconds, sendable
 from holdfast.core.clock import Clock
 from holdfast.core.errors import (
     ConfigError,
+    DeadlineError,
     HoldfastError,
     RateLimitedError,
     UnauthenticatedError,
@@ -29,6 +30,7 @@ SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"  #: what 
 CLOUD_SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"  #: what federation and links need
 _SECOND: Final = 1_000_000
 _TRIES: Final = 3
+_NEAR: Final = 1.0  #: seconds within which a machine of Google's reaches its metadata server
 _LIMIT: Final = 1 << 20
 _JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -49,6 +51,7 @@ class Exchange:
 
     def __init__(self, http: Http, clock: Clock) -> None:
         self.http, self.clock = http, clock
+        self._on_google = False  # the metadata server has answered once
 
     async def signed(self, email: str, key_id: str, key: RSAPrivateKey, uri: str) -> Token:
         """Return the token of a service account that proves itself by its key."""
@@ -71,8 +74,16 @@ class Exchange:
         }
         return self._token(await self.ask("POST", uri, form=form))
 
-    async def of_machine(self, host: str) -> Token:
-        """Return the token of the account that this machine runs as."""
+    async def of_machine(self, host: str, *, meant: bool = True) -> Token:
+        """Return the token of the account that this machine runs as.
+
+        Unless that is what was `meant`, it is first seen, and soon, whether this is a machine of Google's at all.
+
+        Raises:
+            UnauthenticatedError: it was not meant, and is none.
+        """
+        if not meant and not self._on_google:
+            await self._look_for(host)
         url = f"{host}/computeMetadata/v1/instance/service-accounts/default/token"
         try:
             return self._token(await self.ask("GET", url, headers={"Metadata-Flavor": "Google"}))
@@ -80,6 +91,20 @@ class Exchange:
             raise UnavailableError(
                 "no credential is set and the metadata server does not answer; "
                 "outside Google Cloud set credentials_file",
+                operation="token",
+                store=self.http.store,
+            ) from error
+
+    async def _look_for(self, host: str) -> None:
+        try:
+            async with self.http.exchange(
+                "token", "", "GET", f"{host}/", headers={"Metadata-Flavor": "Google"}, within=_NEAR
+            ):
+                self._on_google = True
+        except (UnavailableError, DeadlineError) as error:
+            raise UnauthenticatedError(
+                "no credentials found: give credentials_file, or run inside Google Cloud"
+                " (credentials = 'metadata' waits longer for its metadata server)",
                 operation="token",
                 store=self.http.store,
             ) from error
@@ -102,8 +127,8 @@ class Exchange:
         found = await self.ask("POST", impersonate, document=body, headers=headers)
         try:
             ends = datetime.fromisoformat(str(found["expireTime"]).replace("Z", "+00:00"))
-            return Token(str(found["accessToken"]), int(ends.timestamp() * _SECOND))
-        except (KeyError, ValueError):
+            return Token(_sound(found["accessToken"]), int(ends.timestamp() * _SECOND))
+        except (KeyError, ValueError, OverflowError):
             raise self._strange() from None
 
     async def ask(
@@ -160,7 +185,7 @@ class Exchange:
                 raise self._refused(response.status, content, wait)
         try:
             found = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             raise self._strange()
@@ -168,10 +193,9 @@ class Exchange:
 
     def _token(self, answer: Mapping[str, Any]) -> Token:
         try:
-            return Token(
-                str(answer["access_token"]), self.clock.now() + int(float(answer["expires_in"]) * _SECOND)
-            )
-        except (KeyError, TypeError, ValueError):
+            lasts = seconds(float(answer["expires_in"]))
+            return Token(_sound(answer["access_token"]), self.clock.now() + int(lasts * _SECOND))
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise self._strange() from None
 
     def _refused(self, status: int, content: bytes, wait: float | None) -> HoldfastError:
@@ -230,17 +254,24 @@ def _subject(text: str, field_name: str | None, store: str) -> str:
         return text.strip()
     try:
         return str(json.loads(text)[field_name])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise UnauthenticatedError(
             "the federated identity is not where its format says", operation="token", store=store
         ) from None
+
+
+def _sound(value: object) -> str:
+    """Return a token; `ValueError` for one that no header can carry."""
+    if not sendable(text := str(value)):
+        raise ValueError("not a token")
+    return text
 
 
 def _word(content: bytes) -> str:
     """Return the error code of a token endpoint, one plain word, "" when there is none."""
     try:
         code = json.loads(content).get("error")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return ""
     return code if isinstance(code, str) and code.isidentifier() and len(code) <= 40 else ""
 

@@ -15,6 +15,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from holdfast.backends._credentials.file import read_private
 from holdfast.backends._http import Http
 from holdfast.backends.object_store.gcs.exchanges import Exchange, Fetch, Token, subject_reader
 from holdfast.backends.object_store.gcs.settings import GcsSettings
@@ -74,10 +75,22 @@ def identity(
                 operation="open",
                 store=http.store,
             ) from error
+        if path == settings.credentials_file:
+            _check_private(path, text, http.store)
     if not text:
-        fetch = partial(exchange.of_machine, settings.metadata_host)
+        fetch = partial(exchange.of_machine, settings.metadata_host, meant=settings.credentials == "metadata")
         return Identity(fetch, exchange, settings.iam_endpoint, settings.sign_as)
     return _Document(text, http.store, exchange, settings).identity()
+
+
+def _check_private(path: Path, text: str, store: str) -> None:
+    """Raise `ConfigError` for a file with a secret in it that other users can read."""
+    if '"external_account"' in text:  # says where an identity is found, and holds none
+        return
+    try:
+        read_private(path, "credentials_file")
+    except ConfigError as error:
+        raise ConfigError(error.message, operation="open", store=store) from None
 
 
 def _default_file(home: Path, environ: Mapping[str, str]) -> Path | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Mapping
 
 from holdfast.backends.object_store import multipart, upload
-from holdfast.backends.object_store.control import Answer, needed_header
+from holdfast.backends.object_store.control import Answer, Buffer, needed_header
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.gcs import digests
-from holdfast.backends.object_store.gcs.client import GcsClient
+from holdfast.backends.object_store.gcs.client import GcsClient, foreign
 from holdfast.backends.object_store.gcs.uploading import verify
 from holdfast.backends.object_store.multipart import COMPLETE_SECONDS, field
 from holdfast.backends.object_store.xml import SentPart, completion
@@ -34,7 +34,7 @@ class Parts:
         if not self._id:
             raise UnavailableError("the answer holds no upload id", operation="put", store=self._where.store)
 
-    def take(self, data: bytes) -> Awaitable[None]:
+    def take(self, data: Buffer) -> Awaitable[None]:
         """Return the sending of the next part, which `data` is."""
         self.crc = digests.sum_of(data, self.crc)
         self.size += len(data)
@@ -60,11 +60,11 @@ class Parts:
         """Give the parts back, as far as the store can be reached; what stays is found by `abort_stale_uploads`."""
         if self._id:
             try:
-                await abort(self._client, self._where, self._key, self._id)
+                await multipart.abort(self._client, self._where, self._key, self._id)
             except HoldfastError:
                 return
 
-    def _send(self, number: int, data: bytes) -> Awaitable[None]:
+    def _send(self, number: int, data: Buffer) -> Awaitable[None]:
         self._parts[number] = SentPart(number, "")
 
         async def send() -> None:
@@ -81,7 +81,7 @@ class Parts:
         return send()
 
     async def _complete(self, parts: list[SentPart], *, retries: int | None) -> Answer:
-        return await self._client.call(
+        answer = await self._client.call(
             self._where,
             "POST",
             self._key,
@@ -91,6 +91,9 @@ class Parts:
             patience=COMPLETE_SECONDS,
             retries=retries,
         )
+        if not field(answer, "ETag"):
+            raise foreign(self._where)
+        return answer
 
     async def _complete_again(self, parts: list[SentPart]) -> Answer:
         """Complete after a try whose outcome is unknown: it may be that it was done and only the answer was lost."""
@@ -107,14 +110,6 @@ class Parts:
                     name=self._where.name,
                 ) from error
             return head
-
-
-async def abort(client: GcsClient, where: Where, key: str, upload_id: str) -> None:
-    """Abort an upload; one that is gone already is fine."""
-    try:
-        await client.call(where, "DELETE", key, query=[("uploadId", upload_id)])
-    except NotFoundError:
-        return
 
 
 async def put_parts(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from holdfast.backends.object_store import upload
-from holdfast.backends.object_store.control import Answer, needed_header
+from holdfast.backends.object_store.control import Answer, Buffer, needed_header
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.gcs import digests
 from holdfast.backends.object_store.gcs.client import GcsClient
-from holdfast.backends.object_store.gcs.uploading import IF_NEW, etag_of, verify
+from holdfast.backends.object_store.gcs.uploading import IF_NEW, etag_of, seen, verify, vouched
 from holdfast.backends.object_store.multipart import COMPLETE_SECONDS
 from holdfast.core.errors import HoldfastError, UnavailableError
 
@@ -27,13 +27,13 @@ class Session:
     async def begin(self, headers: Mapping[str, str]) -> None:
         """Open the session; `headers` describe the blob."""
         sent = {**headers, **IF_NEW, "x-goog-resumable": "start"}
-        answer = await self._client.call(self._where, "POST", self._key, headers=sent)
+        answer = await self._client.call(self._where, "POST", self._key, headers=sent, accept=(201,))
         parts = urlsplit(needed_header(answer, self._where, "location"))
         if f"{parts.scheme}://{parts.netloc}" != self._client.settings.endpoint or not parts.query:
             raise self._error("the store names a session that is not its own")
         self._target = f"{parts.path}?{parts.query}"
 
-    async def send(self, offset: int, data: bytes, *, last: bool) -> Answer | None:
+    async def send(self, offset: int, data: Buffer, *, last: bool) -> Answer | None:
         """Send the piece at `offset`; return the answer that ends the session, None while there is more to come.
 
         What the store did not get is sent again; a broken answer is asked for.
@@ -73,7 +73,7 @@ class Session:
             except HoldfastError:
                 return
 
-    async def _put(self, content_range: str, data: bytes | memoryview, *, retries: int | None = 0) -> Answer:
+    async def _put(self, content_range: str, data: Buffer, *, retries: int | None = 0) -> Answer:
         return await self._client.call(
             self._where,
             "PUT",
@@ -82,7 +82,7 @@ class Session:
             body=data,
             patience=COMPLETE_SECONDS if not content_range.endswith("*") else 0.0,
             retries=retries,
-            accept=(308,),
+            accept=(201, 308),
         )
 
     def _error(self, text: str) -> UnavailableError:
@@ -98,7 +98,8 @@ async def put_session(
     session = Session(client, where, key)
     try:
         await session.begin(headers)
-        offset, held = 0, b""
+        offset = 0
+        held: Buffer = b""
         async for data in upload.parts(feed, size):
             if held:
                 await session.send(offset, held, last=False)
@@ -111,7 +112,9 @@ async def put_session(
     finally:
         await feed.close()
     assert answer is not None
-    if digests.told(answer.headers) is None:
+    if not vouched(answer):
+        answer = await seen(client, where, key, session.crc)
+    elif digests.told(answer.headers) is None:
         answer = await client.call(where, "HEAD", key)
     await verify(client, where, key, answer, session.crc)
     return etag_of(answer)

@@ -8,6 +8,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from holdfast.backends._http.settings import (
+    CaFile,
+    ConnectTimeout,
+    ReadTimeout,
+    Retries,
+    VerifyTls,
+    checked_folder,
+)
 from holdfast.backends.object_store.settings import GIB, MAX_PART, MIB, MIN_PART
 
 _CHUNK = 256 << 10  #: what the pieces of a session must be multiples of
@@ -60,17 +68,11 @@ class GcsSettings(BaseModel):
     allow_http: bool = Field(
         False, description="allow http:// endpoints; tokens and content can then be read"
     )
-    verify_tls: bool = Field(True, description="check the server's certificate")
-    ca_file: Path | None = Field(
-        None, description="PEM file with a certificate authority to trust in addition"
-    )
-    connect_timeout: float = Field(5.0, gt=0, le=300, description="longest wait for a connection")
-    read_timeout: float = Field(
-        45.0, gt=0, le=3600, description="longest silence of the server while it should speak"
-    )
-    retries: int = Field(
-        2, ge=0, le=10, description="further tries of one HTTP request, under the store's own retry layer"
-    )
+    verify_tls: VerifyTls = True
+    ca_file: CaFile = None
+    connect_timeout: ConnectTimeout = 5.0
+    read_timeout: ReadTimeout = 45.0
+    retries: Retries = 2
 
     # -- bytes
     part_size: int = Field(
@@ -132,12 +134,7 @@ class GcsSettings(BaseModel):
     @field_validator("prefix")
     @classmethod
     def _folder(cls, value: str) -> str:
-        value = value.strip("/")
-        if any(segment in ("", ".", "..") for segment in value.split("/")) and value:
-            raise ValueError("must not hold empty, '.' or '..' segments")
-        if not value.isascii() or not value.isprintable() or " " in value:
-            raise ValueError("must be printable ASCII without spaces")
-        return f"{value}/" if value else ""
+        return checked_folder(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -9,10 +9,10 @@ from holdfast.backends.object_store import metadata
 from holdfast.backends.object_store.control import Answer
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.gcs import digests
-from holdfast.backends.object_store.gcs.client import GcsClient
+from holdfast.backends.object_store.gcs.client import GcsClient, foreign
 from holdfast.backends.object_store.gcs.settings import GcsSettings
 from holdfast.core.backend import PutOptions
-from holdfast.core.errors import CorruptedError, HoldfastError
+from holdfast.core.errors import CorruptedError, HoldfastError, NotFoundError
 
 IF_NEW: Final = {"x-goog-if-generation-match": "0"}
 
@@ -44,8 +44,27 @@ async def put_bytes(
         answer = await client.call(where, "PUT", key, headers=sent | IF_NEW, body=data, retries=0)
     else:
         answer = await client.call(where, "PUT", key, headers=sent, body=data)
+    if not vouched(answer):
+        answer = await seen(client, where, key, crc)
     await verify(client, where, key, answer, crc)
     return etag_of(answer)
+
+
+def vouched(answer: Answer) -> bool:
+    """Return whether an answer says what was made, as only the service can."""
+    generation = answer.headers.get("x-goog-generation", "")
+    return bool(etag_of(answer)) and (digests.told(answer.headers) is not None or generation.isdigit())
+
+
+async def seen(client: GcsClient, where: Where, key: str, crc: int) -> Answer:
+    """Return what the store says of the blob after an answer that did not; `UnavailableError` when it is not ours."""
+    try:
+        answer = await client.call(where, "HEAD", key)
+    except NotFoundError as error:
+        raise foreign(where) from error
+    if digests.told(answer.headers) != crc:
+        raise foreign(where)  # perhaps an older blob: nothing is taken back
+    return answer
 
 
 async def verify(client: GcsClient, where: Where, key: str, answer: Answer, crc: int) -> None:

@@ -1,0 +1,87 @@
+"""What the stores of this family have in common: what they tell of themselves, and the uploads that were left open."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from holdfast.backends.object_store import listing, multipart
+from holdfast.backends.object_store.control import Caller
+from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.keys import Names
+from holdfast.core.backend import Capability, Limits
+from holdfast.core.clock import Environment
+from holdfast.core.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+)
+
+
+class Told:
+    """A store that knows from the start what it offers."""
+
+    _store: str
+    _capabilities: Capability
+    _limits: Limits
+
+    @property
+    def store(self) -> str:
+        return self._store
+
+    @property
+    def capabilities(self) -> Capability:
+        return self._capabilities
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+
+class Bucket(Told, ABC):
+    """A bucket, or one folder of it, at a server that speaks the XML of S3."""
+
+    _client: Caller
+    _environment: Environment
+    _names: Names
+    _prefix: str
+    _bucket_seen = False
+
+    @abstractmethod
+    async def _remove(self, where: Where) -> None:
+        """Delete the blob; one that is not there is fine."""
+
+    async def discard(self, name: str) -> None:
+        """Remove `name`, and abort multipart uploads of it that a killed process left open."""
+        where, key = Where("delete", self._store, name), self._names.key(name)
+        await self._remove(where)
+        open_ = [found async for found in listing.uploads(self._client, where, key) if found.key == key]
+        for found in open_:
+            await multipart.abort(self._client, where, key, found.upload_id)
+
+    async def abort_stale_uploads(self, older_than: int) -> int:
+        """Abort multipart uploads of this store that began more than `older_than` seconds ago; return how many.
+
+        A killed process leaves such uploads behind, invisible, for ever and paid for.
+        """
+        where = Where("abort", self._store)
+        limit = self._environment.clock.now() - older_than * 1_000_000
+        stale = [
+            found
+            async for found in listing.uploads(self._client, where, self._prefix)
+            if 0 < found.initiated < limit
+        ]
+        for found in stale:
+            await multipart.abort(self._client, where, found.key, found.upload_id)
+        return len(stale)
+
+    async def _explain(self, where: Where, error: Exception) -> None:
+        """Raise the true reason of a refused HEAD, whose answer cannot carry one: wrong keys, no such bucket."""
+        if isinstance(error, NotFoundError) and self._bucket_seen:
+            return
+        query = [("list-type", "2"), ("max-keys", "1"), ("prefix", self._prefix)]
+        try:
+            await self._client.call(where, "GET", query=query)
+            self._bucket_seen = True
+        except (PermissionDeniedError, UnavailableError, InvalidRequestError):
+            return

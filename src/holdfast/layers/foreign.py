@@ -1,0 +1,80 @@
+"""Errors that no driver should let out: they become ours, so that another copy is tried, and they are told of."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from holdfast.core.body import Body
+from holdfast.core.errors import HoldfastError, UnavailableError
+
+_NOWHERE: Final = ("", "", "")
+_log: Final = structlog.get_logger("holdfast.stores")
+
+
+class Source:
+    """A body that remembers its own errors: they say nothing of the store that takes it."""
+
+    def __init__(self, body: Body) -> None:
+        self._inner = body
+        self.errors: list[BaseException] = []
+        self._failed: tuple[Exception, tuple[str, str, str]] | None = None
+        self.body = body if body.data is not None else replace(body, opener=self._open)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What the last pass failed with, as it was before a store said where; None when the body itself did not fail."""
+        if self._failed is None:
+            return None
+        error, place = self._failed
+        if isinstance(error, HoldfastError):
+            error.operation, error.store, error.name = place
+        return error
+
+    async def _open(self) -> AsyncIterator[bytes]:
+        self._failed = None
+        try:
+            async for chunk in self._inner.chunks():
+                yield chunk
+        except Exception as error:
+            self.errors.append(error)
+            place = (
+                (error.operation, error.store, error.name) if isinstance(error, HoldfastError) else _NOWHERE
+            )
+            self._failed = error, place
+            raise
+
+
+@contextmanager
+def translated(
+    operation: str, store: str, name: str, *, source: Source | None = None, ours: BaseException | None = None
+) -> Iterator[None]:
+    """Raise `UnavailableError` for whatever error is none of ours, with it as the cause, and log where it came from.
+
+    What `source` raised, and `ours`, pass as they are.
+    """
+    try:
+        yield
+    except (HoldfastError, MemoryError):
+        raise
+    except Exception as error:
+        if error is ours or (source is not None and error in source.errors):
+            raise
+        # A defect of the driver, or of a library that it uses: the log has the way there.
+        _log.error(
+            "a store failed in an unexpected way",
+            operation=operation,
+            store=store,
+            kind=type(error).__name__,
+            exc_info=error,
+        )
+        raise UnavailableError(
+            f"the store failed in an unexpected way ({type(error).__name__})",
+            operation=operation,
+            store=store,
+            name=name,
+        ) from error
