@@ -49,8 +49,8 @@ USER = {"client_id": "id", "client_secret": "marlin-1", "refresh_token": "marlin
         ({"api_base": "http://127.0.0.1:1/drive/v3"}, "allow_http"),
         ({"token_url": "https://me:marlin-4@example.org/token"}, "must not carry credentials"),
         ({"upload_base": "ftp://example.org"}, "must be a URL"),
-        ({"folder_id": "a/b"}, "match pattern"),
-        ({"colour": "red"}, "not permitted"),
+        ({"folder_id": "a/b"}, "not written as it has to be"),
+        ({"colour": "red"}, "there is no such setting"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, Any], told: str) -> None:

@@ -44,7 +44,7 @@ class Cleanup:
             expired = await self._engine.expire()
             tenants = await self._engine.remove_tenants()
             report = await self._engine.sweep()
-            left = await self._engine.catalog.backlog()
+            left = await self._engine.backlog()
         cleaned = Cleaned(
             success=not report.failed,
             message=f"{expired} expired objects removed, {report.deleted} blobs deleted",

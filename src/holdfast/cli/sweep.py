@@ -28,7 +28,7 @@ def register(app: typer.Typer, panel: str) -> None:
         async with cli.target.engine() as engine:
             tenants = [] if dry_run else await engine.remove_tenants()
             report = await engine.sweep(limit=limit, dry_run=dry_run)
-            left = await engine.catalog.backlog()
+            left = await engine.backlog()
         failed = dict(report.failed)
         facts = {
             "expired": report.expired,

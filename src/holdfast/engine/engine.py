@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from holdfast.catalog.contract import Catalog
+from holdfast.catalog.contract import Backlog, Catalog
 from holdfast.core.backend import Store
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, HoldfastError
@@ -86,6 +86,10 @@ class Engine:
     async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> SweepReport:
         """Delete bytes whose time is over. See `engine.sweep`."""
         return await sweep(self.context, limit=limit, dry_run=dry_run)
+
+    async def backlog(self) -> Backlog:
+        """Return what a sweep has left to do."""
+        return await self.catalog.backlog()
 
     async def expire(self) -> int:
         """Remove versions that are older than their bucket keeps them; return how many. See `engine.expire`."""
