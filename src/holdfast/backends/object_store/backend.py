@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing
 from hashlib import md5
 from typing import Final
 
 from holdfast.backends.object_store import copying, deleting, encryption, listing, metadata, multipart, upload
-from holdfast.backends.object_store.base import Bucket
+from holdfast.backends.object_store.base import Bucket, named
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.driver import Driver
 from holdfast.backends.object_store.errors import Where
@@ -117,19 +118,10 @@ class ObjectStoreBackend(Bucket):
         if not self._server.sorted_listing:
             every = [info async for page in pages for info in page]
             pages = _one_page(sorted(every, key=lambda info: info.name.encode()))
-        last = ""
-        async for page in pages:
-            for info in page:
-                if info.name < last:
-                    raise UnsupportedError(
-                        "the store does not list in byte order; set sorted_listing = false",
-                        operation="list",
-                        store=self._store,
-                    )
-                last = info.name
-                name = self._names.name(info.name)
-                if name > after:
-                    yield BlobInfo(name, info.size, info.modified, info.etag)
+        found = named(pages, self._names, where, after=after, remedy="set sorted_listing = false")
+        async with aclosing(found):
+            async for info in found:
+                yield info
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         where = Where("copy", self._store, source)

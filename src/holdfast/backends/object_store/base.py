@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from holdfast.backends.object_store import listing, multipart
 from holdfast.backends.object_store.control import Caller
@@ -15,7 +16,9 @@ from holdfast.core.errors import (
     NotFoundError,
     PermissionDeniedError,
     UnavailableError,
+    UnsupportedError,
 )
+from holdfast.core.types import BlobInfo
 
 
 class Told:
@@ -85,3 +88,26 @@ class Bucket(Told, ABC):
             self._bucket_seen = True
         except (PermissionDeniedError, UnavailableError, InvalidRequestError):
             return
+
+
+async def named(
+    pages: AsyncIterator[list[BlobInfo]], names: Names, where: Where, *, after: str, remedy: str
+) -> AsyncGenerator[BlobInfo, None]:
+    """Yield the blobs greater than `after` that a store lists by their keys.
+
+    Raises:
+        UnsupportedError: the store does not list in byte order; `remedy` says what to do about it.
+    """
+    last = ""
+    async for page in pages:
+        for info in page:
+            if info.name < last:
+                raise UnsupportedError(
+                    f"the store does not list in byte order; {remedy}",
+                    operation=where.operation,
+                    store=where.store,
+                )
+            last = info.name
+            name = names.name(info.name)
+            if name > after:
+                yield BlobInfo(name, info.size, info.modified, info.etag)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import aclosing
 from typing import Final
 
 from holdfast.backends._http import Http
@@ -13,7 +14,7 @@ from holdfast.backends.object_store.azure.client import Client
 from holdfast.backends.object_store.azure.driver import Driver
 from holdfast.backends.object_store.azure.links import WEEK, Links
 from holdfast.backends.object_store.azure.settings import AzureSettings
-from holdfast.backends.object_store.base import Told
+from holdfast.backends.object_store.base import Told, named
 from holdfast.backends.object_store.control import needed_header
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.keys import Names
@@ -100,20 +101,13 @@ class AzureBackend(Told):
         where = Where("list", self._store, prefix)
         if not self._names.possible(prefix):
             return
-        start, last = self._settings.prefix, ""
+        start = self._settings.prefix
         pages = listing.blobs(self._client, where, start + prefix, after=start + after if after else "")
-        async for page in pages:
-            for info in page:
-                if info.name < last:
-                    raise UnsupportedError(
-                        "the store does not list in byte order; take an account without hierarchical namespace",
-                        operation="list",
-                        store=self._store,
-                    )
-                last = info.name
-                name = self._names.name(info.name)
-                if name > after:
-                    yield BlobInfo(name, info.size, info.modified, info.etag)
+        remedy = "take an account without hierarchical namespace"
+        found = named(pages, self._names, where, after=after, remedy=remedy)
+        async with aclosing(found):
+            async for info in found:
+                yield info
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         where = Where("copy", self._store, source)
