@@ -1,4 +1,4 @@
-"""`scripts/torture kill|power|variants|audit|raw|quota|dialects|yandex|all`: what to run, how often, from which seed."""
+"""`scripts/torture kill|power|variants|audit|backup|raw|quota|dialects|yandex|all`: what to run, how often, from which seed."""
 # ruff: noqa: T201 - this is a program: it prints
 
 from __future__ import annotations
@@ -86,6 +86,13 @@ def audit(options: argparse.Namespace) -> tuple[list[Report], bool]:
     return [], report(options.trials, options.seed, replay=options.replay)
 
 
+def backup(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Back up and restore with deaths, while objects change; each set must be what was there at its moment."""
+    from torture.backup import report
+
+    return [], report(options.trials, options.seed, replay=options.replay)
+
+
 def raw(options: argparse.Namespace) -> tuple[list[Report], bool]:
     """Send broken requests to the real server over plain sockets; none may be believed."""
     from torture.raw import report
@@ -149,6 +156,13 @@ def azure(options: argparse.Namespace) -> tuple[list[Report], bool]:
     return [], figures.sound
 
 
+def jobs(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Kill the processes that work on jobs; every item must be done, and counted exactly once."""
+    from torture.jobs import report
+
+    return [], report(options.databases, kills=options.kills, workers=options.workers, seed=options.seed)
+
+
 def naas(options: argparse.Namespace) -> tuple[list[Report], bool]:
     """Store on a fake of Naas whose keys end at any time, while both of its servers fail."""
     import asyncio
@@ -156,6 +170,65 @@ def naas(options: argparse.Namespace) -> tuple[list[Report], bool]:
     from torture.naas import storm
 
     figures = asyncio.run(storm(options.faults, seed=options.seed))
+    print(figures)
+    return [], figures.sound
+
+
+def migrate(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Move a store to another under load, killing the process that moves it; no read may notice."""
+    from torture.migrate import report
+
+    figures = report(
+        small=options.small,
+        large=options.large,
+        small_size=16 << 10,
+        large_size=options.large_size,
+        clients=options.clients,
+        kills=options.kills,
+        seed=options.seed,
+        where=options.dir,
+    )
+    print(figures)
+    return [], figures.sound
+
+
+def live(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Leave a store that others still write to, killing what follows it; no read may be wrong, no delete come back."""
+    from torture.live import report
+
+    return [], report(options.trials, options.seed, kills=options.kills, workers=options.workers)
+
+
+def failover(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Let stores fail under load, in every way; no reader may notice, and all that is owed must be made good."""
+    from torture.failover import report
+
+    return [], report(
+        options.outages, options.seed, modes=options.only, workers=options.workers, minutes=options.minutes
+    )
+
+
+def gc(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Look for blobs without rows in stores whose listings lie; nothing live may go, nothing planted stay unseen."""
+    from torture.gc import report
+
+    return [], report(options.runs, options.seed, workers=options.workers, replay=options.replay)
+
+
+def scrub(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Flip bits in stores of every kind; each must be found, none served, and all made good from another copy."""
+    from torture.scrub import report
+
+    return [], report(options.flips, options.seed, options.only)
+
+
+def share(options: argparse.Namespace) -> tuple[list[Report], bool]:
+    """Clone, delete and sweep at once, without grace; no bytes may go that a row needs, and none stay that none does."""
+    import asyncio
+
+    from torture.share import run as live
+
+    figures = asyncio.run(live(options.worlds, options.seed))
     print(figures)
     return [], figures.sound
 
@@ -215,6 +288,7 @@ def _parser() -> argparse.ArgumentParser:
         ("power", power, 500),
         ("variants", variants, 200),
         ("audit", audit, 1000),
+        ("backup", backup, 200),
         ("raw", raw, 3000),
         ("all", everything, 1000),
     ):
@@ -266,10 +340,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_yandex(commands)
     _add_drive(commands)
     _add_dialects(commands)
+    _add_migrate(commands)
     _add_storm(commands, "gcs", gcs)
     _add_storm(commands, "azure", azure)
     _add_storm(commands, "naas", naas)
+    _add_jobs(commands)
+    _add_live(commands)
+    _add_gc(commands)
+    _add_failover(commands)
+    _add_scrub(commands)
+    _add_share(commands)
     return parser
+
+
+def _add_live(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("live", help=(live.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=live)
+    sub.add_argument("--trials", type=int, default=5, help="stores that are left (default: %(default)s)")
+    sub.add_argument("--kills", type=int, default=20, help="in each of them (default: %(default)s)")
+    sub.add_argument("--workers", type=int, default=4, help="who write and read (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where choices come from (default: %(default)s)")
 
 
 def _add_storm(
@@ -279,6 +369,18 @@ def _add_storm(
     sub.set_defaults(command=command)
     sub.add_argument("--faults", type=int, default=10_000, help="faults to be met (default: %(default)s)")
     sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+
+
+def _add_migrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("migrate", help=(migrate.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=migrate)
+    sub.add_argument("--small", type=int, default=100_000, help="objects of 16 KiB (default: %(default)s)")
+    sub.add_argument("--large", type=int, default=100, help="large objects (default: %(default)s)")
+    sub.add_argument("--large-size", type=int, default=100 << 20, help="bytes of each (default: %(default)s)")
+    sub.add_argument("--clients", type=int, default=8, help="readers and writers (default: %(default)s)")
+    sub.add_argument("--kills", type=int, default=20, help="times to kill the mover (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+    sub.add_argument("--dir", type=Path, help="where the data directory is made")
 
 
 def _add_dialects(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -310,6 +412,69 @@ def _add_quota(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         choices=("sqlite", "postgresql"),
         default=["sqlite", "postgresql"],
         help="catalogs to try (default: both)",
+    )
+
+
+def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("jobs", help=(jobs.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=jobs)
+    sub.add_argument("--kills", type=int, default=100, help="workers to kill (default: %(default)s)")
+    sub.add_argument("--workers", type=int, default=3, help="workers at a time (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+    sub.add_argument(
+        "--databases",
+        nargs="+",
+        choices=("sqlite", "postgresql"),
+        default=["sqlite", "postgresql"],
+        help="catalogs to try (default: both)",
+    )
+
+
+def _add_share(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("share", help=(share.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=share)
+    sub.add_argument(
+        "--worlds", type=int, default=200, help="catalogs that are lived through (default: %(default)s)"
+    )
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+
+
+def _add_gc(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("gc", help=(gc.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=gc)
+    sub.add_argument("--runs", type=int, default=10_000, help="looks in all (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+    sub.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    sub.add_argument("--replay", type=int, metavar="SEED", help="live through the one world of this seed")
+
+
+def _add_failover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("failover", help=(failover.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=failover)
+    sub.add_argument("--outages", type=int, default=100, help="outages of each kind (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+    sub.add_argument("--workers", type=int, default=6, help="kinds at a time (default: %(default)s)")
+    sub.add_argument("--minutes", type=float, default=60.0, help="at most so long (default: %(default)s)")
+    sub.add_argument(
+        "--only",
+        nargs="*",
+        default=[],
+        choices=("refused", "reset", "hole", "slow", "503", "wrong"),
+        help="kinds of outages to try (default: all)",
+    )
+
+
+def _add_scrub(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sub = commands.add_parser("scrub", help=(scrub.__doc__ or "").splitlines()[0])
+    sub.set_defaults(command=scrub)
+    sub.add_argument("--flips", type=int, default=1000, help="bits in all (default: %(default)s)")
+    sub.add_argument("--seed", type=int, default=1, help="where all choices come from (default: %(default)s)")
+    sub.add_argument(
+        "--only",
+        nargs="*",
+        default=[],
+        choices=("local", "s3", "minio", "encrypted", "cached"),
+        help="kinds of stores to try (default: all)",
     )
 
 

@@ -142,6 +142,7 @@ async def _open_embedded(settings: Settings) -> AsyncClient:
         engine.close,
         public_url=settings.public_url,
         sessions=lambda tenant: engine.session(replace(principal, tenant=tenant)),
+        engine=engine,
     )
 
 

@@ -33,6 +33,7 @@ from holdfast.core.errors import (
     UnavailableError,
 )
 from holdfast.core.failpoints import arm_from_environment
+from holdfast.core.ledger import Ledger
 from holdfast.core.notes import Notes
 from holdfast.core.types import Principal, Rate
 from holdfast.drivers import InstalledDrivers, described, open_store
@@ -49,15 +50,21 @@ from holdfast.engine.stores import Stores
 from holdfast.engine.trust import open_tokens
 from holdfast.engine.wrapping import root_keys
 from holdfast.jobs.artifacts import keep_counting_reads
+from holdfast.jobs.defaults import schedule_once
 from holdfast.jobs.expire import keep_expiring
+from holdfast.jobs.installed import installed
 from holdfast.jobs.measuring import keep_measuring
 from holdfast.jobs.reconcile import keep_paying
+from holdfast.jobs.returning import keep_watching
+from holdfast.jobs.runner import Runner
+from holdfast.jobs.schedules import keep_forgetting, keep_starting
 from holdfast.jobs.seal import keep_sealing
 from holdfast.jobs.sweep import keep_sweeping
 from holdfast.jobs.tenants import keep_removing_tenants
 from holdfast.layers.metrics import StoreMetrics
 from holdfast.policy import prices
 from holdfast.policy.artifacts import KINDS, Naming
+from holdfast.policy.backups import BackupSettings
 from holdfast.policy.placement import Placement, Rule, WhenDown
 from holdfast.policy.rule_form import check_rules, rules_of
 
@@ -91,10 +98,12 @@ async def open_engine(
     environment: Environment | None = None,
     metrics: StoreMetrics | None = None,
     measures: Measures | None = None,
+    rebuilding: bool = False,
 ) -> Engine:
     """Return an engine over the configured stores and catalog; close it with `await engine.close()`.
 
-    The first start makes the data directory, the schema and the tenant.
+    The first start makes the data directory, the schema and the tenant. With `rebuilding` it makes no tenant, and the
+    stores may hold objects that a new catalog does not know.
 
     Raises:
         ConfigError: a setting is wrong. UnavailableError: the catalog cannot be reached.
@@ -108,6 +117,7 @@ async def open_engine(
         measures=measures,
         ballast=_BALLAST,
     )
+    ledger = Ledger()
     async with contextlib.AsyncExitStack() as undo:
         undo.push_async_callback(catalog.close)
         secret = await root_secret(catalog, environment, settings.secret.get_secret_value())
@@ -130,13 +140,14 @@ async def open_engine(
                 notes=notes(name),
                 keys=keys,
                 caches=settings.caches,
+                ledger=ledger,
             )
             undo.push_async_callback(stores[name].backend.close)
         live = Stores(
             stores,
             catalog,
             environment.clock,
-            drivers=InstalledDrivers(environment, metrics, notes, keys, settings.caches),
+            drivers=InstalledDrivers(environment, metrics, notes, keys, settings.caches, ledger),
             sealer=sealer,
             described=described(settings),
         )
@@ -149,7 +160,11 @@ async def open_engine(
             settings=_engine_settings(settings),
             secret=secret,
             keys=keys,
+            ledger=ledger,
         )
+        if rebuilding:
+            undo.pop_all()
+            return engine
         if not await catalog.tenants():
             await _refuse_foreign_objects(stores, settings, engine.context.placement.stores)
         with contextlib.suppress(AlreadyExistsError):
@@ -327,6 +342,15 @@ async def _announce_token(engine: Engine, settings: Settings, say: Say) -> None:
         say(f"First start. The admin token, shown only this once:\n\n    {token}\n")
 
 
+async def _work_on_jobs(engine: Engine, at_once: int) -> None:
+    """Work on jobs and start what is scheduled, until cancelled; what is under way then comes to a stop first."""
+    kinds = installed()
+    works = [keep_forgetting(engine)]
+    if at_once:
+        works += [Runner(engine, kinds, at_once=at_once).run(), keep_starting(engine, kinds)]
+    await asyncio.gather(*works)
+
+
 @asynccontextmanager
 async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
     """Give the ASGI application over an open engine, with the background work beside it."""
@@ -338,10 +362,14 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
     sealer = asyncio.ensure_future(keep_sealing(engine))
     expirer = asyncio.ensure_future(keep_expiring(engine, settings.expire_interval))
     payer = asyncio.ensure_future(keep_paying(engine, settings.reconcile_interval))
+    watcher = asyncio.ensure_future(keep_watching(engine, pays=settings.reconcile_interval > 0))
     remover = asyncio.ensure_future(keep_removing_tenants(engine, settings.tenants_interval))
     counter = asyncio.ensure_future(keep_counting_reads(engine))
     measurer = asyncio.ensure_future(keep_measuring(engine, settings.measure_interval))
+    worker = asyncio.ensure_future(_work_on_jobs(engine, settings.jobs_at_once))
     try:
+        if settings.jobs_at_once:
+            await schedule_once(engine, installed(), "lifecycle", settings.lifecycle_schedule)
         if settings.dev:
             principal = Principal(id="dev", tenant=settings.tenant, role="operator", name="dev")
 
@@ -367,11 +395,14 @@ async def running(settings: Settings, say: Say) -> AsyncIterator[object]:
         sealer.cancel()
         expirer.cancel()
         payer.cancel()
+        watcher.cancel()
         remover.cancel()
         counter.cancel()
         measurer.cancel()
+        worker.cancel()
         await asyncio.gather(
-            sweeper, sealer, expirer, payer, remover, counter, measurer, return_exceptions=True
+            *(sweeper, sealer, expirer, payer, watcher, remover, counter, measurer, worker),
+            return_exceptions=True,
         )
         await engine.close()
         await asyncio.sleep(0.05)  # lets the threads of the S3 client come to rest before the loop goes
@@ -396,7 +427,8 @@ async def _refuse_foreign_objects(
         if found:
             raise ConfigError(
                 f"the catalog is new, but store {store.name} already holds objects ({found}); restore the "
-                "catalog that belongs to them, or give the store another path or prefix"
+                "catalog that belongs to them, make it anew from them (holdfast catalog rebuild), or give the store"
+                " another path or prefix"
             )
 
 
@@ -429,12 +461,22 @@ def _engine_settings(settings: Settings) -> EngineSettings:
         artifact_buckets=Naming(settings.artifacts.prefix, settings.artifacts.bucket),
         artifact_roots=settings.artifacts.roots,
         prices=prices.parse(*price_rows(settings.price_book)),
+        backup=_backup_settings(settings),
         default_retention_days=settings.default_retention_days,
+        failover_after=settings.failover_after,
+        failover_rate=settings.failover_rate,
         principal_rate=Rate(
             settings.rate.principal.requests,
             settings.rate.principal.bytes_in,
             settings.rate.principal.bytes_out,
         ),
+    )
+
+
+def _backup_settings(settings: Settings) -> BackupSettings:
+    given = settings.backup
+    return BackupSettings(
+        given.store, given.recipients, given.compression, given.auto_split, given.max_size, given.chunk_size
     )
 
 

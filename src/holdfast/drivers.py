@@ -18,6 +18,7 @@ from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 from holdfast.core.keyring import KeyRing
+from holdfast.core.ledger import Ledger
 from holdfast.core.notes import Notes
 from holdfast.core.records import Connection
 from holdfast.engine.stores import PATH, DriverField
@@ -36,11 +37,12 @@ def open_store(
     notes: Notes | None = None,
     keys: KeyRing | None = None,
     caches: Path | None = None,
+    ledger: Ledger | None = None,
 ) -> Store:
     """Return the store that `[stores.NAME]` describes: its driver inside its layers.
 
     Without `notes` what its driver has to remember ends with the process; without `keys` nothing encrypted can be read.
-    `caches` is where a cache is that has no directory of its own.
+    `caches` is where a cache is that has no directory of its own; `ledger` counts what is asked of the store.
 
     Raises:
         ConfigError: it cannot be opened.
@@ -63,13 +65,14 @@ def open_store(
         cache_bytes=settings.cache_bytes,
         describe=settings.describe,
     )
-    circuit = Circuit(name, environment.clock)
+    circuit = Circuit(name, environment.clock, chance=environment.random)
     faces = stack.faces(
         driver,
         layers,
         environment=environment,
         metrics=metrics,
         circuit=circuit,
+        ledger=ledger,
         encrypt=None if keys is None else partial(_encrypted, keys=keys, environment=environment),
     )
     return Store(
@@ -132,9 +135,10 @@ class InstalledDrivers:
         notes: Callable[[str], Notes] | None = None,
         keys: KeyRing | None = None,
         caches: Path | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._environment, self._metrics, self._notes = environment, metrics, notes
-        self._keys, self._caches = keys, caches
+        self._keys, self._caches, self._ledger = keys, caches, ledger
 
     def names(self) -> Sequence[str]:
         """Return the names of all drivers."""
@@ -179,6 +183,7 @@ class InstalledDrivers:
             notes=notes,
             keys=self._keys,
             caches=self._caches,
+            ledger=self._ledger,
         )
         store.region = region
         return store

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.testing.servers import rclone_s3
+from holdfast.testing.servers import require as require_server
 from torture.powerfs import MissingFuseError, require
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(240)]
@@ -47,6 +49,13 @@ def test_kills_of_the_server_break_no_promise() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_backups_that_die_are_what_was_there_at_their_moment() -> None:
+    done = torture("backup", "--trials", "1", "--seed", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 trials" in done.stdout
+    assert " 0 failed" in done.stdout
+
+
 def test_losses_of_power_break_no_promise() -> None:
     powered()
     done = torture("power", "--trials", "8", "--seed", "7")
@@ -62,3 +71,11 @@ def test_a_broken_rule_is_found(death: str, variant: str) -> None:
     done = torture(death, "--trials", "20", "--seed", "1", "--variant", variant)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "replay with --replay" in done.stdout
+
+
+def test_stores_that_fail_under_load_are_not_noticed() -> None:
+    with require_server(rclone_s3):  # it starts its own; this says whether it can
+        pass
+    done = torture("failover", "--outages", "1", "--only", "refused", "--seed", "7")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 outages (1 refused)" in done.stdout

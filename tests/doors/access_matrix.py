@@ -30,11 +30,12 @@ class Names:
     job_id: str
     key_id: str
     tenant: str
+    job: str
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no refusal may show to those who do not know it already, and no listing at all."""
-        return self.bucket, self.key, self.file_id, self.upload_id, self.tus_id, self.key_id
+        return self.bucket, self.key, self.file_id, self.upload_id, self.tus_id, self.key_id, self.job
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,10 @@ class Operation:
             return {"colour": "gold"}
         if name == "id":
             return "holdfast:no-such-token"
+        if name == "kind" and self.path.startswith(("/api/v1/background-jobs", "/api/v1/schedules")):
+            return "mirror"
+        if name == "cron":
+            return "@every 3600"
         if kind == "object":
             wanted = set(schema.get("required", ())) | (_TELLING & set(schema.get("properties", {})))
             wanted |= {"prefix"} if name == "target" and "prefix" in schema["properties"] else set()

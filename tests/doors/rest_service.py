@@ -30,10 +30,16 @@ from holdfast.core.types import Principal
 from holdfast.drivers import InstalledDrivers
 from holdfast.engine.engine import Engine
 from holdfast.engine.settings import EngineSettings
+from holdfast.jobs.holding import Habits
+from holdfast.jobs.installed import installed
+from holdfast.jobs.kinds import Kinds
+from holdfast.jobs.runner import Runner
 from holdfast.policy.artifacts import Naming
 from tests.helpers import engine_on, local_store
 
 Wrap = Callable[[Any], Any]
+#: Of a process that looks often and does not wait long, so that tests are short.
+HABITS = Habits(look=0.3, grace=1.0)
 
 
 @dataclass
@@ -145,6 +151,7 @@ def serving(
     wrap: Wrap | None = None,
     authenticate: Any = None,
     drivers: bool = False,
+    kinds: Kinds | None = None,
     **flags: Any,
 ) -> Iterator[Service]:
     """Run a service over a local store and SQLite under `root`; `flags` are settings, `wrap` wraps the application.
@@ -155,7 +162,9 @@ def serving(
     started = threading.Event()
     settings = load(None, **{"dev": authenticate is None, "data": str(root), **flags})
     thread = threading.Thread(
-        target=lambda: uvloop.run(_serve(root, settings, authenticate, wrap, ready, started, drivers)),
+        target=lambda: uvloop.run(
+            _serve(root, settings, authenticate, wrap, ready, started, drivers, kinds or installed())
+        ),
         daemon=True,
     )
     thread.start()
@@ -178,6 +187,7 @@ async def _serve(
     ready: dict[str, Any],
     started: threading.Event,
     drivers: bool,
+    kinds: Kinds,
 ) -> None:
     stop = asyncio.Event()
     ready.update(loop=asyncio.get_running_loop(), stop=stop)
@@ -199,18 +209,21 @@ async def _serve(
             drivers=Harmless(environment) if drivers else None,
         ) as (engine, _):
             asks = authenticate(engine) if authenticate else _anyone
-            app = create_app(engine, authenticate=asks, settings=settings)
+            app = create_app(engine, authenticate=asks, settings=settings, kinds=kinds)
             listener = listen("127.0.0.1", 0)
             port = listener.getsockname()[1]
             async with running(
                 wrap(app) if wrap else app, settings.limits, listener, tls=settings.tls
             ) as server:
                 clock = asyncio.ensure_future(server.main_loop())
+                worker = asyncio.ensure_future(Runner(engine, kinds, habits=HABITS).run())
                 ready["service"] = Service(port, asyncio.get_running_loop(), engine, server, stop)
                 started.set()
                 await stop.wait()
                 server.stop()
                 await clock
+                worker.cancel()
+                await asyncio.gather(worker, return_exceptions=True)
     except BaseException as error:
         ready["error"] = error
         started.set()
@@ -230,7 +243,10 @@ def serve_alone(root: str) -> None:
         store = local_store("local", Path(root) / "objects", environment)
         async with engine_on(f"sqlite:///{root}/catalog.db", store, environment=environment) as (engine, _):
             app = create_app(engine, authenticate=_anyone, settings=settings)
+            worker = asyncio.ensure_future(Runner(engine, installed(), habits=HABITS).run())
             await serve(app, settings, say=lambda text: print(text.rpartition(":")[2], flush=True))
+            worker.cancel()
+            await asyncio.gather(worker, return_exceptions=True)
 
     uvloop.run(work())
 

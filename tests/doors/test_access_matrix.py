@@ -13,9 +13,12 @@ import pytest
 from holdfast.config import load
 from holdfast.core.body import Body
 from holdfast.core.types import IpRules, KeySettings, Principal, TenantState
+from holdfast.engine.acting import Deed, Doing
+from holdfast.engine.batches import Item
 from holdfast.engine.engine import Engine
 from holdfast.engine.keys import Authenticator
 from holdfast.engine.trust import open_tokens
+from holdfast.jobs.batch import Begun, begin
 from holdfast.policy.scopes import parse_scopes
 from tests.doors.access_matrix import Names, Operation, operations
 from tests.doors.rest_service import Answer, Service, serving
@@ -32,6 +35,7 @@ NOWHERE = Names(
     job_id="job-nowhere",
     key_id="hf00000000000000000000",
     tenant="no-such-tenant",
+    job="0199aaaa-0000-7000-8000-000000000004",
 )
 
 
@@ -39,7 +43,25 @@ NOWHERE = Names(
 OPERATORS = tuple(
     f"{method} /api/v1/{noun}"
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-    for noun in ("tenants", "stores", "storages", "storage-options", "placement/", "debts", "encryption")
+    for noun in (
+        "tenants",
+        "stores",
+        "storages",
+        "storage-options",
+        "placement/",
+        "debts",
+        "encryption",
+        "findings",
+        "proved",
+        "lag",
+        "backups",
+        "moves",
+        "upstreams",
+        "cost/ledger",
+        "cost/what-if",
+        "cost/savings",
+        "cost/advice",
+    )
 )
 
 
@@ -92,6 +114,7 @@ async def prepare(service: Service) -> World:
     await admin.revoke_key(gone_key.id)
     await admin.revoke_token("holdfast", left.id.rpartition(":")[2])
     await admin.update_tenant("shut", state=TenantState.SUSPENDED)
+    treasure = Begun(doing=Doing(Deed.DELETE), principal=boss.principal)
     names = Names(
         bucket="treasury",
         key="gold-bars.txt",
@@ -102,6 +125,7 @@ async def prepare(service: Service) -> World:
         job_id="job-1",
         key_id=key.id,
         tenant="default",
+        job=(await begin(service.engine, treasure, [Item("treasury", "none")], id="treasure")).job_id,
     )
     scopes = {
         "another bucket": "elsewhere",
@@ -240,6 +264,9 @@ HARMLESS = {
     "GET /api/v1/storage/buckets",
     "GET /api/v1/files",
     "GET /api/v1/batch",
+    "GET /api/v1/background-jobs",
+    "GET /api/v1/job-kinds",
+    "GET /api/v1/schedules",
     "GET /api/v1/storage/health",
     "GET /api/v1/health/detailed",
     "GET /api/v1/storage/validate",

@@ -180,3 +180,54 @@ def test_the_price_book_is_shown(server: Server, folder: Path) -> None:
     shown = run(folder, "prices")
     assert "our invoice" in shown
     assert "check" in shown
+
+
+def test_what_stores_were_asked_is_the_same_by_command_and_over_rest(server: Server, folder: Path) -> None:
+    status, found = ask(server, "/api/v1/cost/ledger?days=2")
+    assert status == 200, found
+    (line,) = found["lines"]
+    assert (line["store"], line["price"]) == ("disk", "rack")
+    assert line["calls"]["write"] >= 1
+    assert line["sent_bytes"] >= 3000
+    told = json.loads(run(folder, "ledger", "--days", "2", "--json"))
+    assert told["lines"][0]["calls"]["write"] == line["calls"]["write"]
+    assert "disk" in run(folder, "ledger")
+
+
+def test_what_if_savings_and_advice_by_command_and_over_rest(server: Server, folder: Path) -> None:
+    wish = {"prices": {"disk": "cloudflare.r2.standard"}}
+    status, found = ask(server, "/api/v1/cost/what-if", wish)
+    assert status == 200, found
+    now = ask(server, "/api/v1/cost")[1]["total"]
+    assert found["before"] == now
+    assert found["stores"][0]["supposed"] == "cloudflare.r2.standard"
+    told = json.loads(run(folder, "what-if", "--price", "disk=cloudflare.r2.standard", "--json"))
+    assert (told["before"], told["saving_percent"]) == (now, found["saving_percent"])
+    status, found = ask(server, "/api/v1/cost/savings?single=cloudflare.r2.standard")
+    assert status == 200, found
+    assert abs(float(found["months"][-1]["paid"]) - float(now) / 30) < 1e-5
+    assert json.loads(run(folder, "savings", "--single", "cloudflare.r2.standard", "--json"))["months"]
+    status, found = ask(server, "/api/v1/cost/advice?suppose=cold=backblaze.b2")
+    assert status == 200, found
+    assert found["objects"] == found["objects_in_use"] > 0
+    assert found["advice"] == []
+    assert (
+        json.loads(run(folder, "advice", "--suppose", "cold=backblaze.b2", "--json"))["objects"]
+        == found["objects"]
+    )
+    run(folder, "what-if", "--price", "disk", status=7)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        ("/api/v1/cost/ledger?days=0", "days"),
+        ("/api/v1/cost/savings?single=gold", "gold"),
+        ("/api/v1/cost/advice?suppose=cold", "NAME=PRICE"),
+        ("/api/v1/cost/advice?horizon=3", "horizon"),
+    ],
+)
+def test_wrong_questions_about_spending_say_what_is_wrong(server: Server, path: str, wrong: str) -> None:
+    status, found = ask(server, path)
+    assert status == 400
+    assert wrong in json.dumps(found)

@@ -18,7 +18,9 @@ from holdfast.core.search import Search
 from holdfast.core.types import ObjectRef, Principal, Version
 from holdfast.engine.administration import Administration
 from holdfast.engine.executions import Executions
+from holdfast.engine.moments import Moments
 from holdfast.engine.permits import Permit
+from holdfast.engine.retention import Retention
 from holdfast.engine.session import Session
 from holdfast.policy.access import ANONYMOUS
 from tests.helpers import run
@@ -38,6 +40,8 @@ GIVEN: dict[str, Any] = {
     "upload_id": "0",
     "upload_ids": ("0",),
     "version_id": "0",
+    "on": True,
+    "mode": None,
     "verb": "head",
     "wish": Search(),
     "role": "reader",
@@ -138,6 +142,22 @@ def test_no_verb_of_the_administration_works_for_a_stranger(name: str) -> None:
     for principal in strangers():
         with pytest.raises((PermissionDeniedError, UnauthenticatedError)):
             run(call(administration_of(principal), name, verbs_of(Administration)[name]))
+
+
+@pytest.mark.parametrize("name", sorted(verbs_of(Retention)))
+def test_no_verb_of_retention_works_for_a_stranger(name: str) -> None:
+    for principal in strangers():
+        session = session_of(principal)
+        with pytest.raises((PermissionDeniedError, UnauthenticatedError)):
+            run(call(session.retention, name, verbs_of(Retention)[name]))
+
+
+@pytest.mark.parametrize("name", sorted(verbs_of(Moments)))
+def test_no_verb_of_moments_works_for_a_stranger(name: str) -> None:
+    for principal in strangers():
+        session = session_of(principal)
+        with pytest.raises((PermissionDeniedError, UnauthenticatedError)):
+            run(call(session.moments, name, verbs_of(Moments)[name]))
 
 
 @pytest.mark.parametrize("name", sorted(verbs_of(Executions)))

@@ -182,6 +182,10 @@ def test_readers_find_a_live_copy_all_the_time(sqlite_url: str) -> None:
             assert await content(session, "plain", "k") == data
             ground.spare.down = False
             ground.home.down = True
+            assert (
+                await content(session, "plain", "k") == data
+            )  # what was given up is there until it is swept
+            ground.advance(101)
             with pytest.raises(UnavailableError):
                 await content(session, "plain", "k")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from holdfast.backends.memory import MemorySettings, open_memory
 from holdfast.core.body import Body
-from holdfast.core.circuit import Circuit, CircuitSettings, CircuitState
+from holdfast.core.circuit import Circuit, CircuitSettings, CircuitState, probing
 from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.errors import (
     DeadlineError,
@@ -298,3 +299,60 @@ def test_calls_that_were_under_way_when_it_opened_change_nothing() -> None:
     assert circuit.refuses
     circuit.left(True)
     assert not circuit.refuses
+
+
+def test_streams_that_break_in_a_row_open_it_and_one_that_ends_begins_anew() -> None:
+    async def story() -> None:
+        circuit, gone = Circuit("box", ManualClock(), SETTINGS), UnavailableError("it broke off")
+        for _ in range(2):
+            circuit.broke(gone)
+        circuit.passed()  # opening streams says nothing of their end
+        circuit.flowed()
+        for _ in range(2):
+            circuit.broke(gone)
+        assert circuit.state is CircuitState.CLOSED
+        circuit.broke(gone)
+        assert (circuit.state, circuit.trouble) == (CircuitState.OPEN, "it broke off")
+
+    run(story())
+
+
+def test_while_it_is_watched_nobody_else_finds_out() -> None:
+    async def story() -> None:
+        at = World()
+        await at.broken()
+        at.circuit.watch(10)
+        at.clock.advance(6)
+        calls = at.moody.calls
+        assert at.circuit.refuses
+        with pytest.raises(UnavailableError, match="left alone"):
+            await at.backend.head("a")
+        assert at.moody.calls == calls
+        at.moody.trouble = None
+        with probing():
+            await at.backend.put("a", Body.of_bytes(b"x"))
+        assert (at.circuit.state, at.circuit.returns) == (CircuitState.CLOSED, 1)
+        at.moody.trouble = UnavailableError("gone", store="box")
+        await at.fails(3)
+        at.clock.advance(11)  # whoever watched is gone: then it is as if nobody had
+        assert not at.circuit.refuses
+
+    run(story())
+
+
+def test_pauses_sway_when_there_is_chance() -> None:
+    async def story() -> None:
+        waits = set()
+        for seed in range(5):
+            clock = ManualClock()
+            circuit = Circuit("box", clock, SETTINGS, random.Random(seed))
+            for _ in range(3):
+                circuit.failed(UnavailableError("gone"), False)
+            with pytest.raises(UnavailableError) as caught:
+                circuit.enter("put", "a")
+            assert caught.value.retry_after is not None
+            assert 5 <= caught.value.retry_after <= 7.5
+            waits.add(caught.value.retry_after)
+        assert len(waits) == 5
+
+    run(story())

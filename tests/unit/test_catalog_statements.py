@@ -40,10 +40,17 @@ SCANS = {
     "access.KEYS",
     "tenancy.RECOUNT",
     "sweeping.DELTAS_TAKE",
+    "moving.ALL",  # all of a short table, read when it changed
     "placing.RULES",  # all of a short table, read when it changed
     "stores.ALL",
     "stores.RULES",
     "keys.TENANTS_ALL",  # a row for each generation of each tenant that encrypts, when an operator asks for all
+    "upstreams.ALL",  # a row for each bucket that follows a store, when an operator asks for all
+    "lifecycle.RULED",  # a row for each bucket, once a day
+    "findings.COUNTS",  # findings are few, or nobody looks after the stores
+    "proving.PROVEN",  # every copy, when an operator asks how far they are proved
+    "schedules.ALL",  # all of a short table, when an operator asks for it
+    "lagging.GROUPS",  # what is owed, of which a scrape counts so much at most
     "using.KEPT",  # a row for each bucket and store, all of which a report is about
 }
 

@@ -660,8 +660,9 @@ def test_where_links_cannot_be_made_a_copy_moves_the_bytes(tmp_path: Path) -> No
 def test_leftovers_are_removed_after_an_hour_unless_somebody_holds_them(tmp_path: Path) -> None:
     async def story() -> None:
         (tmp_path / "folder").mkdir()
-        stale, held, fresh = (tmp_path / "folder" / f"#{name}" for name in ("stale", "held", "fresh"))
-        for path in (stale, held, fresh):
+        stale, held, fresh = (tmp_path / "folder" / f"#{name * 16}" for name in "0ab")
+        theirs = tmp_path / "folder" / "#theirs#"
+        for path in (stale, held, fresh, theirs):
             path.write_bytes(b"half a blob")
         clock = ManualClock(int(time.time() * 1e6))
         clock.advance(7200)
@@ -671,7 +672,12 @@ def test_leftovers_are_removed_after_an_hour_unless_somebody_holds_them(tmp_path
         with held.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             assert await backend.tidy() == 1
-        assert files(tmp_path) == ["#tidied", "folder/#fresh", "folder/#held"]
+        assert files(tmp_path) == [
+            "#tidied",
+            f"folder/{held.name}",
+            f"folder/{fresh.name}",
+            "folder/#theirs#",
+        ]
         assert await names(backend) == []
         await backend.close()
 
@@ -679,7 +685,8 @@ def test_leftovers_are_removed_after_an_hour_unless_somebody_holds_them(tmp_path
 
 
 def test_tidying_is_started_once_an_hour(tmp_path: Path) -> None:
-    (tmp_path / "#left").write_bytes(b"")
+    left = "#" + "1" * 16
+    (tmp_path / left).write_bytes(b"")
     clock = ManualClock(int(time.time() * 1e6))
     environment = Environment(clock=clock)
     settings = LocalSettings(path=tmp_path)
@@ -694,10 +701,10 @@ def test_tidying_is_started_once_an_hour(tmp_path: Path) -> None:
 
     clock.advance(1800)
     asyncio.run(opens())
-    assert files(tmp_path) == ["#left", "#tidied"]
+    assert files(tmp_path) == [left, "#tidied"]
     clock.advance(3500)
     asyncio.run(opens())
-    assert files(tmp_path) == ["#left", "#tidied"]
+    assert files(tmp_path) == [left, "#tidied"]
     clock.advance(200)
     asyncio.run(opens())
     assert files(tmp_path) == ["#tidied"]

@@ -21,6 +21,7 @@ from holdfast.backends.object_store import (
     S3Settings,
     control,
     library,
+    listing,
     metadata,
     open_s3,
 )
@@ -475,3 +476,38 @@ def test_environment_keys() -> None:
         asyncio.run(source.current())
     environ |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}
     assert asyncio.run(source.current()) == Credentials("a", "s", "t")
+
+
+@pytest.mark.parametrize(
+    "after", ["", "<Owner><ID>x</ID><DisplayName>y</DisplayName></Owner>", "<New>z</New>"]
+)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "plain",
+        "a&amp;b",
+        "a%2Bb+c",
+        "&#252;",
+        "&lt;x&gt;",
+        "<![CDATA[x]]>",
+        "x<!-- c -->y",
+        "ü",
+        "a&amp;lt;b",
+    ],
+)
+@pytest.mark.parametrize("coded", [True, False])
+def test_a_page_read_by_the_pattern_says_what_it_says_as_xml(key: str, after: str, coded: bool) -> None:
+    item = (
+        f"<Contents><Key>{key}</Key><LastModified>2026-11-21T16:11:53.320Z</LastModified><ETag>&#34;abc-7&#34;</ETag>"
+        f"<ChecksumType>FULL_OBJECT</ChecksumType><Size>5</Size><StorageClass>STANDARD</StorageClass>{after}</Contents>"
+    )
+    encoding = "<EncodingType>url</EncodingType>" if coded else ""
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        f"<IsTruncated>false</IsTruncated>{item}{item}{encoding}</ListBucketResult>"
+    ).encode()
+    where = Where("list", "s")
+    root = listing._parse(body, where, "ListBucketResult")
+    page, rest = listing._page(body, where)
+    assert page == [listing._object(one, root, where) for one in root.iterfind("Contents")]
+    assert rest.findtext("IsTruncated") == "false"

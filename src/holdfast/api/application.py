@@ -27,6 +27,8 @@ from holdfast.api.exchange import Exchange, Receive, Scope, Send
 from holdfast.api.executions import ExecutionDoor
 from holdfast.api.files import FileDoor
 from holdfast.api.health import HealthCheck
+from holdfast.api.job_events import Watchers
+from holdfast.api.jobs import JobDoor
 from holdfast.api.metrics import door_metrics
 from holdfast.api.middleware import Bound, Observe, RequestIds, SameSite, ShapeErrors
 from holdfast.api.pages.docs import DocsPage
@@ -47,6 +49,8 @@ from holdfast.core.clock import Environment
 from holdfast.engine.engine import Engine
 from holdfast.engine.limiter import Limiter
 from holdfast.engine.signing import Verifier
+from holdfast.jobs.installed import installed
+from holdfast.jobs.kinds import Kinds
 
 Layer = Callable[..., Awaitable[None]]
 
@@ -82,6 +86,7 @@ def create_app(
     authenticate: TokenReader,
     settings: Settings,
     environment: Environment | None = None,
+    kinds: Kinds | None = None,
 ) -> Door:
     """Return the REST door over `engine`.
 
@@ -89,6 +94,7 @@ def create_app(
         authenticate: returns whose token it is, or raises `UnauthenticatedError`. In development mode it is asked
             with "" for requests that carry none.
         settings: limits, what is public, what is logged.
+        kinds: of jobs that can be started; all that there are where nothing is said.
     """
     environment = environment or engine.context.environment
     disks = Disks(settings, engine.stores, environment.clock)
@@ -109,7 +115,7 @@ def create_app(
         lifetime=settings.session_lifetime,
         public_url=settings.public_url,
     )
-    files = FileDoor(engine, wanted)
+    files, watchers = FileDoor(engine, wanted), Watchers(engine)
     router = Router(
         (
             *routes.OBJECTS,
@@ -117,19 +123,26 @@ def create_app(
             *routes.UPLOADS,
             *routes.file_routes(files),
             *routes.batch_routes(
-                files, BatchDoor(engine, environment.clock, audit_reads=settings.audit_reads)
+                files, BatchDoor(engine, environment.clock, watchers, audit_reads=settings.audit_reads)
             ),
             *routes.ACCESS,
             *routes.AUDIT,
             *routes.DECLARING,
             *routes.COST,
+            *routes.MOVING,
             *routes.PLACING,
+            *routes.RETENTION,
+            *routes.SNAPSHOTS,
             *routes.ENCRYPTING,
+            *routes.BACKUPS,
+            *routes.FINDINGS,
+            *routes.FOLLOWING,
             *routes.STORES,
             *routes.tus(Tus(settings.limits.max_object_size)),
             *routes.service(health, scrape, describe, metrics_open=settings.dev or settings.metrics_public),
             *routes.stats(stats, scrape, Cleanup(engine)),
             *routes.reconciliation(Reconciling(engine)),
+            *routes.jobs(JobDoor(engine, kinds or installed(), watchers)),
             *routes.sharing(Sharing(settings.public_url)),
             *routes.executions(ExecutionDoor(settings.public_url)),
             *(routes.pages(docs, sessions) if settings.docs else ()),

@@ -22,10 +22,10 @@ from typing import Any, Final
 import msgspec
 
 from holdfast.api.file_models import FileOutcome, failed_outcome
-from holdfast.api.item_log import Tell
 from holdfast.core.errors import HoldfastError
 from holdfast.core.types import Version
 from holdfast.engine.batches import Item, Progress
+from holdfast.engine.item_log import Tell
 from holdfast.engine.session import Session
 
 ERRORS: Final = "_errors.json"

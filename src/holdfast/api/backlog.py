@@ -9,14 +9,17 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from holdfast.catalog.contract import Backlog, Debts
+from holdfast.core.findings import FindingCounts, FindingState
 from holdfast.core.types import QuotaUse, Usage
 from holdfast.engine.targets import COPIES, DOWN
+from holdfast.policy.lag import Lag
 
 #: Buckets that are told apart, the largest; the others are shown as one.
 MOST: Final = 500
 _PLACE: Final = ("tenant", "bucket")
 _OTHER: Final = ["other", "other"]
 _REASONS: Final = (DOWN, COPIES)
+_QUIET: Final = (FindingState.NOTED, FindingState.REMOVED)  #: not known to be so; no longer so
 
 _USAGE: Final[tuple[tuple[str, str, Callable[[Usage], int]], ...]] = (
     ("storage_usage_bytes", "Bytes kept, older versions included", lambda usage: usage.bytes),
@@ -63,18 +66,50 @@ def debt_figures(debts: Mapping[str, Debts], now: int) -> Iterator[Metric]:
     """Yield how many versions are not where they belong, and since when."""
     count = GaugeMetricFamily(
         "holdfast_owed_versions",
-        "Versions that are not (wholly) where they belong: `down`, on a fallback store; `copies`, further ones",
+        "Versions that are not (wholly) where they belong: `down`, on a fallback store; `copies`, further ones;"
+        " `damaged`, a copy is bad",
         labels=["reason"],
     )
     age = GaugeMetricFamily(
         "holdfast_owed_seconds", "Age of the oldest version that is not where it belongs", labels=["reason"]
     )
-    for reason in _REASONS:
+    for reason in dict.fromkeys((*_REASONS, *sorted(debts))):
         found = debts.get(reason)
         count.add_metric([reason], 0 if found is None else found.count)
         age.add_metric([reason], 0 if found is None else max(0, now - found.since) / 1_000_000)
     yield count
     yield age
+
+
+def lag_figures(lags: Mapping[str, Lag], now: int) -> Iterator[Metric]:
+    """Yield what each store is behind."""
+    copies = GaugeMetricFamily(
+        "holdfast_owed_copies", "Copies that the store should have and does not have yet", labels=["store"]
+    )
+    size = GaugeMetricFamily("holdfast_owed_bytes", "Bytes of those copies", labels=["store"])
+    oldest = GaugeMetricFamily(
+        "holdfast_owed_oldest_seconds", "For how long the oldest of those copies is owed", labels=["store"]
+    )
+    for name, lag in lags.items():
+        copies.add_metric([name], lag.copies)
+        size.add_metric([name], lag.bytes)
+        oldest.add_metric([name], 0 if lag.since is None else max(0, now - lag.since) / 1_000_000)
+    yield copies
+    yield size
+    yield oldest
+
+
+def finding_figures(counts: FindingCounts) -> Iterator[Metric]:
+    """Yield how much was found wrong with stores. Of `lost` and `wrong-hash` that last no sound copy may be left."""
+    family = GaugeMetricFamily(
+        "holdfast_findings",
+        "Blobs that are not as the catalog says: dark, lost, wrong-size, wrong-hash, wrong-metadata",
+        labels=["store", "kind", "state"],
+    )
+    for (store, kind, state), count in counts.items():
+        if state not in _QUIET:
+            family.add_metric([store, kind, state], count)
+    yield family
 
 
 def catalog_gone() -> Iterator[Metric]:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from holdfast.api.archives import TYPES, archive_of, chunks_of
-from holdfast.api.batching import items_of, located, tracked
+from holdfast.api.batching import items_of, tracked
 from holdfast.api.body import small_body
 from holdfast.api.describe import disposition
+from holdfast.api.errors import status_of
 from holdfast.api.exchange import Exchange
 from holdfast.api.file_models import (
     BatchCopy,
@@ -25,11 +26,11 @@ from holdfast.api.file_models import (
     batch_info,
     outcome,
 )
-from holdfast.api.item_log import ItemLog
+from holdfast.api.job_events import Watchers
 from holdfast.api.listing import number
 from holdfast.api.models import decode, encode
 from holdfast.api.server.cycle import ClientGone
-from holdfast.catalog.contract import Batch, BatchState
+from holdfast.catalog.contract import Actor, Batch, BatchState
 from holdfast.core.clock import Clock
 from holdfast.core.errors import (
     HoldfastError,
@@ -38,16 +39,18 @@ from holdfast.core.errors import (
     PermissionDeniedError,
     UnavailableError,
 )
-from holdfast.engine.batches import DIRECT, Act, Item, Result, check_count
-from holdfast.engine.describing import Change
+from holdfast.engine.acting import VERBS, Deed, Doing, act_of, located
+from holdfast.engine.batches import DIRECT, Item, Result, check_count
 from holdfast.engine.engine import Engine
+from holdfast.engine.item_log import ItemLog, Origin
 from holdfast.engine.session import Session
+from holdfast.jobs.batch import Begun, begin
 
+_AGENT: Final = 256  #: of what the client calls itself, as the audit keeps it
 _MAX_JSON: Final = 16 << 20  #: bytes: 10,000 long keys
 _LOOK: Final = 0.5  #: seconds between two looks at a batch that is watched
 _ALIVE: Final = 10.0  #: seconds after which a watcher hears something anyway
 _LONGEST: Final = 300.0  #: seconds that one watch lasts; who wants more asks again
-_VERBS: Final = {"delete": "delete", "tag": "update", "copy": "get", "download": "get"}
 _WAIT: Final = 60  #: seconds that a watcher may wait for a batch to begin
 _SSE: Final = (
     (b"content-type", b"text/event-stream"),
@@ -60,9 +63,10 @@ _SSE: Final = (
 class BatchDoor:
     """Requests over many objects, and how far they are."""
 
-    def __init__(self, engine: Engine, clock: Clock, *, audit_reads: bool = True) -> None:
+    def __init__(self, engine: Engine, clock: Clock, watchers: Watchers, *, audit_reads: bool = True) -> None:
         self._engine = engine
-        self._log = ItemLog(engine.audit.recorder, clock, reads=audit_reads)
+        self._watchers = watchers
+        self._log = ItemLog(engine.audit.recorder, clock, reads=audit_reads, status_of=status_of)
         self._batches = engine.batches
         self._clock = clock
 
@@ -74,75 +78,56 @@ class BatchDoor:
         answered with 202 at once. What is not there counts as removed.
         """
         wish = decode(BatchDelete, await small_body(exchange, _MAX_JSON))
-        session = exchange.session
-
-        async def act(item: Item) -> Result:
-            item = await located(session, item, "delete")
-            deleted = await session.delete(item.bucket, item.key, version_id=item.version_id)
-            return Result(item, deleted.version_id)
-
-        items = await items_of(session, wish)
-        await self._do(exchange, "delete", items, act, wish.batch_id, background=wish.background)
+        items = await items_of(exchange.session, wish)
+        await self._do(exchange, Doing(Deed.DELETE), items, wish.batch_id, background=wish.background)
 
     async def tag(self, exchange: Exchange) -> None:
         """Change tags or metadata of many objects; answered as a batch delete is."""
         wish = decode(BatchTag, await small_body(exchange, _MAX_JSON))
-        session = exchange.session
         if wish.tags is None and wish.metadata is None:
             raise InvalidRequestError("name the tags or the metadata to be set")
-        change = Change(None, wish.metadata, wish.tags, merge=not wish.replace)
-
-        async def act(item: Item) -> Result:
-            item = await located(session, item, "update")
-            version = await session.update(item.bucket, item.key, change, version_id=item.version_id)
-            return Result(item, version.id, version.size)
-
-        items = await items_of(session, wish)
-        await self._do(exchange, "tag", items, act, wish.batch_id, background=wish.background)
+        doing = Doing(Deed.TAG, wish.metadata, wish.tags, merge=not wish.replace)
+        items = await items_of(exchange.session, wish)
+        await self._do(exchange, doing, items, wish.batch_id, background=wish.background)
 
     async def copy(self, exchange: Exchange) -> None:
         """Copy many objects, inside their store where it can; answered as a batch delete is."""
         wish = decode(BatchCopy, await small_body(exchange, _MAX_JSON))
-        session = exchange.session
-
-        async def act(item: Item) -> Result:
-            source = await located(session, item, "get")
-            assert source.target is not None
-            bucket, key = source.target
-            target = (bucket or source.bucket, key if item.key else f"{key}{source.key}")
-            version = await session.copy(
-                (source.bucket, source.key), target, source_version_id=source.version_id
-            )
-            return Result(Item(*target, None), version.id, version.size)
-
-        await self._do(
-            exchange, "copy", await _copies(session, wish), act, wish.batch_id, background=wish.background
-        )
+        items = await _copies(exchange.session, wish)
+        await self._do(exchange, Doing(Deed.COPY), items, wish.batch_id, background=wish.background)
 
     async def _do(
         self,
         exchange: Exchange,
-        kind: str,
+        doing: Doing,
         items: Sequence[Item],
-        act: Act,
         batch_id: str | None,
         *,
         background: bool,
     ) -> None:
-        session = exchange.session
-        principal = session.principal
+        session, origin = exchange.session, _origin(exchange)
+        principal, kind = session.principal, doing.deed.value
         _refuse(session, kind, items)
-        act = self._log.watched(exchange, _VERBS[kind], act)
-        still = partial(self._engine.directory.check_still, principal)
         if background or len(items) > DIRECT:
-            batch = await self._batches.start(
-                principal.tenant, principal.id, kind, items, act, id=batch_id, still=still
+            begun = Begun(
+                doing=doing,
+                principal=principal,
+                request_id=origin.request_id,
+                address=origin.address,
+                agent=origin.agent,
             )
+            batch = await begin(self._engine, begun, items, id=batch_id)
             place = ((b"location", f"/api/v1/batch/{batch.id}".encode()),)
             await exchange.answer_json(202, encode(batch_info(batch)), place)
             return
         batch, results = await self._batches.run(
-            principal.tenant, principal.id, kind, items, act, id=batch_id, still=still
+            principal.tenant,
+            principal.id,
+            kind,
+            items,
+            self._log.watched(origin, VERBS[kind], act_of(session, doing)),
+            id=batch_id,
+            still=partial(self._engine.directory.check_still, principal),
         )
         await _answer(exchange, batch, results)
 
@@ -163,7 +148,7 @@ class BatchDoor:
             AsyncExitStack() as leaving,
         ):
             archive = chunks_of(
-                archive_of(wish.format), session, items, progress, self._log.told(exchange, "get")
+                archive_of(wish.format), session, items, progress, self._log.told(_origin(exchange), "get")
             )
             chunks = await leaving.enter_async_context(aclosing(archive))
             first = await anext(chunks)
@@ -200,7 +185,8 @@ class BatchDoor:
         """Stop a batch; what was done stays done. Answers with how far it is."""
         session = exchange.session
         await self._get(session, batch_id)
-        await self._batches.cancel(session.principal.tenant, batch_id)
+        actor = Actor(session.principal.id, exchange.request_id, exchange.address)
+        await self._batches.cancel(session.principal.tenant, batch_id, actor=actor)
         await exchange.answer_json(200, encode(batch_info(await self._get(session, batch_id))))
 
     async def events(self, exchange: Exchange, batch_id: str) -> None:
@@ -211,6 +197,11 @@ class BatchDoor:
         connection is sent no more.
         """
         wait = number(exchange, "wait", 0, most=_WAIT)
+        with self._watchers.place(exchange.session.principal.tenant):
+            await self._tell(exchange, batch_id, wait)
+        await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _tell(self, exchange: Exchange, batch_id: str, wait: int) -> None:
         batch = await self._begun(exchange, batch_id, wait)
         await exchange.send({"type": "http.response.start", "status": 200, "headers": list(_SSE)})
         ends, heard, known = self._clock.monotonic() + _LONGEST, self._clock.monotonic(), None
@@ -223,11 +214,10 @@ class BatchDoor:
                 await _say(exchange, b": still there\n\n")
                 heard = now
             if not running or now > ends or exchange.draining:
-                break
+                return
             await self._rest(exchange)
             await self._engine.directory.check_still(exchange.session.principal)
             batch = await self._get(exchange.session, batch_id)
-        await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _begun(self, exchange: Exchange, batch_id: str, wait: int) -> Batch:
         ends = self._clock.monotonic() + wait
@@ -254,6 +244,11 @@ class BatchDoor:
         return batch
 
 
+def _origin(exchange: Exchange) -> Origin:
+    agent = exchange.headers.get(b"user-agent", b"")[:_AGENT].decode("utf-8", "replace")
+    return Origin(exchange.session.principal, exchange.request_id, exchange.address, agent)
+
+
 def _is_for(session: Session, batch: Batch) -> bool:
     """Tell whether a batch may be looked at: by whoever began it, or whoever looks after the whole tenant."""
     principal = session.principal
@@ -264,7 +259,7 @@ def _is_for(session: Session, batch: Batch) -> bool:
 
 def _refuse(session: Session, kind: str, items: Sequence[Item]) -> None:
     """Refuse a batch of which nothing is allowed; what is allowed in part fails item by item."""
-    verb = _VERBS[kind]
+    verb = VERBS[kind]
     for item in items:
         if not item.key or session.may(verb, item.bucket, item.key):
             return

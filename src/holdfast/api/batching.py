@@ -51,14 +51,6 @@ async def items_of(session: Session, wish: Selection) -> list[Item]:
     return items
 
 
-async def located(session: Session, item: Item, verb: str) -> Item:
-    """Return `item` with its bucket and key, which an id alone does not tell."""
-    if item.key or item.version_id is None:
-        return item
-    version = await session.file(item.version_id, verb)
-    return Item(version.ref.bucket, version.ref.key, item.version_id, item.target)
-
-
 async def _under(session: Session, bucket: str, prefix: str) -> list[Item]:
     found: list[Item] = []
     marker = ""

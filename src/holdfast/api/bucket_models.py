@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -20,6 +20,13 @@ Size = int | Annotated[str, Meta(max_length=40)] | None
 Texts = Annotated[list[Name], Meta(max_length=1000)]
 
 
+class DefaultLockInfo(Struct, frozen=True, forbid_unknown_fields=True):
+    """The lock of every version that is made: `governance` or `compliance`, and for how many days."""
+
+    mode: Annotated[str, Meta(max_length=40)]
+    days: int
+
+
 class BucketChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of a bucket. What is not given stays as it is, or as the service has it by default; null takes a limit away."""
 
@@ -34,11 +41,15 @@ class BucketChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ip_allow: Texts | UnsetType = UNSET
     ip_deny: Texts | UnsetType = UNSET
     inline: Size | UnsetType = UNSET
+    lifecycle: Annotated[list[dict[str, Any]], Meta(max_length=100)] | UnsetType = UNSET
+    default_lock: DefaultLockInfo | UnsetType | None = UNSET
 
     @property
     def settings(self) -> dict[str, object]:
         """What is given, beside versioning and the name."""
         given = {name: getattr(self, name) for name in BucketChange.__struct_fields__ if name != "versioning"}
+        if isinstance(self.default_lock, DefaultLockInfo):
+            given["default_lock"] = msgspec.structs.asdict(self.default_lock)
         return {name: value for name, value in given.items() if value is not UNSET}
 
 
@@ -74,6 +85,8 @@ class BucketDetail(BucketInfo, frozen=True, kw_only=True):
     ip_allow: list[str]
     ip_deny: list[str]
     inline: int | None
+    lifecycle: list[dict[str, Any]]
+    default_lock: DefaultLockInfo | None
     reserved_bytes: int
     reserved_objects: int
 

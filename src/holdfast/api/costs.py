@@ -196,7 +196,7 @@ def cost_answer(report: CostReport) -> CostAnswer:
         known_total=money(report.known) or "0",
         currency="USD",
         measured=None if report.measured is None else iso(report.measured),
-        provenance=_sources(report.provenance),
+        provenance=sources(report.provenance),
         notes=list(report.notes),
     )
 
@@ -223,7 +223,7 @@ def compare_answer(found: Comparison) -> CompareAnswer:
         saving=money(found.saving),
         saving_percent=None if found.percent is None else f"{found.percent:.1f}",
         currency="USD",
-        provenance=_sources(both.provenance),
+        provenance=sources(both.provenance),
         notes=list(both.notes),
     )
 
@@ -266,7 +266,8 @@ def _size(value: int | str) -> int:
     return size
 
 
-def _sources(found: Iterable[Provenance]) -> list[Source]:
+def sources(found: Iterable[Provenance]) -> list[Source]:
+    """Return where prices are from, as it travels."""
     return [
         Source(price=one.key, as_of=one.as_of, source=one.source, unsure=one.unsure, known=one.known)
         for one in found

@@ -101,6 +101,7 @@ class _Found:
     away: int = 0
     rules: Sequence[str] = ()
     sealed: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    late: str = ""  #: what is to be said of debts that are older than they may be
 
 
 class HealthCheck:
@@ -113,6 +114,7 @@ class HealthCheck:
         self._engine = engine
         self._environment = environment
         self._tenant = settings.tenant
+        self._lag = settings.lag_limit
         self._counts = settings.dev or settings.health_counts
         self._disks = disks
         self._lock = asyncio.Lock()
@@ -194,7 +196,8 @@ class HealthCheck:
             return True
         fallback = rule.fallback if rule.when_down is WhenDown.FALLBACK else ()
         others = [name for name in (*rule.stores, *fallback) if name in found.stores]
-        return sum(found.stores[name].usable for name in dict.fromkeys(others)) >= rule.acknowledge
+        needed = rule.needed(len(rule.stores))
+        return sum(found.stores[name].usable for name in dict.fromkeys(others)) >= needed
 
     def _problems(self, found: _Found) -> list[str]:
         """Return what is not as it should be, in words for people."""
@@ -207,6 +210,8 @@ class HealthCheck:
         if found.away:
             objects = "1 object waits" if found.away == 1 else f"{found.away} objects wait"
             problems.append(f"{objects} on a fallback store to be brought home")
+        if found.late:
+            problems.append(found.late)
         return problems
 
     def _silent(self, found: _Found) -> dict[str, str]:
@@ -253,7 +258,7 @@ class HealthCheck:
             if slowest < _TOO_SLOW
             else _UNHEALTHY,
             "catalog": _HEALTHY if found.catalog.usable else _UNHEALTHY,
-            "placement": _DEGRADED if found.away else _HEALTHY,
+            "placement": _DEGRADED if found.away or found.late else _HEALTHY,
             "rules": _DEGRADED if found.rules else _HEALTHY,
             "other_stores": _HEALTHY
             if not found.sealed
@@ -272,7 +277,7 @@ class HealthCheck:
                     self._ask_catalog(),
                     *(probe(self._engine.stores[name].backend, self._environment) for name in names),
                 )
-                owed, away = await self._owed() if catalog.usable else (0, 0)
+                owed, away, late = await self._owed() if catalog.usable else (0, 0, "")
                 at = self._environment.clock.monotonic()
                 probes = dict(zip(names, stores, strict=True))
                 silent = {name: _silence(one) for name, one in probes.items() if not one.usable}
@@ -281,17 +286,25 @@ class HealthCheck:
                 context = self._engine.context
                 rules = rule_troubles(context, context.placement, silent)
                 sealed = self._engine.stores.sealed_away()
-                self._known = _Found(at, catalog, probes, owed, away, rules, sealed)
+                self._known = _Found(at, catalog, probes, owed, away, rules, sealed, late)
             return self._known
 
-    async def _owed(self) -> tuple[int, int]:
-        """Return how many versions are not where they belong, and how many of them are on a fallback store."""
+    async def _owed(self) -> tuple[int, int, str]:
+        """Return how many versions are not where they belong, how many are on a fallback store, and whether that is late."""
         try:
             async with asyncio.timeout(PATIENCE):
                 found = await self._engine.catalog.debt_counts()
+                now = await self._engine.catalog.now()
         except (HoldfastError, TimeoutError):
-            return 0, 0
-        return sum(one.count for one in found.values()), found[DOWN].count if DOWN in found else 0
+            return 0, 0, ""
+        count = sum(one.count for one in found.values())
+        oldest = max((now - one.since for one in found.values()), default=0) / 1_000_000
+        late = ""
+        if self._lag and oldest > self._lag:
+            late = (
+                f"copies of {count} objects are owed, the oldest for {oldest:.0f} seconds: holdfast store lag"
+            )
+        return count, found[DOWN].count if DOWN in found else 0, late
 
     async def _ask_catalog(self) -> Probe:
         clock = self._environment.clock

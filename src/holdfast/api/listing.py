@@ -9,6 +9,7 @@ from msgspec import UNSET
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import Listing, Versions, encode, listed
 from holdfast.core.errors import InvalidRequestError
+from holdfast.policy.moments import time_of
 
 MAX_PAGE = 1000
 _BY_NAME: Final = "/api/v1/list/"  #: whose clients read `name` and `count`
@@ -24,6 +25,7 @@ async def list_objects(exchange: Exchange, bucket: str) -> None:
         delimiter=delimiter,
         marker=query.get("marker", ""),
         limit=number(exchange, "limit", MAX_PAGE, most=MAX_PAGE),
+        at=time_of(query["at"]) if query.get("at") else None,
     )
     named = exchange.route.startswith(_BY_NAME)
     listing = Listing(

@@ -18,6 +18,7 @@ from holdfast.api.errors import Problem
 from holdfast.api.exchange import Exchange
 from holdfast.api.files import FileDoor
 from holdfast.api.health import HealthCheck
+from holdfast.api.jobs import JobDoor
 from holdfast.api.models import encode
 from holdfast.api.reconciling import Reconciling
 from holdfast.api.routes import BINARY, FORM
@@ -49,6 +50,10 @@ _PIECES: Final = {
     "execution_id": "an execution, as it was named when it was recorded",
     "artifact_id": "an artifact, as it was answered",
     "batch_id": "a batch: 1 to 64 of A-Z a-z 0-9 . _ -",
+    "job": "a job, as its `id` was answered",
+    "set_id": "the id of a backup, its first letters, or `latest`",
+    "schedule": "a schedule: 1 to 63 of a-z, 0-9, '.', '-', '_'",
+    "source": "the store that a move is out of",
 }
 _FORM: Final[dict[str, Any]] = {
     "multipart/form-data": {
@@ -165,12 +170,19 @@ def reference() -> str:
         *routes.AUDIT,
         *routes.DECLARING,
         *routes.COST,
+        *routes.MOVING,
         *routes.PLACING,
+        *routes.RETENTION,
+        *routes.SNAPSHOTS,
         *routes.ENCRYPTING,
+        *routes.BACKUPS,
+        *routes.FINDINGS,
+        *routes.FOLLOWING,
         *routes.STORES,
         *routes.tus(Tus),
         *routes.service(HealthCheck, Scrape, Page, metrics_open=False),
         *routes.stats(StatsPage, Scrape, Cleanup),
+        *routes.jobs(JobDoor),
         *routes.reconciliation(Reconciling),
         *routes.compat(Compat, Jobs),
         *routes.STORAGES,

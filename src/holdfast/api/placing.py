@@ -28,6 +28,7 @@ from holdfast.policy.rule_form import DEFAULT, rule_members, rule_of, rules_of
 
 Words = Annotated[list[Name], Meta(max_length=200)]
 Size = int | Annotated[str, Meta(max_length=40)] | None
+Copies = int | Literal["all"]
 
 
 class MatchForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +50,7 @@ class RuleForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     match: MatchForm = MatchForm()
     stores: Words
-    acknowledge: int = 1
+    acknowledge: Copies = 1
     inline: Size = None
     when_down: Literal["refuse", "fallback"] = "refuse"
     fallback: Words = []
@@ -60,7 +61,7 @@ class DefaultForm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Where objects go that no rule matches."""
 
     stores: Words
-    acknowledge: int = 1
+    acknowledge: Copies = 1
     when_down: Literal["refuse", "fallback"] = "refuse"
     fallback: Words = []
     encrypt: bool = False
@@ -132,12 +133,14 @@ class CopyForm(Struct, frozen=True, kw_only=True):
 class ExplainAnswer(Struct, frozen=True, kw_only=True):
     """The plan, and every rule that was asked until one matched. Of an object that is there also where it is.
 
-    `home`: it is exactly where the plan wants it; null: it was not looked for.
+    `home`: it is exactly where the plan wants it; null: it was not looked for. `why_elsewhere`: what put other stores in
+    the place of those of the rule: a tier of the version, moves of stores.
     """
 
     plan: PlanForm
     asked: list[VerdictForm]
     why_inline: str
+    why_elsewhere: str
     of_file: bool
     facts: FactsForm
     version_id: str | None
@@ -327,6 +330,7 @@ def explain_answer(found: Explained) -> ExplainAnswer:
             for verdict in told.asked
         ],
         why_inline=told.why_inline,
+        why_elsewhere=told.why_elsewhere,
         of_file=found.of_file,
         facts=FactsForm(
             tenant=facts.ref.tenant,

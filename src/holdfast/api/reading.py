@@ -9,6 +9,7 @@ from holdfast.api.conditions import conditions_of, holds_if_range, range_of
 from holdfast.api.describe import content_headers, shown_as, version_headers
 from holdfast.api.errors import HttpRefusalError
 from holdfast.api.exchange import Exchange
+from holdfast.api.moments import version_of
 from holdfast.api.server.sendfile import SourceError
 from holdfast.core.body import FileSlice
 from holdfast.core.conditions import Preconditions
@@ -30,21 +31,21 @@ async def get_object(exchange: Exchange, bucket: str, key: str) -> None:
 
     The bearer of a signed URL may be sent on to the store itself: 307.
     """
-    if exchange.session.principal.grant is not None and (away := await _away(exchange, bucket, key)):
+    version_id = await version_of(exchange, bucket, key) if exchange.scope["query_string"] else None
+    grant = exchange.session.principal.grant
+    if grant is not None and (away := await _away(exchange, bucket, key, version_id)):
         headers = [(b"location", away.encode()), (b"cache-control", b"no-store"), (b"content-length", b"0")]
         await exchange.answer(307, headers)
         return
-    await send_object(
-        exchange, bucket, key, _version_id(exchange) if exchange.scope["query_string"] else None
-    )
+    await send_object(exchange, bucket, key, version_id)
 
 
 async def head_object(exchange: Exchange, bucket: str, key: str) -> None:
     """Answer with what is known of an object: 200, 304, 404 or 412. Range means nothing here."""
-    await describe_object(exchange, bucket, key, _version_id(exchange))
+    await describe_object(exchange, bucket, key, await version_of(exchange, bucket, key))
 
 
-async def _away(exchange: Exchange, bucket: str, key: str) -> str | None:
+async def _away(exchange: Exchange, bucket: str, key: str, version_id: str | None) -> str | None:
     """Return where to send the reader; None when the object is sent from here, as always when there are conditions."""
     if conditions_of(exchange) or b"if-range" in exchange.headers:
         return None
@@ -52,7 +53,7 @@ async def _away(exchange: Exchange, bucket: str, key: str) -> str | None:
     return await exchange.session.location(
         bucket,
         key,
-        version_id=_version_id(exchange),
+        version_id=version_id,
         describe=lambda version: shown_as(version, inline=inline),
     )
 
@@ -178,10 +179,6 @@ async def _get_if_range(
 
 async def _not_modified(exchange: Exchange, version: Version) -> None:
     await exchange.answer(304, [*version_headers(version), (b"cache-control", b"private, no-cache")])
-
-
-def _version_id(exchange: Exchange) -> str | None:
-    return exchange.query.get("version_id") or None
 
 
 def _inline(exchange: Exchange) -> bool:

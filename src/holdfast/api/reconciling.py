@@ -11,11 +11,12 @@ from holdfast.api.describe import iso
 from holdfast.api.exchange import Exchange
 from holdfast.api.listing import number
 from holdfast.api.models import Name, decode, encode
-from holdfast.core.errors import InvalidRequestError, PermissionDeniedError
+from holdfast.core.errors import InvalidRequestError, NotFoundError, PermissionDeniedError
 from holdfast.core.records import Debt
 from holdfast.engine.engine import Engine
 from holdfast.jobs.reconcile import ReconcileReport, owed, pay, walk
 from holdfast.policy.access import decide
+from holdfast.policy.lag import Lag
 
 
 class ReconcileWish(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -78,6 +79,39 @@ class DebtList(Struct, frozen=True):
     debts: list[DebtInfo]
     next_after: str
     counts: dict[str, int]
+
+
+class LagInfo(Struct, frozen=True):
+    """What a store is behind. `oldest`: since when the oldest of these copies is owed, null when none is."""
+
+    store: str
+    copies: int
+    bytes: int
+    oldest: str | None
+    oldest_seconds: float
+
+
+class LagList(Struct, frozen=True):
+    """What each store is behind."""
+
+    stores: list[LagInfo]
+
+
+async def show_lag(exchange: Exchange) -> None:
+    """Answer with the copies that each store should have and does not have yet; with `store`, of that one."""
+    found, now = await exchange.session.admin.lag()
+    wanted = exchange.query.get("store", "")
+    if wanted and wanted not in found:
+        raise NotFoundError("there is no such store", store=wanted)
+    rows = [lag_info(name, lag, now) for name, lag in found.items() if wanted in ("", name)]
+    await exchange.answer_json(200, encode(LagList(rows)))
+
+
+def lag_info(store: str, lag: Lag, now: int) -> LagInfo:
+    """Return what a store is behind as answers show it."""
+    if lag.since is None:
+        return LagInfo(store, lag.copies, lag.bytes, None, 0.0)
+    return LagInfo(store, lag.copies, lag.bytes, iso(lag.since), max(0, now - lag.since) / 1_000_000)
 
 
 async def list_debts(exchange: Exchange) -> None:

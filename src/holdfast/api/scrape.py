@@ -11,8 +11,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 
-from holdfast.api.backlog import catalog_figures, catalog_gone, debt_figures
+from holdfast.api.backlog import catalog_figures, catalog_gone, debt_figures, finding_figures, lag_figures
 from holdfast.api.exchange import Exchange
+from holdfast.api.job_figures import items_of, states_of
 from holdfast.api.metrics import activity_of, fallbacks_of, text_of
 from holdfast.api.models import encode
 from holdfast.api.pool import Family, Pool, families_of
@@ -24,6 +25,7 @@ from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, HoldfastError, PermissionDeniedError
 from holdfast.core.types import Principal
 from holdfast.engine.engine import Engine
+from holdfast.engine.lagging import lagging
 from holdfast.policy.access import decide
 
 _FRESH: Final = 5.0  #: seconds that the catalog's figures are repeated
@@ -89,6 +91,7 @@ class Scrape:
         yield from REGISTRY.collect()
         yield from activity_of(self._engine.context.activity)
         yield from fallbacks_of(self._engine.context.outages)
+        yield from items_of(self._engine.context.activity)
         failing = GaugeMetricFamily(
             "holdfast_store_failing",
             "Processes that pass the store over, since it failed lately",
@@ -126,6 +129,9 @@ class Scrape:
                         await catalog.usages(), await catalog.quota_uses(), await catalog.backlog()
                     ),
                     *debt_figures(await catalog.debt_counts(), await catalog.now()),
+                    *lag_figures(await lagging(self._engine.context), await catalog.now()),
+                    *states_of(await catalog.job_states()),
+                    *finding_figures(await catalog.finding_counts()),
                 ]
         except (HoldfastError, TimeoutError):
             return list(catalog_gone())

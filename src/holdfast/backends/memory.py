@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.adopted import foreign_name, is_foreign, is_kept, key_of, parse_foreign
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
 from holdfast.core.body import CHUNK, Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -41,9 +42,12 @@ class _Blob:
     modified: int
     serial: int
     metadata: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def info(self, name: str) -> BlobInfo:
-        return BlobInfo(name, len(self.data), self.modified, f"{self.serial:x}", self.metadata)
+        told = (self.content_type, self.tags) if is_foreign(name) else ()
+        return BlobInfo(name, len(self.data), self.modified, f"{self.serial:x}", self.metadata, *told)
 
 
 def open_memory(name: str, settings: MemorySettings, *, environment: Environment) -> MemoryBackend:
@@ -54,7 +58,9 @@ def open_memory(name: str, settings: MemorySettings, *, environment: Environment
 class MemoryBackend:
     """A `Backend` over a dict. A blob becomes visible in one assignment, so each verb is atomic."""
 
-    capabilities = Capability.RANGE | Capability.IF_ABSENT | Capability.METADATA | Capability.COPY
+    capabilities = (
+        Capability.RANGE | Capability.IF_ABSENT | Capability.METADATA | Capability.COPY | Capability.ADOPT
+    )
     in_process = True  #: blobs are in this process: memory cannot stay flat
 
     def __init__(
@@ -73,14 +79,14 @@ class MemoryBackend:
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
     ) -> BlobInfo:
         """Keep all of `body`; see `Backend.put`."""
-        check_blob_name(name)
+        key = _checked(name)
         await self._wait()
         data = await self._gather(name, body)
-        if if_absent and name in self._blobs:
+        if if_absent and key in self._blobs:
             raise AlreadyExistsError(
                 "a blob with that name is there", operation="put", store=self.store, name=name
             )
-        return self._keep(name, data, dict(options.metadata))
+        return self._keep(name, data, options)
 
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
         """Read what was there on entering, whatever happens to the name meanwhile; see `Backend.get`."""
@@ -106,12 +112,12 @@ class MemoryBackend:
 
     async def delete(self, name: str) -> None:
         """Forget `name`; see `Backend.delete`."""
-        check_blob_name(name)
+        key = _checked(name)
         await self._wait()
-        blob = self._blobs.pop(name, None)
-        if blob is not None:
-            self._held -= len(blob.data)
-            del self._names[bisect_right(self._names, name) - 1]
+        if not self._has(name) or is_kept(name):
+            return
+        self._held -= len(self._blobs.pop(key).data)
+        del self._names[bisect_right(self._names, key) - 1]
 
     async def discard(self, name: str) -> None:
         """Remove `name`: a put that did not end leaves nothing else here."""
@@ -120,20 +126,38 @@ class MemoryBackend:
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         """Yield in byte order; blobs that come or go meanwhile may or may not be seen."""
         await self._wait()
+        foreign = is_foreign(prefix)
+        if foreign:
+            prefix, after = key_of(prefix), key_of(after)
         last = after if after >= prefix else ""
         while True:
             index = bisect_right(self._names, last) if last else self._first(prefix)
             if index >= len(self._names) or not self._names[index].startswith(prefix):
                 return
             last = self._names[index]
-            yield self._blobs[last].info(last)
+            blob = self._blobs[last].info(last)
+            if foreign:  # what only `head` tells is left out, as elsewhere
+                blob = BlobInfo(foreign_name(last), blob.size, blob.modified, blob.etag)
+            yield blob
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Make `target` the same bytes and metadata as `source`; see `Backend.copy`."""
         check_blob_name(target)
         await self._wait()
         blob = self._find(source, "copy")
-        return self._keep(target, blob.data, blob.metadata)
+        return self._keep(target, blob.data, PutOptions(metadata=blob.metadata))
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `other` is in the memory of this process, too."""
+        return isinstance(other, MemoryBackend)
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Make `target` the same bytes and metadata as `source` of `other`; see `CopierFrom.copy_from`."""
+        assert isinstance(other, MemoryBackend)
+        check_blob_name(target)
+        await self._wait()
+        blob = other._find(source, "copy")
+        return self._keep(target, blob.data, PutOptions(metadata=blob.metadata))
 
     async def presign(
         self,
@@ -163,24 +187,36 @@ class MemoryBackend:
             parts.append(bytes(chunk))
         return b"".join(parts)
 
-    def _keep(self, name: str, data: bytes, metadata: Mapping[str, str]) -> BlobInfo:
-        old = self._blobs.get(name)
+    def _keep(self, name: str, data: bytes, options: PutOptions) -> BlobInfo:
+        key = _checked(name)
+        old = self._blobs.get(key)
         held = self._held + len(data) - (len(old.data) if old else 0)
         if self._settings.max_bytes is not None and held > self._settings.max_bytes:
             raise QuotaExceededError("the memory store is full", operation="put", store=self.store, name=name)
         if old is None:
-            insort(self._names, name)
+            insort(self._names, key)
         self._serial += 1
         self._held = held
-        blob = self._blobs[name] = _Blob(data, self._environment.clock.now(), self._serial, metadata)
+        now, told = self._environment.clock.now(), (options.content_type, dict(options.tags))
+        blob = self._blobs[key] = _Blob(data, now, self._serial, dict(options.metadata), *told)
         return blob.info(name)
 
     def _find(self, name: str, operation: str) -> _Blob:
-        blob = self._blobs.get(check_blob_name(name))
-        if blob is None:
+        if not self._has(name):
             raise NotFoundError("there is no such blob", operation=operation, store=self.store, name=name)
-        return blob
+        return self._blobs[_checked(name)]
+
+    def _has(self, name: str) -> bool:
+        """Tell whether the name is there; one that says a content only if it still has that."""
+        blob = self._blobs.get(_checked(name))
+        pin = parse_foreign(name).pin if is_foreign(name) else ""
+        return blob is not None and pin in ("", f"{blob.serial:x}")
 
     def _first(self, prefix: str) -> int:
         index = bisect_right(self._names, prefix)
         return index - 1 if index and self._names[index - 1] == prefix else index
+
+
+def _checked(name: str) -> str:
+    """Return the key of `name`, which begins with `@` for what others wrote."""
+    return parse_foreign(name).key if is_foreign(name) else check_blob_name(name)

@@ -53,10 +53,12 @@ async def open_catalog(
         runner = await asyncio.to_thread(SqliteRunner, path, world.clock, ballast=ballast)
         return SqlCatalog(runner if measures is None else Measured(runner, measures, world.clock))
     if url.startswith(_POSTGRES):
+        from holdfast.catalog.dispatching import PartQueue
         from holdfast.catalog.postgres import open_postgres
 
         server = await open_postgres(url, world, upgrade=upgrade, connections=connections)
-        return SqlCatalog(server if measures is None else Measured(server, measures, world.clock))
+        timed = server if measures is None else Measured(server, measures, world.clock)
+        return SqlCatalog(timed, part_queue=PartQueue(url))
     raise _unknown(url)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import select, update
 
-from holdfast.catalog.contract import Batch, BatchFailure, BatchState
+from holdfast.catalog import batch_jobs, jobs
+from holdfast.catalog.contract import Actor, Batch, BatchFailure, BatchState
 from holdfast.catalog.schema import batches
 from holdfast.catalog.statements import (
     Row,
@@ -24,11 +26,11 @@ from holdfast.core.errors import AlreadyExistsError, NotFoundError
 
 _COLUMNS: Final = (
     *("id", "tenant", "kind", "principal", "state", "total", "done", "failed", "bytes"),
-    *("created", "updated", "lease_until", "expires", "results"),
+    *("created", "updated", "lease_until", "expires", "results", "job_id"),
 )
 _ONE = (batches.c.tenant == text_param("of_tenant"), batches.c.id == text_param("of_id"))
 
-BATCH_ADD = insert_into(batches, *_COLUMNS)
+BATCH_ADD = insert_into(batches, *_COLUMNS[:-1])
 BATCH = Statement(select(*[batches.c[name] for name in _COLUMNS], catalog_now().label("now")).where(*_ONE))
 BATCHES = Statement(
     select(*[batches.c[name] for name in _COLUMNS], catalog_now().label("now"))
@@ -116,7 +118,7 @@ def one(tenant: str, batch_id: str, now: int | None) -> Transaction[Batch]:
         rows = yield BATCH(of_tenant=tenant, of_id=batch_id, now=now)
         if not rows:
             raise no_batch(batch_id)
-        return _batch_of(rows[0])
+        return (yield from batch_jobs.told(_batch_of(rows[0])))
 
     return steps
 
@@ -126,7 +128,10 @@ def page(tenant: str, *, before: int, limit: int, now: int | None) -> Transactio
 
     def steps(attempt: Attempt) -> Steps[Sequence[Batch]]:
         rows = yield BATCHES(of_tenant=tenant, before=before, rows=limit, now=now)
-        return [_batch_of(row) for row in rows]
+        found = []
+        for row in rows:
+            found.append((yield from batch_jobs.told(_batch_of(row))))
+        return found
 
     return steps
 
@@ -150,11 +155,22 @@ def finish(batch: Batch, now: int | None) -> Transaction[None]:
     return steps
 
 
-def cancel(tenant: str, batch_id: str, now: int | None) -> Transaction[None]:
-    """A running batch told to stop."""
+def cancel(
+    tenant: str, batch_id: str, now: int | None, why: BatchFailure | None, actor: Actor
+) -> Transaction[None]:
+    """A running batch told to stop, and the job that does it with it; `why` becomes its first failure."""
 
     def steps(attempt: Attempt) -> Steps[None]:
-        yield CANCEL(of_tenant=tenant, of_id=batch_id, now=now)
+        rows = yield BATCH(of_tenant=tenant, of_id=batch_id, now=now)
+        if not rows or not (held := _batch_of(rows[0])).job_id:
+            yield CANCEL(of_tenant=tenant, of_id=batch_id, now=now)
+            return
+        if (yield from batch_jobs.told(held)).state is not BatchState.RUNNING:
+            return
+        yield from jobs.cancel(held.job_id, actor=actor, now=now)(attempt)
+        if why is not None:
+            ended = replace(held, failures=[why])
+            yield FINISH(**_figures(ended), n_state=BatchState.CANCELLED.value, now=now)
 
     return steps
 
@@ -164,6 +180,7 @@ def expire(at: int) -> Transaction[int]:
 
     def steps(attempt: Attempt) -> Steps[int]:
         yield EXPIRED(at=at)
+        yield batch_jobs.ITEMS_EXPIRED(at=at)
         return 0
 
     return steps
@@ -188,7 +205,7 @@ def _text_of(failures: Sequence[BatchFailure]) -> str:
 def _batch_of(row: Row) -> Batch:
     """Return the batch of a row; one whose process stopped renewing it was interrupted."""
     id_, tenant, kind, principal, state, total, done, failed, size = row[:9]
-    created, updated, lease_until, expires, results, now = row[9:]
+    created, updated, lease_until, expires, results, job_id, now = row[9:]
     if state == "running" and lease_until < now:
         state = "interrupted"
     return Batch(
@@ -205,4 +222,5 @@ def _batch_of(row: Row) -> Batch:
         updated=updated,
         expires=expires,
         failures=msgspec.json.decode(results, type=list[BatchFailure]) if results else (),
+        job_id=job_id or "",
     )

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from holdfast.catalog import (
     access,
+    adopting,
     auditing,
+    batch_jobs,
     batches,
+    cloning,
     contents,
     dating,
     deleting,
+    dumping,
     executions,
     figures,
+    findings,
     generations,
+    job_parts,
+    jobs,
     keeping,
     keys,
+    lagging,
+    ledger,
+    lifecycle,
     listing,
     listing_versions,
+    locking,
     metering,
+    moments,
+    moving,
     noting,
     owing,
+    pinning,
     placing,
+    proving,
     rates,
     reading,
+    rebuilding,
     reconciling,
+    restoring,
     resumable,
+    schedules,
     searching,
+    snapshots,
     stores,
     sweeping,
     tenancy,
     tenants,
+    tiers,
     updating,
     uploads,
+    upstreams,
     using,
+    vanishing,
     writing,
 )
 from holdfast.catalog.chain import AuditHead, Chain, Line, Packed, Pruned, Sealed
@@ -47,20 +70,30 @@ from holdfast.catalog.contract import (
     Adopted,
     Backlog,
     Batch,
+    BatchFailure,
     Debts,
     DoomedReplica,
     Due,
     FileFacts,
+    Grown,
     Idempotency,
+    KeyThen,
     NewVersion,
     Reserve,
     Said,
+    Seen,
+    TierChange,
     Touch,
 )
+from holdfast.catalog.dispatching import PartQueue
+from holdfast.catalog.job_parts import Done as JobDone
+from holdfast.catalog.job_parts import NewPart
 from holdfast.catalog.rates import RateAsk, RateGrant
+from holdfast.catalog.rebuilding import Placed
 from holdfast.catalog.transaction import (
     Freeing,
     Lock,
+    Still,
     Transaction,
     audit_lock,
     bucket_lock,
@@ -69,8 +102,34 @@ from holdfast.catalog.transaction import (
     upload_lock,
 )
 from holdfast.catalog.using import Held
+from holdfast.core.adopted import (
+    Candidate,
+    Divergence,
+    HeldKey,
+    Judge,
+    Missed,
+    Owing,
+    Phase,
+    Pinned,
+    Taken,
+    Taking,
+    Upstream,
+)
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import ConflictError, NotFoundError, PreconditionFailedError
+from holdfast.core.findings import (
+    Condemned,
+    Finding,
+    FindingCounts,
+    FindingState,
+    Judged,
+    Provable,
+    Proven,
+    Told,
+)
+from holdfast.core.jobs import Claim, ItemFailure, Job, Pace, Schedule
+from holdfast.core.jobs import Part as JobPart
+from holdfast.core.ledger import Daily, Entry, Holding
 from holdfast.core.names import check_prefix
 from holdfast.core.records import (
     Artifact,
@@ -79,10 +138,17 @@ from holdfast.core.records import (
     Execution,
     HeldPage,
     KeptKey,
+    KeptMove,
     KeptRules,
+    OwedGroup,
+    Pin,
+    Snapshot,
+    Standing,
+    StoreHolds,
     StoreUse,
     TenantKey,
 )
+from holdfast.core.retention import Keeping, LockMode
 from holdfast.core.search import Search
 from holdfast.core.types import (
     EMPTY,
@@ -91,6 +157,7 @@ from holdfast.core.types import (
     Bucket,
     BucketSettings,
     Deleted,
+    Digests,
     ListPage,
     Located,
     ObjectRef,
@@ -151,6 +218,10 @@ class Runner(Protocol):
         """The same clock as statements use."""
         ...
 
+    def still(self) -> AbstractAsyncContextManager[Still]:
+        """Give reads that all see one moment."""
+        ...
+
     async def close(self) -> None:
         """Finish what is under way and close every connection."""
         ...
@@ -159,8 +230,14 @@ class Runner(Protocol):
 class SqlCatalog:
     """The catalog on SQLite or PostgreSQL; `holdfast.catalog.contract.Catalog` says what each method promises."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, *, part_queue: PartQueue | None = None) -> None:
         self._runner = runner
+        self._part_queue = part_queue
+
+    @property
+    def part_queue(self) -> PartQueue | None:
+        """The queue that wakes those who work on jobs; None where there is one machine only, over SQLite."""
+        return self._part_queue
 
     # -- life ---------------------------------------------------------------------------------------------------
     async def close(self) -> None:
@@ -317,6 +394,48 @@ class SqlCatalog:
             await self.date_versions(tenant, bucket)
         return await self._runner.scan(dating.due(await self.now(), after, limit))
 
+    # -- holds, locks, lifecycle rules --------------------------------------------------------------------------
+    async def keeping(self, ref: ObjectRef, version_id: str | None = None) -> tuple[str, Keeping]:
+        return await self._runner.read(locking.keeping(ref, version_id, self._runner.stamp()))
+
+    async def set_hold(
+        self, ref: ObjectRef, version_id: str | None, hold: bool, *, reason: str = "", actor: Actor = NOBODY
+    ) -> tuple[str, Keeping]:
+        now = self._runner.stamp()
+        held = locking.set_hold(ref, version_id, hold, reason=reason, actor=actor, now=now)
+        return await self._runner.write(held, key_locks(ref))
+
+    async def set_lock(
+        self,
+        ref: ObjectRef,
+        version_id: str | None,
+        mode: LockMode | None,
+        until: int | None,
+        *,
+        reason: str = "",
+        actor: Actor = NOBODY,
+    ) -> tuple[str, Keeping]:
+        now = self._runner.stamp()
+        locked = locking.set_lock(ref, version_id, mode, until, reason=reason, actor=actor, now=now)
+        return await self._runner.write(locked, key_locks(ref))
+
+    async def kept(self, tenant: str, bucket: str = "", *, at: int | None = None) -> str:
+        return await self._runner.read(locking.kept(tenant, bucket, await self.now() if at is None else at))
+
+    async def ruled_buckets(
+        self, tenant: str = "", bucket: str = "", *, after: int = 0, limit: int = 100
+    ) -> Sequence[tuple[Bucket, int | None]]:
+        return await self._runner.read(lifecycle.ruled(tenant, bucket, after, limit))
+
+    async def aged(self, bucket: Bucket, *, from_key: str = "", below: int = 0, limit: int = 500) -> Grown:
+        return await self._runner.scan(lifecycle.page(bucket, from_key, below, limit))
+
+    async def touch_versions(self, reads: Mapping[str, tuple[int, int]]) -> None:
+        await self._runner.write(lifecycle.touch(reads))
+
+    async def forget_reads(self, *, after: str = "", limit: int = 1000) -> str:
+        return await self._runner.write(Freeing(lifecycle.forget(after, limit)))
+
     # -- writing ------------------------------------------------------------------------------------------------
     async def begin(
         self,
@@ -403,6 +522,10 @@ class SqlCatalog:
 
     async def version(self, ref: ObjectRef, version_id: str) -> Version:
         return await self._runner.read(reading.version(ref, version_id))
+
+    async def doomed_copies(self, version_id: str, segment_id: str) -> Sequence[Replica]:
+        found = reading.doomed_copies(version_id, segment_id, self._runner.stamp())
+        return await self._runner.read(found)
 
     async def version_by_id(self, tenant: str, version_id: str) -> Version:
         return await self._runner.read(reading.version_by_id(tenant, version_id))
@@ -549,8 +672,35 @@ class SqlCatalog:
     async def finish_batch(self, batch: Batch) -> None:
         await self._runner.write_alone(Freeing(batches.finish(batch, self._runner.stamp())))
 
-    async def cancel_batch(self, tenant: str, batch_id: str) -> None:
-        await self._runner.write_alone(Freeing(batches.cancel(tenant, batch_id, self._runner.stamp())))
+    async def cancel_batch(
+        self, tenant: str, batch_id: str, *, why: BatchFailure | None = None, actor: Actor = NOBODY
+    ) -> None:
+        stopped = batches.cancel(tenant, batch_id, self._runner.stamp(), why, actor)
+        await self._runner.write(Freeing(stopped), (request_lock(tenant, f"batch {batch_id}"),))
+
+    async def begin_batch(
+        self,
+        batch: Batch,
+        job: Job,
+        *,
+        begun: str,
+        items: Sequence[str],
+        lease: int,
+        actor: Actor = NOBODY,
+    ) -> Batch:
+        now = self._runner.stamp()
+        create = batches.create(batch, lease=lease, now=now)
+        made = batch_jobs.begin(create, job, begun, items, actor=actor, now=now)
+        return await self._runner.write(made, (request_lock(batch.tenant, f"batch {batch.id}"),))
+
+    async def batch_begun(self, tenant: str, batch_id: str) -> str:
+        return await self._runner.read(batch_jobs.begun(tenant, batch_id))
+
+    async def batch_items(self, tenant: str, job_id: str, number: int) -> str:
+        return await self._runner.read(batch_jobs.items(tenant, job_id, number))
+
+    async def drop_batch_items(self, tenant: str, job_id: str) -> None:
+        await self._runner.write_alone(Freeing(batch_jobs.drop_items(tenant, job_id)))
 
     # -- deleting -----------------------------------------------------------------------------------------------
     async def delete_object(
@@ -563,6 +713,8 @@ class SqlCatalog:
         grace: int,
         actor: Actor = NOBODY,
         if_due: bool = False,
+        if_as: Seen | None = None,
+        there: tuple[str, int] | None = None,
     ) -> Deleted:
         removal = deleting.delete_object(
             ref,
@@ -572,6 +724,8 @@ class SqlCatalog:
             grace=grace,
             actor=actor,
             if_due=if_due,
+            if_as=if_as,
+            there=there,
             now=self._runner.stamp(),
         )
         return await self._runner.write(Freeing(removal), key_locks(ref))
@@ -755,9 +909,41 @@ class SqlCatalog:
         return await self._runner.write(changed, (request_lock("", "rules"),))
 
     async def held_versions(
-        self, *, after: tuple[int, str, int] = (-1, "", 0), limit: int = MAX_PAGE
+        self,
+        *,
+        after: tuple[int, str, int] = (-1, "", 0),
+        until: tuple[int, str, int] = (1 << 62, "", 0),
+        limit: int = MAX_PAGE,
     ) -> HeldPage:
-        return await self._runner.scan(placing.held(after, limit))
+        return await self._runner.scan(placing.held(after, limit, until))
+
+    async def key_after(self, bucket_id: int, key: str, *, skip: int = 0) -> str:
+        return await self._runner.scan(placing.key_after(bucket_id, key, skip))
+
+    # -- moves and tiers ----------------------------------------------------------------------------------------
+    async def moves(self) -> tuple[int, Sequence[KeptMove]]:
+        return await self._runner.read(moving.all_moves())
+
+    async def change_moves(
+        self, change: Callable[[tuple[KeptMove, ...]], Sequence[KeptMove]], *, actor: Actor = NOBODY
+    ) -> tuple[int, Sequence[KeptMove]]:
+        changed = moving.change_moves(change, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(changed, (request_lock("", "moves"), stores.LOCK))
+
+    async def store_holds(self, store: str) -> StoreHolds:
+        return await self._runner.scan(moving.holds(store))
+
+    async def tiered(self, store: str) -> bool:
+        return await self._runner.read(moving.tiered(store))
+
+    async def set_tiers(
+        self, changes: Sequence[TierChange], *, reason: str = "tier", later: int = 0, actor: Actor = NOBODY
+    ) -> Sequence[str]:
+        changed = tiers.set_tiers(changes, reason=reason, later=later, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(changed)
+
+    async def end_recalls(self, *, limit: int = 1000, actor: Actor = NOBODY) -> int:
+        return await self._runner.write(tiers.end_recalls(limit, actor=actor, now=self._runner.stamp()))
 
     # -- what drivers remember ----------------------------------------------------------------------------------
     async def store_note(self, store: str, name: str) -> bytes | None:
@@ -771,6 +957,64 @@ class SqlCatalog:
         self, store: str, *, prefix: str = "", after: str = "", limit: int = noting.PAGE
     ) -> Sequence[tuple[str, bytes]]:
         return await self._runner.scan(noting.notes(store, prefix, after, limit))
+
+    # -- backups ------------------------------------------------------------------------------------------------
+    @asynccontextmanager
+    async def at_one_moment(self) -> AsyncIterator[dumping.Pages]:
+        async with self._runner.still() as read:
+            yield dumping.Pages(read, await read(dumping.moment(self._runner.stamp())))
+
+    async def pin(self, id: str, *, lease: int, secret: str = "") -> Pin:
+        made = pinning.pin(id, lease=lease, secret=secret, now=self._runner.stamp())
+        return await self._runner.write(made)
+
+    async def renew_pin(self, id: str, *, lease: int) -> Pin | None:
+        return await self._runner.write(pinning.renew_pin(id, lease=lease, now=self._runner.stamp()))
+
+    async def unpin(self, id: str) -> None:
+        await self._runner.write(Freeing(pinning.unpin(id)))
+
+    async def copies_of(self, version_ids: Sequence[str]) -> Sequence[Replica]:
+        return await self._runner.scan(pinning.copies_of(version_ids))
+
+    async def standing(self, ref: ObjectRef, version_id: str, seq: int) -> Standing:
+        return await self._runner.read(restoring.standing(ref, version_id, seq, self._runner.stamp()))
+
+    async def restore_version(
+        self,
+        ref: ObjectRef,
+        row: Mapping[str, Any],
+        replica_ids: Sequence[str],
+        *,
+        over: str,
+        on_top: bool,
+        grace: int,
+        actor: Actor = NOBODY,
+    ) -> bool:
+        made = restoring.restore_version(
+            ref,
+            row,
+            replica_ids,
+            over=over,
+            on_top=on_top,
+            grace=grace,
+            actor=actor,
+            now=self._runner.stamp(),
+        )
+        return await self._runner.write(made, key_locks(ref))
+
+    async def restore_row(self, name: str, row: Mapping[str, Any]) -> bool:
+        locks: tuple[Lock, ...] = (request_lock(str(row.get("tenant", "")), f"restore {name}"),)
+        if name == "tenants":
+            locks = (request_lock(row["name"], "tenant"),)
+        elif name == "buckets":
+            locks = (bucket_lock(row["tenant"], ""), bucket_lock(row["tenant"], row["name"], shared=False))
+        return await self._runner.write(restoring.restore_row(name, row, self._runner.stamp()), locks)
+
+    async def note_change(
+        self, tenant: str, action: str, detail: Mapping[str, str], *, actor: Actor = NOBODY
+    ) -> None:
+        await self._runner.write(restoring.note_change(tenant, action, detail, actor, self._runner.stamp()))
 
     # -- keys of encrypted blobs ----------------------------------------------------------------------------------
     async def tenant_keys(self, tenant: str | None = None) -> Sequence[TenantKey]:
@@ -857,14 +1101,163 @@ class SqlCatalog:
     async def postpone_debt(self, version_id: str, *, until: int, trouble: str) -> None:
         await self._runner.write_alone(owing.postpone(version_id, until, trouble))
 
-    async def hurry_debts(self) -> None:
-        await self._runner.write_alone(owing.hurry(await self.now()))
+    async def hurry_debts(self, *, store: str = "") -> None:
+        await self._runner.write_alone(owing.hurry(await self.now(), repr(store) if store else ""))
 
     async def debt_counts(self) -> Mapping[str, Debts]:
         return await self._runner.scan(owing.counts())
 
+    async def owed_groups(self) -> Sequence[OwedGroup]:
+        return await self._runner.scan(lagging.groups())
+
     async def forget_debts(self, *, limit: int = 1000) -> int:
         return await self._runner.write_alone(Freeing(owing.forget(limit)))
+
+    # -- proving copies -----------------------------------------------------------------------------------------
+    async def never_proved(
+        self, store: str, *, after: tuple[str, str] = ("", ""), limit: int = MAX_PAGE
+    ) -> Sequence[Provable]:
+        return await self._runner.scan(proving.never(store, after, limit))
+
+    async def proved_before(
+        self, store: str, until: int, *, after: tuple[int, str] = (-1, ""), limit: int = MAX_PAGE
+    ) -> Sequence[Provable]:
+        return await self._runner.scan(proving.longest_ago(store, until, after, limit))
+
+    async def unproved_in_bucket(
+        self,
+        bucket_id: int,
+        until: int,
+        *,
+        store: str = "",
+        after: tuple[str, int, str] = ("", -1, ""),
+        limit: int = MAX_PAGE,
+    ) -> Sequence[tuple[Provable, int]]:
+        return await self._runner.scan(proving.in_bucket(bucket_id, store, until, after, limit))
+
+    async def copies_in_order(
+        self, store: str, *, after: tuple[str, str] = ("", ""), limit: int = MAX_PAGE
+    ) -> Sequence[Replica]:
+        return await self._runner.scan(proving.in_order(store, after, limit))
+
+    async def copies_of_blobs(self, store: str, blobs: Sequence[str]) -> Sequence[Replica]:
+        return await self._runner.read(proving.of_blobs(store, blobs))
+
+    async def due_of_blobs(self, store: str, blobs: Sequence[str]) -> Sequence[Provable]:
+        return await self._runner.read(proving.due_of_blobs(store, blobs))
+
+    async def count_copies(self, store: str) -> tuple[int, int]:
+        return await self._runner.scan(proving.count(store))
+
+    async def mark_proved(self, replica_ids: Sequence[str], *, at: int) -> None:
+        await self._runner.write(proving.proved(replica_ids, at))
+
+    async def condemn(self, replica_id: str) -> Condemned:
+        return await self._runner.write(proving.condemn(replica_id, now=self._runner.stamp()))
+
+    async def learn_digests(
+        self, version_id: str, segment_id: str, digests: Digests, chunk_size: int, chunk_crcs: bytes
+    ) -> None:
+        await self._runner.write(proving.learn(version_id, segment_id, digests, chunk_size, chunk_crcs))
+
+    async def proven(self, *, since: int) -> Sequence[Proven]:
+        return await self._runner.scan(proving.proven(since))
+
+    async def note_findings(self, found: Sequence[Finding], *, run: str, at: int) -> None:
+        if found:
+            await self._runner.write(findings.note(found, run, at))
+
+    async def judge_findings(
+        self,
+        store: str,
+        run: str,
+        *,
+        kinds: Sequence[str],
+        began: int,
+        gap: int,
+        hold: int,
+        quarantines: bool,
+    ) -> Judged:
+        judged = findings.judge(
+            store,
+            run,
+            kinds=kinds,
+            began=began,
+            gap=gap,
+            hold=hold,
+            quarantines=quarantines,
+            now=self._runner.stamp(),
+        )
+        return await self._runner.write(judged)
+
+    async def count_findings(self, store: str, run: str) -> None:
+        await self._runner.write(findings.count_in(store, run))
+
+    async def findings_over(
+        self, store: str, run: str, *, after: str = "", limit: int = MAX_PAGE
+    ) -> Sequence[Finding]:
+        return await self._runner.read(findings.over(store, run, after, limit, self._runner.stamp()))
+
+    async def bad_findings(
+        self, store: str, run: str, *, after: str = "", limit: int = MAX_PAGE
+    ) -> Sequence[Finding]:
+        return await self._runner.read(findings.bad(store, run, after, limit))
+
+    async def resolve_findings(self, store: str, blobs: Sequence[str], *, kinds: Sequence[str]) -> None:
+        await self._runner.write(findings.resolve(store, blobs, kinds))
+
+    async def findings(
+        self,
+        *,
+        store: str = "",
+        kind: str = "",
+        state: str = "",
+        after: tuple[str, str, str] = ("", "", ""),
+        limit: int = MAX_PAGE,
+    ) -> Sequence[Finding]:
+        return await self._runner.read(findings.page(store, kind, state, after, limit))
+
+    async def finding(self, store: str, blob: str, kind: str) -> Finding:
+        return await self._runner.read(findings.one(store, blob, kind))
+
+    async def change_finding(
+        self, finding: Finding, state: FindingState, *, hold: int | None = None, actor: Actor = NOBODY
+    ) -> Finding:
+        changed = findings.change(finding, state, hold, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(changed)
+
+    async def remove_finding(self, finding: Finding, row_id: str, *, actor: Actor = NOBODY) -> bool:
+        removal = findings.remove(finding, row_id, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(removal)
+
+    async def gather_told(self, run: str, found: Sequence[Told]) -> None:
+        if found:
+            await self._runner.write(rebuilding.gather(run, found))
+
+    async def told_blobs(
+        self, run: str, *, after: tuple[str, str, str, str] = ("", "", "", ""), limit: int = MAX_PAGE
+    ) -> Sequence[Told]:
+        return await self._runner.scan(rebuilding.page(run, after, limit))
+
+    async def clear_told(self, run: str) -> bool:
+        return await self._runner.write(rebuilding.clear(run))
+
+    async def place_version(
+        self,
+        version: NewVersion,
+        created: int,
+        copies: Sequence[Replica],
+        *,
+        grace: int,
+        actor: Actor = NOBODY,
+    ) -> Placed:
+        placed = rebuilding.place(
+            version, created, copies, grace=grace, actor=actor, now=self._runner.stamp()
+        )
+        return await self._runner.write(placed, key_locks(version.ref))
+
+    async def finding_counts(self) -> FindingCounts:
+        return await self._runner.read(findings.counts())
 
     # -- contents in the catalog --------------------------------------------------------------------------------
     async def commit_inline(
@@ -935,6 +1328,12 @@ class SqlCatalog:
     async def keep_store_uses(self, held: Sequence[tuple[str, int, int, int]], *, measured: int) -> None:
         kept = using.keep([Held(*row) for row in held], measured)
         await self._runner.write(Freeing(kept), (request_lock("", "store_usage"),))
+
+    async def add_to_ledger(self, entries: Sequence[Entry]) -> None:
+        await self._runner.write(ledger.add(entries, await self.now()))
+
+    async def store_days(self, since: int, until: int) -> tuple[Sequence[Daily], Sequence[Holding]]:
+        return await self._runner.scan(ledger.days(since, until))
 
     async def store_uses(self) -> tuple[int | None, Sequence[StoreUse]]:
         return await self._runner.scan(using.kept())
@@ -1051,6 +1450,324 @@ class SqlCatalog:
     async def restart_audit(self, tenant: str, chain: Chain, *, actor: Actor = NOBODY) -> Pruned:
         restart = auditing.restart(tenant, chain, actor, self._runner.stamp())
         return await self._runner.write(restart, (audit_lock(tenant),))
+
+    # -- jobs ---------------------------------------------------------------------------------------------------
+    async def create_job(self, job: Job, *, actor: Actor = NOBODY) -> Job:
+        made = jobs.create(job, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(made, (jobs.job_lock(job.id),))
+
+    async def job(self, job_id: str) -> Job:
+        return await self._runner.read(jobs.one(job_id))
+
+    async def jobs(
+        self,
+        tenant: str | None = None,
+        *,
+        state: str = "",
+        kind: str = "",
+        before: str = "",
+        limit: int = MAX_PAGE,
+    ) -> Sequence[Job]:
+        return await self._runner.scan(jobs.page(tenant, state, kind, before, limit))
+
+    async def job_parts(self, job_id: str) -> Sequence[JobPart]:
+        return await self._runner.read(job_parts.parts(job_id))
+
+    async def job_failures(
+        self, job_id: str, *, after: int = 0, limit: int = MAX_PAGE
+    ) -> Sequence[ItemFailure]:
+        return await self._runner.scan(jobs.failures(job_id, after, limit))
+
+    async def job_states(self) -> Mapping[tuple[str, str], int]:
+        return await self._runner.scan(jobs.states())
+
+    async def pause_job(self, job_id: str, *, actor: Actor = NOBODY) -> Job:
+        paused = jobs.pause(job_id, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(paused, (jobs.job_lock(job_id),))
+
+    async def resume_job(self, job_id: str, *, actor: Actor = NOBODY) -> Job:
+        resumed = jobs.resume(job_id, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(resumed, (jobs.job_lock(job_id),))
+
+    async def cancel_job(self, job_id: str, *, actor: Actor = NOBODY) -> Job:
+        cancelled = jobs.cancel(job_id, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(cancelled, (jobs.job_lock(job_id),))
+
+    async def set_job_pace(self, job_id: str, pace: Pace, *, actor: Actor = NOBODY) -> Job:
+        changed = jobs.set_pace(job_id, pace, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(changed, (jobs.job_lock(job_id),))
+
+    async def forget_jobs(self, *, limit: int = 10) -> int:
+        forgotten = jobs.forget(limit, await self.now())
+        return await self._runner.write(Freeing(forgotten))
+
+    async def take_job_work(
+        self, worker: str, kinds: Sequence[str], *, lease: int, job_id: str = "", number: int = -1
+    ) -> Claim | None:
+        now = self._runner.stamp()
+        taken = job_parts.take(worker, kinds, lease, job_id=job_id, number=number, now=now)
+        return await self._runner.write(taken)
+
+    async def renew_job_work(self, claim: Claim, *, lease: int) -> bool:
+        return await self._runner.write_alone(job_parts.renew(claim, lease, self._runner.stamp()))
+
+    async def checkpoint_job(self, done: JobDone) -> tuple[Job, JobPart] | None:
+        written = job_parts.checkpoint(done, self._runner.stamp())
+        return await self._runner.write(written, (jobs.job_lock(done.part.job_id),))
+
+    async def release_job_work(self, claim: Claim) -> None:
+        released = job_parts.let_go(claim, self._runner.stamp())
+        await self._runner.write(released, (jobs.job_lock(claim.job.id),))
+
+    async def trip_job_work(
+        self, claim: Claim, trouble: str, *, pause: int, longest: int, most: int
+    ) -> Job | None:
+        now = self._runner.stamp()
+        tripped = job_parts.trip(claim, trouble, pause=pause, longest=longest, most=most, now=now)
+        return await self._runner.write(tripped, (jobs.job_lock(claim.job.id),))
+
+    async def plan_job(
+        self,
+        claim: Claim,
+        ranges: Sequence[NewPart],
+        *,
+        after: int = 0,
+        result: Mapping[str, Any] | None = None,
+    ) -> Job | None:
+        planned = job_parts.plan(claim, ranges, after=after, result=result, now=self._runner.stamp())
+        return await self._runner.write(planned, (jobs.job_lock(claim.job.id),))
+
+    async def finish_job(self, claim: Claim, result: Mapping[str, Any]) -> Job | None:
+        finished = job_parts.finish(claim, result, self._runner.stamp())
+        return await self._runner.write(finished, (jobs.job_lock(claim.job.id),))
+
+    async def put_schedule(self, schedule: Schedule, *, actor: Actor = NOBODY) -> Schedule:
+        put = schedules.put(schedule, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(put, (schedules.schedule_lock(schedule.tenant, schedule.name),))
+
+    async def schedule(self, tenant: str, name: str) -> Schedule:
+        return await self._runner.read(schedules.one(tenant, name))
+
+    async def schedules(self, tenant: str | None = None) -> Sequence[Schedule]:
+        return await self._runner.scan(schedules.page(tenant))
+
+    async def delete_schedule(self, tenant: str, name: str, *, actor: Actor = NOBODY) -> None:
+        removed = schedules.remove(tenant, name, actor=actor, now=self._runner.stamp())
+        await self._runner.write(removed, (schedules.schedule_lock(tenant, name),))
+
+    async def due_schedules(self, *, limit: int = 100) -> Sequence[Schedule]:
+        return await self._runner.read(schedules.due(limit, self._runner.stamp()))
+
+    async def start_schedule(self, schedule: Schedule, job: Job | None, *, next_at: int) -> Job | None:
+        started = schedules.start(schedule, job, next_at, now=self._runner.stamp())
+        locks = [schedules.schedule_lock(schedule.tenant, schedule.name)]
+        locks += [] if job is None else [jobs.job_lock(job.id)]
+        return await self._runner.write(started, tuple(locks))
+
+    # -- what others wrote, and write ---------------------------------------------------------------------------
+    async def held_keys(self, tenant: str, bucket: str, keys: Sequence[str]) -> Mapping[str, HeldKey]:
+        return await self._runner.scan(adopting.held(tenant, bucket, keys))
+
+    async def take_over(
+        self,
+        tenant: str,
+        bucket: str,
+        taking: Taking,
+        candidates: Sequence[Candidate],
+        *,
+        judge: Judge,
+        grace: int,
+        actor: Actor = NOBODY,
+    ) -> Sequence[Taken]:
+        taken = adopting.take(
+            tenant,
+            bucket,
+            taking,
+            candidates,
+            judge=judge,
+            grace=grace,
+            actor=actor,
+            now=self._runner.stamp(),
+        )
+        # two buckets must not adopt one blob at once: which rows know it is asked under a lock of the store
+        locks = (bucket_lock(tenant, bucket, shared=False), request_lock("", f"adopt from {taking.store}"))
+        return await self._runner.write(taken, locks)
+
+    async def upstream(self, tenant: str, bucket: str) -> Upstream | None:
+        return await self._runner.read(upstreams.one(tenant, bucket))
+
+    async def upstreams(self, tenant: str = "") -> Sequence[Upstream]:
+        return await self._runner.scan(upstreams.each(tenant))
+
+    async def attach_upstream(self, upstream: Upstream, *, actor: Actor = NOBODY) -> Upstream:
+        attached = upstreams.attach(upstream, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(
+            attached, (bucket_lock(upstream.tenant, upstream.bucket, shared=False),)
+        )
+
+    async def change_upstream(
+        self,
+        tenant: str,
+        bucket: str,
+        *,
+        phase: Phase | None = None,
+        dual_write: bool | None = None,
+        fresh: bool | None = None,
+        passed: bool = False,
+        differences: int | None = None,
+        unowed: bool = False,
+        actor: Actor = NOBODY,
+    ) -> Upstream:
+        changed = upstreams.change(
+            tenant,
+            bucket,
+            phase=phase,
+            dual_write=dual_write,
+            fresh=fresh,
+            passed=passed,
+            differences=differences,
+            unowed=unowed,
+            actor=actor,
+            now=self._runner.stamp(),
+        )
+        return await self._runner.write(changed, (bucket_lock(tenant, bucket, shared=False),))
+
+    async def detach_upstream(self, tenant: str, bucket: str, *, actor: Actor = NOBODY) -> None:
+        detached = upstreams.detach(tenant, bucket, actor=actor, now=self._runner.stamp())
+        await self._runner.write(detached, (bucket_lock(tenant, bucket, shared=False),))
+
+    async def owed_out(
+        self, upstream: Upstream, *, after: str = "", limit: int = 500, due: int | None = None
+    ) -> Sequence[Divergence]:
+        due = await self.now() if due is None else due
+        return await self._runner.scan(upstreams.owed_page(upstream.bucket_id, after, limit, due))
+
+    async def take_out(self, upstream: Upstream, *, limit: int, lease: int) -> Sequence[Divergence]:
+        taken = upstreams.take(upstream.bucket_id, limit, lease, await self.now())
+        return await self._runner.write(taken)
+
+    async def settle_out(self, upstream: Upstream, paid: Divergence, *, pin: str, modified: int) -> bool:
+        settled = upstreams.settle(upstream.bucket_id, paid, pin, modified, await self.now())
+        return await self._runner.write(settled)
+
+    async def postpone_out(self, upstream: Upstream, owed: Divergence, *, until: int, trouble: str) -> None:
+        await self._runner.write_alone(upstreams.postpone(upstream.bucket_id, owed, until, trouble))
+
+    async def owing_out(self, upstream: Upstream) -> Owing:
+        return await self._runner.scan(upstreams.owing(upstream.bucket_id))
+
+    async def pinned_keys(
+        self, upstream: Upstream, *, above: str, upto: str, limit: int = 1000
+    ) -> Sequence[Pinned]:
+        stretch = vanishing.Stretch(upstream.bucket_id, above, upto)
+        return await self._runner.scan(vanishing.pinned(stretch, limit))
+
+    async def miss_keys(
+        self, upstream: Upstream, found: Sequence[Pinned], *, above: str, upto: str, number: int
+    ) -> Sequence[Missed]:
+        stretch = vanishing.Stretch(upstream.bucket_id, above, upto)
+        return await self._runner.write(vanishing.miss(stretch, found, number))
+
+    async def count_misses(self, upstream: Upstream) -> int:
+        return await self._runner.scan(vanishing.misses_of(upstream.bucket_id))
+
+    async def vanish(
+        self, ref: ObjectRef, version_id: str, *, marker_id: str, grace: int, actor: Actor = NOBODY
+    ) -> bool:
+        gone = vanishing.vanish(
+            ref, version_id, marker_id=marker_id, grace=grace, actor=actor, now=self._runner.stamp()
+        )
+        return await self._runner.write(gone, key_locks(ref))
+
+    # -- snapshots, moments and clones --------------------------------------------------------------------------
+    async def create_snapshot(
+        self,
+        tenant: str,
+        bucket: str,
+        name: str,
+        *,
+        at: int | None = None,
+        note: str = "",
+        actor: Actor = NOBODY,
+    ) -> Snapshot:
+        made = snapshots.create(tenant, bucket, name, at=at, note=note, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(made, (bucket_lock(tenant, bucket, shared=False),))
+
+    async def snapshot(self, tenant: str, bucket: str, name: str) -> Snapshot:
+        return await self._runner.read(snapshots.one(tenant, bucket, name))
+
+    async def time_reached(self, tenant: str, bucket: str, at: int) -> int:
+        return await self._runner.read(snapshots.reached(tenant, bucket, at, self._runner.stamp()))
+
+    async def snapshots(
+        self, tenant: str, bucket: str, *, after: str = "", limit: int = 1000
+    ) -> Sequence[Snapshot]:
+        return await self._runner.read(snapshots.page(tenant, bucket, after, limit))
+
+    async def delete_snapshot(self, tenant: str, bucket: str, name: str, *, actor: Actor = NOBODY) -> None:
+        gone = snapshots.delete(tenant, bucket, name, actor=actor, now=self._runner.stamp())
+        await self._runner.write(Freeing(gone), (bucket_lock(tenant, bucket, shared=False),))
+
+    async def clear_snapshots(self, tenant: str, bucket: str) -> None:
+        cleared = snapshots.clear(tenant, bucket)
+        await self._runner.write(Freeing(cleared), (bucket_lock(tenant, bucket, shared=False),))
+
+    async def list_at(
+        self,
+        tenant: str,
+        bucket: str,
+        at: int,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        marker: str = "",
+        limit: int = 1000,
+    ) -> ListPage:
+        for text in (prefix, delimiter, marker):
+            check_prefix(text)
+        most = min(limit, MAX_PAGE)
+        listing_at = moments.list_at(
+            tenant, bucket, at, prefix=prefix, delimiter=delimiter, marker=marker, limit=most
+        )
+        return await self._runner.scan(listing_at)
+
+    async def version_at(self, ref: ObjectRef, at: int) -> str:
+        return await self._runner.read(moments.id_at(ref, at))
+
+    async def compare(
+        self,
+        tenant: str,
+        bucket: str,
+        at: int,
+        until: int | None = None,
+        *,
+        prefix: str = "",
+        marker: str = "",
+        limit: int = 500,
+    ) -> Sequence[KeyThen]:
+        compared = moments.compare(tenant, bucket, at, until, prefix=prefix, marker=marker, limit=limit)
+        return await self._runner.scan(compared)
+
+    async def hide_object(
+        self, ref: ObjectRef, over: str, *, marker_id: str, actor: Actor = NOBODY
+    ) -> Deleted:
+        hidden = deleting.hide_object(ref, over, marker_id=marker_id, actor=actor, now=self._runner.stamp())
+        return await self._runner.write(hidden, key_locks(ref))
+
+    async def clone(
+        self,
+        version: NewVersion,
+        source: Version,
+        ids: Mapping[str, str],
+        *,
+        over: str | None = None,
+        grace: int,
+        actor: Actor = NOBODY,
+    ) -> Version:
+        made = cloning.clone(
+            version, source, ids, over=over, grace=grace, actor=actor, now=self._runner.stamp()
+        )
+        return await self._runner.write(made, key_locks(version.ref))
 
 
 def _run_lock(tenant: str, execution_id: str) -> Lock:

@@ -25,12 +25,16 @@ from holdfast.catalog.terms import TERMS_REMOVE
 from holdfast.catalog.transaction import Steps
 from holdfast.core.errors import ConflictError, NotFoundError
 from holdfast.core.names import INLINE
+from holdfast.core.retention import moment
 from holdfast.core.types import EMPTY, ObjectRef
 
 DAY: Final = 86_400_000_000  #: microseconds
 #: The longest grace of contents in the catalog, microseconds: readers are given them with the version, so it is only for
 #: those who read piece by piece, and for a commit that is asked for again to be recognised.
 INLINE_GRACE: Final = 900_000_000
+
+
+_NO_LOCK: Final[Mapping[str, Any]] = {"locked_until": None, "lock_mode": None}
 
 
 class ClashError(ConflictError):
@@ -44,7 +48,7 @@ class Head(NamedTuple):
     versioning: bool
     metered: bool
     settings: str
-    now: int
+    clock: int
     seq: int | None
     version_id: str | None
     size: int
@@ -53,6 +57,20 @@ class Head(NamedTuple):
     delete_marker: bool
     pieces: int
     labelled: bool  # has tags or metadata
+    hold: bool | None
+    locked_until: int | None
+    upstream: str  # what is remembered of changes: adopted, attached, or nothing
+    pin: str | None
+    snapped: int | None  # the moment of the bucket's newest snapshot
+    seen: tuple[str, int] | None = None  # what the upstream had of the key a moment ago, and since when
+
+    @property
+    def now(self) -> int:
+        """When a version that is made now is made: later than any snapshot of the bucket, so that it is in none of them.
+
+        Only this order may ask it. Where the clock was wrong once it lies ahead, and would end locks before their time.
+        """
+        return self.clock if self.snapped is None else max(self.clock, self.snapped + 1)
 
     @property
     def current(self) -> Head | None:
@@ -63,7 +81,15 @@ class Head(NamedTuple):
     def expires(self) -> int | None:
         """When a version that is made now is to be removed by itself, as the bucket is set."""
         days = bucket_settings(self.settings).retention_days
-        return None if days is None else self.now + days * DAY
+        return None if days is None else self.clock + days * DAY
+
+    @property
+    def lock(self) -> Mapping[str, Any]:
+        """The columns of the retention lock of a version that is made now, as the bucket is set."""
+        wanted = bucket_settings(self.settings).default_lock if self.versioning else None
+        if wanted is None:
+            return _NO_LOCK
+        return {"locked_until": self.clock + wanted.days * DAY, "lock_mode": wanted.mode.value}
 
     @property
     def freed(self) -> int:
@@ -107,6 +133,11 @@ HEAD = Statement(
         versions.c.delete_marker,
         versions.c.pieces,
         IS_LABELLED.label("labelled"),
+        versions.c.hold,
+        versions.c.locked_until,
+        buckets.c.upstream,
+        versions.c.pin,
+        buckets.c.snapped,
     )
     .select_from(
         buckets.outerjoin(
@@ -222,7 +253,21 @@ def read_head(ref: ObjectRef, now: int | None) -> Steps[Head]:
     rows = yield Call(HEAD, {"tenant": ref.tenant, "bucket": ref.bucket, "key": ref.key, "now": now})
     if not rows:
         raise no_bucket(ref.bucket)
-    return Head._make(rows[0])
+    return Head(*rows[0])
+
+
+def check_removable(name: str, hold: object, locked_until: int | None, now: int) -> None:
+    """Return when a version may be removed now; every transaction that removes one asks.
+
+    Raises:
+        ConflictError: it is under legal hold, or its retention lock has not ended.
+    """
+    if hold:
+        raise ConflictError("it is under legal hold; nothing removes it until the hold is cleared", name=name)
+    if locked_until is not None and locked_until > now:
+        raise ConflictError(
+            f"its retention lock ends at {moment(locked_until)}; until then it stays", name=name
+        )
 
 
 def no_bucket(bucket: str) -> NotFoundError:

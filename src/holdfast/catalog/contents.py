@@ -17,6 +17,7 @@ from holdfast.catalog.contract import Actor, Idempotency, NewVersion
 from holdfast.catalog.folding import BEYOND, successor
 from holdfast.catalog.rows import made_of
 from holdfast.catalog.schema import contents, replicas
+from holdfast.catalog.sharing import IS_SHARED
 from holdfast.catalog.statements import (
     Batch,
     Call,
@@ -57,7 +58,7 @@ CONTENTS_PAGE = Statement(
     .order_by(contents.c.blob)
     .limit(int_param("rows"))
 )
-#: The bytes of doomed replicas that are about to be forgotten.
+#: The bytes of doomed replicas that are about to be forgotten, unless other rows know them.
 FORGOTTEN = Statement(
     contents.delete().where(
         contents.c.blob.in_(
@@ -65,6 +66,7 @@ FORGOTTEN = Statement(
                 one_of(replicas.c.id, "ids"),
                 replicas.c.state == constant("doomed"),
                 replicas.c.store == constant(INLINE),
+                ~IS_SHARED,
             )
         )
     )

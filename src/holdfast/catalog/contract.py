@@ -11,12 +11,40 @@ nothing returns from it to life.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.catalog.rates import RateAsk, RateGrant
+from holdfast.core.adopted import (
+    Candidate,
+    Divergence,
+    HeldKey,
+    Judge,
+    Missed,
+    Owing,
+    Phase,
+    Pinned,
+    Taken,
+    Taking,
+    Upstream,
+)
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
+from holdfast.core.findings import (
+    Condemned,
+    Finding,
+    FindingCounts,
+    FindingState,
+    Judged,
+    Provable,
+    Proven,
+    Told,
+)
+from holdfast.core.jobs import Claim, ItemFailure, Job, Pace, Schedule
+from holdfast.core.jobs import Part as JobPart
+from holdfast.core.ledger import Daily, Entry, Holding
+from holdfast.core.lifecycle import LifecycleRule
 from holdfast.core.records import (
     Artifact,
     Connection,
@@ -24,10 +52,17 @@ from holdfast.core.records import (
     Execution,
     HeldPage,
     KeptKey,
+    KeptMove,
     KeptRules,
+    OwedGroup,
+    Pin,
+    Snapshot,
+    Standing,
+    StoreHolds,
     StoreUse,
     TenantKey,
 )
+from holdfast.core.retention import FREE, Keeping, LockMode
 from holdfast.core.search import Search
 from holdfast.core.types import (
     EMPTY,
@@ -58,6 +93,10 @@ from holdfast.core.types import (
 if TYPE_CHECKING:
     from holdfast.catalog.chain import AuditHead, Chain, Line, Packed, Pruned, Sealed
     from holdfast.catalog.contents import Content
+    from holdfast.catalog.dispatching import PartQueue
+    from holdfast.catalog.job_parts import Done as JobDone
+    from holdfast.catalog.job_parts import NewPart
+    from holdfast.catalog.rebuilding import Placed
     from holdfast.catalog.searching import Stretch
     from holdfast.catalog.using import Held
 
@@ -86,7 +125,9 @@ class Owed:
     """That a version is not, or not wholly, where its rule wants it."""
 
     rule: str
-    reason: str  #: `down`: on a fallback store; `copies`: with fewer copies than are wanted
+    reason: (
+        str  #: `down`: on a fallback store; `copies`: with fewer copies than are wanted; `adopted`: elsewhere
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +148,8 @@ class NewVersion:
     expires: int | None = None  #: when it is to be removed by itself
     storage_class: str = ""  #: what its writer asked for
     owed: Owed | None = None  #: written down by the same commit, to be brought home by `reconcile`
+    pin: str = ""  #: what a store calls the content that it was adopted from; "": written here
+    cloned_from: str = ""  #: the version that its blobs were written for; "": for itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +257,22 @@ class Batch:
     failed: int = 0
     bytes: int = 0  #: of the items that went well
     failures: Sequence[BatchFailure] = ()
+    job_id: str = ""  #: of the job that does it; "": a request does
+
+
+@dataclass(frozen=True, slots=True)
+class KeyThen:
+    """A key at two moments: what a reader found, None where that was nothing.
+
+    `changed` is when it became what it is at the later one, by a put or a delete, 0 where there is no version of it then.
+    `gap`: a version of it was removed for good that may have been the one of the first moment.
+    """
+
+    key: str
+    then: Version | None
+    later: Version | None
+    changed: int = 0
+    gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +283,7 @@ class DoomedReplica:
     store: str
     blob: str
     committed: bool = True  #: it was live once; else its put may have left more than the blob
+    shared: bool = False  #: another row of the same blob outlives it: the row goes, the bytes stay
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +325,72 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
+class TierChange:
+    """The tier that a version is to have ("": none); with `until` only so long, and then `back`."""
+
+    ref: ObjectRef
+    version_id: str
+    tier: str
+    until: int | None = None
+    back: str = ""
+    rule: str = ""  #: that places it, for the debt
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A version as it was when rules were applied to it; `current`: it was the newest of its key.
+
+    `newer`: at least so many newer contents of its key, the current one not counted, are to be there.
+    """
+
+    version: Version
+    rules: tuple[LifecycleRule, ...]
+    newer: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A version as lifecycle rules see it. Its `current` says nothing: the newest of a key comes first."""
+
+    version: Version
+    keeping: Keeping = FREE
+    stores: tuple[str, ...] = ()  #: with a readable copy, the first one first
+    day: int | None = None  #: of the last read that was counted, days since 1970
+    reads: int = 0
+    recalled: bool = False  #: it was brought back for a while
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """Some versions of a bucket, by key and the newest first; and whether there are more."""
+
+    versions: Sequence[Aged]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """A version whose time is over."""
 
     ref: ObjectRef
     version_id: str
     expires: int
+
+
+class Moment(Protocol):
+    """The catalog as it was at the time `at`: pages of its rows, each with the names of its columns."""
+
+    at: int
+
+    async def rows(
+        self, name: str, *, tenant: str = "", after: Mapping[str, Any] | None = None, limit: int = 500
+    ) -> Sequence[dict[str, Any]]:
+        """Return rows of a table (`catalog.dumping.KEPT`) behind the row `after`; those of a tenant, or all."""
+        ...
+
+    async def versions(self, *, after: str = "", limit: int = 500) -> Sequence[dict[str, Any]]:
+        """Return versions by id, with `tenant`, `bucket`, `segments`, and whether each is `current`."""
+        ...
 
 
 class Catalog(Protocol):
@@ -387,6 +507,56 @@ class Catalog(Protocol):
         """
         ...
 
+    # -- holds, locks, lifecycle rules --------------------------------------------------------------------------
+    async def keeping(self, ref: ObjectRef, version_id: str | None = None) -> tuple[str, Keeping]:
+        """Return the id of a version, without `version_id` of the current one, and what keeps it."""
+        ...
+
+    async def set_hold(
+        self, ref: ObjectRef, version_id: str | None, hold: bool, *, reason: str = "", actor: Actor = ...
+    ) -> tuple[str, Keeping]:
+        """Set or clear the hold of a version; nothing is written where it is so already."""
+        ...
+
+    async def set_lock(
+        self,
+        ref: ObjectRef,
+        version_id: str | None,
+        mode: LockMode | None,
+        until: int | None,
+        *,
+        reason: str = "",
+        actor: Actor = ...,
+    ) -> tuple[str, Keeping]:
+        """Change the lock of a version as `core.retention.relocked` allows; a `reason` bypasses governance.
+
+        Raises:
+            ConflictError: the lock would be weaker than it may be, or the bucket keeps no versions.
+        """
+        ...
+
+    async def kept(self, tenant: str, bucket: str = "", *, at: int | None = None) -> str:
+        """Say what is held, or still locked at a time (now), in a bucket or in all; "" when nothing is."""
+        ...
+
+    async def ruled_buckets(
+        self, tenant: str = "", bucket: str = "", *, after: int = 0, limit: int = 100
+    ) -> Sequence[tuple[Bucket, int | None]]:
+        """Return buckets with lifecycle rules by number, of all tenants or one; and since when their reads count."""
+        ...
+
+    async def aged(self, bucket: Bucket, *, from_key: str = "", below: int = 0, limit: int = 500) -> Grown:
+        """Return versions from those of `from_key` numbered below `below` on: by key, the newest first."""
+        ...
+
+    async def touch_versions(self, reads: Mapping[str, tuple[int, int]]) -> None:
+        """Add reads by version: the day of the last, and how many."""
+        ...
+
+    async def forget_reads(self, *, after: str = "", limit: int = 1000) -> str:
+        """Drop counts of versions that are gone or not counted any more; return where to go on, "" at the end."""
+        ...
+
     # -- writing ------------------------------------------------------------------------------------------------
     async def begin(
         self,
@@ -449,6 +619,10 @@ class Catalog(Protocol):
         """Return that version of that key, delete markers included, or raise `NotFoundError`."""
         ...
 
+    async def doomed_copies(self, version_id: str, segment_id: str) -> Sequence[Replica]:
+        """Return the copies of a segment that were live and were given up, and whose time of grace is not over."""
+        ...
+
     async def version_by_id(self, tenant: str, version_id: str) -> Version:
         """Return a version of the tenant by its id alone, or raise `NotFoundError`."""
         ...
@@ -498,7 +672,8 @@ class Catalog(Protocol):
     async def update_version(self, version: Version, said: Said, *, actor: Actor = ...) -> Version:
         """Replace what is said about `version`, in one transaction with its audit row.
 
-        `ConflictError` when that is no longer what `version` tells; `NotFoundError` when it is gone.
+        `ConflictError` when that is no longer what `version` tells; `NotFoundError` when it is gone. `KeptError` when it
+        is held or locked, and more than its tags would change.
         """
         ...
 
@@ -599,8 +774,28 @@ class Catalog(Protocol):
         """Record how a batch ended."""
         ...
 
-    async def cancel_batch(self, tenant: str, batch_id: str) -> None:
-        """Tell a running batch to stop; others are left as they are."""
+    async def cancel_batch(
+        self, tenant: str, batch_id: str, *, why: BatchFailure | None = None, actor: Actor = ...
+    ) -> None:
+        """Tell a running batch to stop, and its job; others are left as they are. `why` becomes its first failure."""
+        ...
+
+    async def begin_batch(
+        self, batch: Batch, job: Job, *, begun: str, items: Sequence[str], lease: int, actor: Actor = ...
+    ) -> Batch:
+        """Record a batch, its items (rows of text) and the job that does them; raises what `create_batch` does."""
+        ...
+
+    async def batch_begun(self, tenant: str, batch_id: str) -> str:
+        """Return the `begun` of a batch that a job does; `NotFoundError` when there is none."""
+        ...
+
+    async def batch_items(self, tenant: str, job_id: str, number: int) -> str:
+        """Return the row `number` of the items of a job; `NotFoundError` when it is gone."""
+        ...
+
+    async def drop_batch_items(self, tenant: str, job_id: str) -> None:
+        """Remove the items of a job that is over."""
         ...
 
     # -- deleting -----------------------------------------------------------------------------------------------
@@ -614,13 +809,20 @@ class Catalog(Protocol):
         grace: int,
         actor: Actor = ...,
         if_due: bool = False,
+        if_as: Seen | None = None,
+        there: tuple[str, int] | None = None,
     ) -> Deleted:
         """Remove the object. With `if_due`, only a version whose time is over, and a marker that hides nothing.
+
+        With `if_as`, only while that version and the rules of the bucket are as they were then. `ConflictError` for
+        what is held or locked.
 
         Without `version_id`: in a versioned bucket a delete marker `marker_id` becomes current (also when the key
         never existed); in an unversioned one the current version goes, and a marker is left only if older versions
         remain. With it: that version (or marker) is removed for good and the next older one becomes current. What
         is not there is a success with `Deleted(None)`. Bytes are doomed with `not_before = now + grace`.
+
+        `there`: what the upstream of the bucket had of the key a moment ago, its ETag and time; it does not come back.
         """
         ...
 
@@ -777,8 +979,55 @@ class Catalog(Protocol):
         """
         ...
 
-    async def held_versions(self, *, after: tuple[int, str, int] = (-1, "", 0), limit: int = ...) -> HeldPage:
-        """Page through the versions of all tenants, without delete markers, with the stores that hold them."""
+    async def held_versions(
+        self,
+        *,
+        after: tuple[int, str, int] = (-1, "", 0),
+        until: tuple[int, str, int] = ...,
+        limit: int = ...,
+    ) -> HeldPage:
+        """Page through the versions of all tenants, without delete markers, with the stores that hold them.
+
+        Those behind the place `after` and before `until`: number of the bucket, key, sequence.
+        """
+        ...
+
+    async def key_after(self, bucket_id: int, key: str, *, skip: int = 0) -> str:
+        """Return the current key of a bucket behind `key`, after `skip` others; "" when there are not so many."""
+        ...
+
+    # -- moves and tiers ----------------------------------------------------------------------------------------
+    async def moves(self) -> tuple[int, Sequence[KeptMove]]:
+        """Return the moves, the oldest first, after the count of their changes (the generation `moves`)."""
+        ...
+
+    async def change_moves(
+        self, change: Callable[[tuple[KeptMove, ...]], Sequence[KeptMove]], *, actor: Actor = ...
+    ) -> tuple[int, Sequence[KeptMove]]:
+        """Make of the moves what `change` makes of them, in one transaction; what it raises changes nothing."""
+        ...
+
+    async def store_holds(self, store: str) -> StoreHolds:
+        """Return how many copies a store has, by their state."""
+        ...
+
+    async def tiered(self, store: str) -> bool:
+        """Return whether some version says that it belongs in `store`."""
+        ...
+
+    async def set_tiers(
+        self, changes: Sequence[TierChange], *, reason: str = "tier", later: int = 0, actor: Actor = ...
+    ) -> Sequence[str]:
+        """Give versions other tiers, each with a debt that `reconcile` pays; return the ids of those that changed.
+
+        `later`: microseconds for which the debts are not due, when the caller brings the versions home itself.
+
+        Versions that are gone, or have that tier, are left alone. Pages of at most a thousand; all or none.
+        """
+        ...
+
+    async def end_recalls(self, *, limit: int = 1000, actor: Actor = ...) -> int:
+        """Give versions whose time elsewhere is over the tier that they had; return how many were due."""
         ...
 
     # -- what drivers remember ------------------------------------------------------------------------------------
@@ -794,6 +1043,58 @@ class Catalog(Protocol):
         self, store: str, *, prefix: str = "", after: str = "", limit: int = ...
     ) -> Sequence[tuple[str, bytes]]:
         """Page through the notes of a store by name."""
+        ...
+
+    # -- backups ------------------------------------------------------------------------------------------------
+    def at_one_moment(self) -> AbstractAsyncContextManager[Moment]:
+        """Give pages of rows that are all as they were at one moment; open for minutes, not for hours."""
+        ...
+
+    async def pin(self, id: str, *, lease: int, secret: str = "") -> Pin:
+        """Keep the bytes of all that is given up from now on, for `lease` microseconds or until `unpin`.
+
+        Asked again it is the pin that there is, kept for longer.
+        """
+        ...
+
+    async def renew_pin(self, id: str, *, lease: int) -> Pin | None:
+        """Keep a pin for longer; None when it is gone, and with it perhaps bytes."""
+        ...
+
+    async def unpin(self, id: str) -> None: ...
+    async def copies_of(self, version_ids: Sequence[str]) -> Sequence[Replica]:
+        """Return the copies of versions, also of those that are gone as long as their bytes are there."""
+        ...
+
+    async def standing(self, ref: ObjectRef, version_id: str, seq: int) -> Standing:
+        """Return what stands where a version of a backup would be put back; `NotFoundError` without the bucket."""
+        ...
+
+    async def restore_version(
+        self,
+        ref: ObjectRef,
+        row: Mapping[str, Any],
+        replica_ids: Sequence[str],
+        *,
+        over: str,
+        on_top: bool,
+        grace: int,
+        actor: Actor = ...,
+    ) -> bool:
+        """Put a version of a backup back, its copies made live; False when it is there already.
+
+        See `catalog.restoring`. `ConflictError` when another version than `over` is the newest now: look again.
+        """
+        ...
+
+    async def restore_row(self, name: str, row: Mapping[str, Any]) -> bool:
+        """Put a row of another table back, unless there is one with its key; return whether it was."""
+        ...
+
+    async def note_change(
+        self, tenant: str, action: str, detail: Mapping[str, str], *, actor: Actor = ...
+    ) -> None:
+        """Write a line into the audit of what was done outside the catalog; tenant "": the service."""
         ...
 
     # -- keys of encrypted blobs ----------------------------------------------------------------------------------
@@ -856,6 +1157,109 @@ class Catalog(Protocol):
         """Return how many keys of blobs each generation of each tenant wraps. Looks at all of them."""
         ...
 
+    # -- jobs -----------------------------------------------------------------------------------------------------
+    @property
+    def part_queue(self) -> PartQueue | None:
+        """The queue that wakes those who work on jobs; None on SQLite, where they look at the rows."""
+        ...
+
+    async def create_job(self, job: Job, *, actor: Actor = ...) -> Job:
+        """Write down a job, which waits to be split; its times are the catalog's."""
+        ...
+
+    async def job(self, job_id: str) -> Job:
+        """Return a job or raise `NotFoundError`."""
+        ...
+
+    async def jobs(
+        self,
+        tenant: str | None = None,
+        *,
+        state: str = "",
+        kind: str = "",
+        before: str = "",
+        limit: int = ...,
+    ) -> Sequence[Job]:
+        """Return jobs, the newest first: of one tenant or (None) all, with an id below `before`."""
+        ...
+
+    async def job_parts(self, job_id: str) -> Sequence[JobPart]: ...
+    async def job_failures(self, job_id: str, *, after: int = 0, limit: int = ...) -> Sequence[ItemFailure]:
+        """Return items that the job could not do, behind a number; the first 10,000 are kept."""
+        ...
+
+    async def job_states(self) -> Mapping[tuple[str, str], int]:
+        """Return how many jobs there are by kind and state."""
+        ...
+
+    async def pause_job(self, job_id: str, *, actor: Actor = ...) -> Job:
+        """Let a job stand still; `ConflictError` when it has ended."""
+        ...
+
+    async def resume_job(self, job_id: str, *, actor: Actor = ...) -> Job:
+        """Let a job go on that was paused, or that failed; `ConflictError` when it is done or cancelled."""
+        ...
+
+    async def cancel_job(self, job_id: str, *, actor: Actor = ...) -> Job: ...
+    async def set_job_pace(self, job_id: str, pace: Pace, *, actor: Actor = ...) -> Job: ...
+    async def forget_jobs(self, *, limit: int = ...) -> int:
+        """Forget jobs that ended long ago; return how many."""
+        ...
+
+    async def take_job_work(
+        self, worker: str, kinds: Sequence[str], *, lease: int, job_id: str = "", number: int = -1
+    ) -> Claim | None:
+        """Take a part of a running job of these kinds, or a job to be split or ended; nobody else gets it for `lease`."""
+        ...
+
+    async def renew_job_work(self, claim: Claim, *, lease: int) -> bool:
+        """Keep what was taken; False when it is somebody else's by now."""
+        ...
+
+    async def checkpoint_job(self, done: JobDone) -> tuple[Job, JobPart] | None:
+        """Write down all that a step did at once; return the job and the part as they are now, None if it is lost."""
+        ...
+
+    async def release_job_work(self, claim: Claim) -> None:
+        """Let go of what was taken."""
+        ...
+
+    async def trip_job_work(
+        self, claim: Claim, trouble: str, *, pause: int, longest: int, most: int
+    ) -> Job | None:
+        """Put off what failed as a whole, by `pause`, then twice that, up to `longest`; None when it is lost.
+
+        The `most`th time in a row the job has failed.
+        """
+        ...
+
+    async def plan_job(
+        self,
+        claim: Claim,
+        ranges: Sequence[NewPart],
+        *,
+        after: int = 0,
+        result: Mapping[str, Any] | None = None,
+    ) -> Job | None:
+        """Cut a job into the parts of its next round; None when somebody else has it."""
+        ...
+
+    async def finish_job(self, claim: Claim, result: Mapping[str, Any]) -> Job | None:
+        """End a job whose parts are over."""
+        ...
+
+    async def put_schedule(self, schedule: Schedule, *, actor: Actor = ...) -> Schedule: ...
+    async def schedule(self, tenant: str, name: str) -> Schedule: ...
+    async def schedules(self, tenant: str | None = None) -> Sequence[Schedule]: ...
+    async def delete_schedule(self, tenant: str, name: str, *, actor: Actor = ...) -> None: ...
+    async def due_schedules(self, *, limit: int = ...) -> Sequence[Schedule]: ...
+    async def start_schedule(self, schedule: Schedule, job: Job | None, *, next_at: int) -> Job | None:
+        """Begin the job of a schedule and set its next time; None when somebody did, or the last one still goes on.
+
+        Without a job only the time is set.
+        """
+        ...
+
     # -- bringing versions where they belong --------------------------------------------------------------------
     async def adopt(
         self,
@@ -890,16 +1294,184 @@ class Catalog(Protocol):
         """Put a debt off that could not be paid, and say why."""
         ...
 
-    async def hurry_debts(self) -> None:
-        """Make all debts due at once."""
+    async def hurry_debts(self, *, store: str = "") -> None:
+        """Make all debts due at once, or those that were put off for what was wrong with `store`."""
         ...
 
     async def debt_counts(self) -> Mapping[str, Debts]:
         """Return how many versions are not where they belong, by the reason; each count stops at 100,000."""
         ...
 
+    async def owed_groups(self) -> Sequence[OwedGroup]:
+        """Return the versions that are not where they belong, those together that owe alike; at most 100,000 of them."""
+        ...
+
     async def forget_debts(self, *, limit: int = 1000) -> int:
         """Drop debts of versions that are gone; return how many."""
+        ...
+
+    # -- proving copies -----------------------------------------------------------------------------------------
+    async def never_proved(
+        self, store: str, *, after: tuple[str, str] = ..., limit: int = ...
+    ) -> Sequence[Provable]:
+        """Return copies in a store that were never read whole and right, behind a (blob, id)."""
+        ...
+
+    async def proved_before(
+        self, store: str, until: int, *, after: tuple[int, str] = ..., limit: int = ...
+    ) -> Sequence[Provable]:
+        """Return copies in a store that were proved before `until`, the least lately first, behind a (time, id)."""
+        ...
+
+    async def unproved_in_bucket(
+        self,
+        bucket_id: int,
+        until: int,
+        *,
+        store: str = "",
+        after: tuple[str, int, str] = ...,
+        limit: int = ...,
+    ) -> Sequence[tuple[Provable, int]]:
+        """Return copies of a bucket that were not proved since `until`, with the sequence of their version.
+
+        They are by key, behind a (key, sequence, id).
+        """
+        ...
+
+    async def copies_in_order(
+        self, store: str, *, after: tuple[str, str] = ..., limit: int = ...
+    ) -> Sequence[Replica]:
+        """Return rows of a store, whatever their state, by the name of the blob, behind a (blob, id)."""
+        ...
+
+    async def copies_of_blobs(self, store: str, blobs: Sequence[str]) -> Sequence[Replica]:
+        """Return every row of these blobs, whatever its state."""
+        ...
+
+    async def due_of_blobs(self, store: str, blobs: Sequence[str]) -> Sequence[Provable]:
+        """Return the copies that can be read among these blobs."""
+        ...
+
+    async def count_copies(self, store: str) -> tuple[int, int]:
+        """Return how many copies a store has that can be read, and their bytes. Looks at all of them."""
+        ...
+
+    async def mark_proved(self, replica_ids: Sequence[str], *, at: int) -> None:
+        """Write down that these copies were read whole and right; one that was suspect is none any more."""
+        ...
+
+    async def condemn(self, replica_id: str) -> Condemned:
+        """Mark a copy as bad; if its segment has a sound one left, have another made (a debt)."""
+        ...
+
+    async def learn_digests(
+        self, version_id: str, segment_id: str, digests: Digests, chunk_size: int, chunk_crcs: bytes
+    ) -> None:
+        """Keep the digests of bytes that nobody had read before; what is known already stays."""
+        ...
+
+    async def proven(self, *, since: int) -> Sequence[Proven]:
+        """Return how far the copies of each store are proved. Looks at all of them."""
+        ...
+
+    async def note_findings(self, found: Sequence[Finding], *, run: str, at: int) -> None:
+        """Keep what a run has seen; it counts when `judge_findings` says that the run was sound."""
+        ...
+
+    async def judge_findings(
+        self,
+        store: str,
+        run: str,
+        *,
+        kinds: Sequence[str],
+        began: int,
+        gap: int,
+        hold: int,
+        quarantines: bool,
+    ) -> Judged:
+        """Count what a sound run has noted, and forget what it would have seen (`kinds`) and did not.
+
+        What is dark, was seen twice and for `gap` at least is quarantined for `hold` microseconds, if `quarantines`.
+        """
+        ...
+
+    async def count_findings(self, store: str, run: str) -> None:
+        """Count what a run has noted of a store as seen, and judge nothing else."""
+        ...
+
+    async def findings_over(
+        self, store: str, run: str, *, after: str = ..., limit: int = ...
+    ) -> Sequence[Finding]:
+        """Return what is dark, was seen by this run, and whose quarantine is over; by blob, behind `after`."""
+        ...
+
+    async def bad_findings(
+        self, store: str, run: str, *, after: str = ..., limit: int = ...
+    ) -> Sequence[Finding]:
+        """Return what a run noted or found of copies that have rows, by blob, behind `after`."""
+        ...
+
+    async def resolve_findings(self, store: str, blobs: Sequence[str], *, kinds: Sequence[str]) -> None:
+        """Forget findings of these kinds about these blobs: it is so no longer."""
+        ...
+
+    async def findings(
+        self,
+        *,
+        store: str = "",
+        kind: str = "",
+        state: str = "",
+        after: tuple[str, str, str] = ...,
+        limit: int = ...,
+    ) -> Sequence[Finding]:
+        """Page through findings by (store, blob, kind); those that are only noted are left out, unless asked for."""
+        ...
+
+    async def finding(self, store: str, blob: str, kind: str) -> Finding:
+        """Return a finding or raise `NotFoundError`."""
+        ...
+
+    async def change_finding(
+        self, finding: Finding, state: FindingState, *, hold: int | None = None, actor: Actor = ...
+    ) -> Finding:
+        """Give a finding another state, audited; `ConflictError` when it has another one meanwhile."""
+        ...
+
+    async def remove_finding(self, finding: Finding, row_id: str, *, actor: Actor = ...) -> bool:
+        """Leave dark bytes to `sweep`, audited: False when a row knows them, or their quarantine is not over."""
+        ...
+
+    async def gather_told(self, run: str, found: Sequence[Told]) -> None:
+        """Keep what blobs say of themselves, while a rebuild gathers it."""
+        ...
+
+    async def told_blobs(
+        self, run: str, *, after: tuple[str, str, str, str] = ..., limit: int = ...
+    ) -> Sequence[Told]:
+        """Page through what was gathered, behind a (tenant, bucket, key, version)."""
+        ...
+
+    async def clear_told(self, run: str) -> bool:
+        """Drop what was gathered of one key; False when nothing was left."""
+        ...
+
+    async def place_version(
+        self,
+        version: NewVersion,
+        created: int,
+        copies: Sequence[Replica],
+        *,
+        grace: int,
+        actor: Actor = ...,
+    ) -> Placed:
+        """Make a version with its copies, live, at its place in time among those of its key; audited.
+
+        One that is there already gets the copies that it lacks. `NotFoundError` without its bucket.
+        """
+        ...
+
+    async def finding_counts(self) -> FindingCounts:
+        """Return how many findings there are, by store, kind and state."""
         ...
 
     # -- contents in the catalog --------------------------------------------------------------------------------
@@ -976,6 +1548,14 @@ class Catalog(Protocol):
 
     async def keep_store_uses(self, held: Sequence[tuple[str, int, int, int]], *, measured: int) -> None:
         """Keep a measurement (store, id of the bucket, blobs, bytes) in the place of the one before."""
+        ...
+
+    async def add_to_ledger(self, entries: Sequence[Entry]) -> None:
+        """Add what a process asked of stores to today's rows (UTC, by the catalog's clock)."""
+        ...
+
+    async def store_days(self, since: int, until: int) -> tuple[Sequence[Daily], Sequence[Holding]]:
+        """Return what was asked of stores, and what they held, on the days from `since`, before `until` (days since the epoch)."""
         ...
 
     async def store_uses(self) -> tuple[int | None, Sequence[StoreUse]]:
@@ -1103,4 +1683,221 @@ class Catalog(Protocol):
 
     async def restart_audit(self, tenant: str, chain: Chain, *, actor: Actor = ...) -> Pruned:
         """Give up all that is sealed, whatever its state; audited. Numbers go on."""
+        ...
+
+    # -- what others wrote, and write ---------------------------------------------------------------------------
+    async def held_keys(self, tenant: str, bucket: str, keys: Sequence[str]) -> Mapping[str, HeldKey]:
+        """Return what is here of each of these keys, and how it diverged; a key that never was is left out."""
+        ...
+
+    async def take_over(
+        self,
+        tenant: str,
+        bucket: str,
+        taking: Taking,
+        candidates: Sequence[Candidate],
+        *,
+        judge: Judge,
+        grace: int,
+        actor: Actor = ...,
+    ) -> Sequence[Taken]:
+        """Make versions of what lies in a foreign store, where it is newer than what is here, and copy nothing.
+
+        Returned is what became of each, in order. Doing it again changes nothing.
+
+        Raises:
+            QuotaExceededError: they do not fit, all together; nothing was taken.
+            ConflictError: they are of an upstream that the bucket does not follow any more.
+        """
+        ...
+
+    async def upstream(self, tenant: str, bucket: str) -> Upstream | None:
+        """Return what a bucket follows, None for nothing; `NotFoundError` when there is no such bucket."""
+        ...
+
+    async def upstreams(self, tenant: str = "") -> Sequence[Upstream]:
+        """Return what the buckets of a tenant follow, or all buckets ("")."""
+        ...
+
+    async def attach_upstream(self, upstream: Upstream, *, actor: Actor = ...) -> Upstream:
+        """Have a bucket follow a store; audited. `ConflictError` when it follows one."""
+        ...
+
+    async def change_upstream(
+        self,
+        tenant: str,
+        bucket: str,
+        *,
+        phase: Phase | None = None,
+        dual_write: bool | None = None,
+        fresh: bool | None = None,
+        passed: bool = False,
+        differences: int | None = None,
+        unowed: bool = False,
+        actor: Actor = ...,
+    ) -> Upstream:
+        """Change how a bucket follows; audited. `passed` counts a pass, `differences` is what a comparison found.
+
+        Raises:
+            NotFoundError: it follows nothing. ConflictError: `unowed`, and changes are still to be written out.
+        """
+        ...
+
+    async def detach_upstream(self, tenant: str, bucket: str, *, actor: Actor = ...) -> None:
+        """Have a bucket follow nothing any more; audited. What was deleted here stays known."""
+        ...
+
+    async def owed_out(
+        self, upstream: Upstream, *, after: str = "", limit: int = 500, due: int | None = None
+    ) -> Sequence[Divergence]:
+        """Return changes that the upstream does not have, by key: those that are due by then, now if not given."""
+        ...
+
+    async def take_out(self, upstream: Upstream, *, limit: int, lease: int) -> Sequence[Divergence]:
+        """Return changes that are due to be written out, and that nobody else takes for `lease` microseconds."""
+        ...
+
+    async def settle_out(self, upstream: Upstream, paid: Divergence, *, pin: str, modified: int) -> bool:
+        """Note that the upstream has a change now, and what it calls it; False when the key changed again since."""
+        ...
+
+    async def postpone_out(self, upstream: Upstream, owed: Divergence, *, until: int, trouble: str) -> None:
+        """Have a change written out later; `trouble` says why it could not be."""
+        ...
+
+    async def owing_out(self, upstream: Upstream) -> Owing:
+        """Return how many changes the upstream does not have; at most 100,000 are counted."""
+        ...
+
+    async def pinned_keys(
+        self, upstream: Upstream, *, above: str, upto: str, limit: int = 1000
+    ) -> Sequence[Pinned]:
+        """Return objects as they were adopted, with keys behind `above` up to `upto`, by key."""
+        ...
+
+    async def miss_keys(
+        self, upstream: Upstream, found: Sequence[Pinned], *, above: str, upto: str, number: int
+    ) -> Sequence[Missed]:
+        """Remember that the listing of a stretch, in pass `number`, showed all but `found`.
+
+        Returned is what was not shown in an earlier pass either.
+        """
+        ...
+
+    async def count_misses(self, upstream: Upstream) -> int:
+        """Return how many objects the last listing of their stretch did not show; at most 100,000 are counted."""
+        ...
+
+    async def vanish(
+        self, ref: ObjectRef, version_id: str, *, marker_id: str, grace: int, actor: Actor = ...
+    ) -> bool:
+        """Remove an object that its upstream has no more, if it is as it was adopted; return whether it was."""
+        ...
+
+    # -- snapshots, moments and clones ----------------------------------------------------------------------------
+    async def create_snapshot(
+        self,
+        tenant: str,
+        bucket: str,
+        name: str,
+        *,
+        at: int | None = None,
+        note: str = "",
+        actor: Actor = ...,
+    ) -> Snapshot:
+        """Give a moment of a bucket a name: now, or an earlier one; audited. Versions current then stay.
+
+        Raises:
+            AlreadyExistsError: there is one of that name.
+            ConflictError: the bucket keeps no versions, or follows a store.
+            InvalidRequestError: the moment is in the future.
+        """
+        ...
+
+    async def snapshot(self, tenant: str, bucket: str, name: str) -> Snapshot:
+        """Return a snapshot or raise `NotFoundError`."""
+        ...
+
+    async def time_reached(self, tenant: str, bucket: str, at: int) -> int:
+        """Return the latest time that a version of a bucket can have that was made by `at`, a time of the clock.
+
+        That is `at`, but where the clock was set back behind the newest snapshot: what is made is dated behind that.
+        """
+        ...
+
+    async def snapshots(
+        self, tenant: str, bucket: str, *, after: str = "", limit: int = 1000
+    ) -> Sequence[Snapshot]:
+        """Return snapshots of a bucket by name."""
+        ...
+
+    async def delete_snapshot(self, tenant: str, bucket: str, name: str, *, actor: Actor = ...) -> None:
+        """Forget a snapshot; audited. No version is removed by it."""
+        ...
+
+    async def clear_snapshots(self, tenant: str, bucket: str) -> None:
+        """Forget all snapshots of a bucket that goes with its tenant."""
+        ...
+
+    async def list_at(
+        self,
+        tenant: str,
+        bucket: str,
+        at: int,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        marker: str = "",
+        limit: int = 1000,
+    ) -> ListPage:
+        """Return one page of what a listing showed at a moment, without what was removed for good since."""
+        ...
+
+    async def version_at(self, ref: ObjectRef, at: int) -> str:
+        """Return the id of what a reader found at a moment; `NotFoundError` when that was nothing, or is gone."""
+        ...
+
+    async def compare(
+        self,
+        tenant: str,
+        bucket: str,
+        at: int,
+        until: int | None = None,
+        *,
+        prefix: str = "",
+        marker: str = "",
+        limit: int = 500,
+    ) -> Sequence[KeyThen]:
+        """Return keys of which there are versions, behind `marker`, each as it was at two moments (None: now)."""
+        ...
+
+    async def hide_object(self, ref: ObjectRef, over: str, *, marker_id: str, actor: Actor = ...) -> Deleted:
+        """Put a delete marker on top of the version `over`; audited. Nothing is removed.
+
+        Raises:
+            ConflictError: something else is current, or the bucket keeps no versions.
+        """
+        ...
+
+    async def clone(
+        self,
+        version: NewVersion,
+        source: Version,
+        ids: Mapping[str, str],
+        *,
+        over: str | None = None,
+        grace: int,
+        actor: Actor = ...,
+    ) -> Version:
+        """Make `version` current over the blobs of `source`; audited, charged in full.
+
+        Args:
+            ids: the id of each new copy by that of the one that it shares its blob with.
+            over: the version that must be current ("": none); None: whatever is.
+
+        Raises:
+            NotFoundError: a bucket, or the source, is gone.
+            ConflictError: something else is current, or would be replaced for good, or the copies of the source are
+                others now.
+        """
         ...

@@ -14,6 +14,7 @@ from holdfast.catalog.common import BUCKET, DAY
 from holdfast.catalog.contract import Due
 from holdfast.catalog.schema import buckets, versions
 from holdfast.catalog.settings import bucket_settings
+from holdfast.catalog.snapped import IS_UNSNAPPED
 from holdfast.catalog.statements import Statement, constant, int_param, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.types import ObjectRef
@@ -65,6 +66,9 @@ DUE = Statement(
             and_(versions.c.expires == int_param("after_at"), versions.c.id > text_param("after_id")),
         ),
         buckets.c.dating.is_(False),
+        versions.c.hold.is_(False),
+        or_(versions.c.locked_until.is_(None), versions.c.locked_until <= int_param("at")),
+        IS_UNSNAPPED,
     )
     .order_by(versions.c.expires, versions.c.id)
     .limit(int_param("rows"))

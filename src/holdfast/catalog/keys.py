@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import LargeBinary, and_, bindparam, func, or_, select, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from holdfast.catalog import generations
+from holdfast.catalog import generations, locking
 from holdfast.catalog.auditing import SYSTEM
 from holdfast.catalog.common import NOW, audited
 from holdfast.catalog.contract import Actor
@@ -211,6 +211,10 @@ def destroy_tenant_keys(
     """Generations overwritten with nothing."""
 
     def steps(attempt: Attempt) -> Steps[int]:
+        if wanted is None:  # what nobody may remove, nobody may make unreadable either
+            at = (yield NOW(now=now))[0][0]
+            if why := (yield from locking.kept(tenant, "", at)(attempt)):
+                raise ConflictError(f"{why}; the tenant's keys are not destroyed before", name=tenant)
         going = yield from destroyed(tenant, wanted)
         if going:
             at = (yield NOW(now=now))[0][0]

@@ -95,7 +95,7 @@ def _hops() -> Statement:
 HOPS = _hops()
 
 
-class _Page:
+class Page:
     """What was gathered so far; one entry more than the page tells that there is a next one."""
 
     def __init__(self, tenant: str, bucket: str, fold: Fold, limit: int) -> None:
@@ -170,14 +170,14 @@ def list_objects(
         if limit <= 0:
             return ListPage(())
         fold = Fold(prefix, delimiter)
-        page = _Page(tenant, bucket, fold, limit)
+        page = Page(tenant, bucket, fold, limit)
         yield from _walk(found[0][0], fold, page, fold.start(marker))
         return page.finish()
 
     return steps
 
 
-def _walk(bucket_id: int, fold: Fold, page: _Page, lower: str) -> Steps[None]:
+def _walk(bucket_id: int, fold: Fold, page: Page, lower: str) -> Steps[None]:
     """Fill the page from `lower` on, by stretches or by hops, whichever pays here."""
     hopping, stretch = False, page.wanted if not fold.delimiter else _PROBE
     while page.wanted > 0 and lower < fold.upper:

@@ -56,6 +56,7 @@ class Measured:
         self.stamp = inner.stamp
         self.now = inner.now
         self.close = inner.close
+        self.still = inner.still
 
     async def read(self, transaction: Transaction[T]) -> T:
         """As the inner one."""

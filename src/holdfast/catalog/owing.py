@@ -30,6 +30,17 @@ from holdfast.core.types import ObjectRef
 OWE = insert_into(
     debts, "version_id", "bucket_id", "rule", "reason", "since", "tries", "not_before", "trouble"
 )
+#: The same, unless something is owed already; and that is then to be done now.
+OWE_ONCE = insert_into(
+    debts,
+    *("version_id", "bucket_id", "rule", "reason", "since", "tries", "not_before", "trouble"),
+    unless_there=True,
+)
+HURRY_ONE = Statement(
+    update(debts)
+    .where(debts.c.version_id == text_param("of_version"), debts.c.not_before > int_param("at"))
+    .values(not_before=int_param("at"))
+)
 SETTLE = Statement(
     debts.delete().where(debts.c.version_id == text_param("of_version")).returning(debts.c.version_id)
 )
@@ -96,7 +107,12 @@ POSTPONE = Statement(
     .values(tries=debts.c.tries + constant(1), not_before=int_param("until"), trouble=text_param("why"))
 )
 HURRY = Statement(
-    update(debts).where(debts.c.not_before > int_param("at")).values(not_before=int_param("at"))
+    update(debts)
+    .where(
+        debts.c.not_before > int_param("at"),
+        or_(text_param("why") == literal_column("''"), debts.c.trouble.contains(text_param("why"))),
+    )
+    .values(not_before=int_param("at"))
 )
 #: Rows that are counted at most; more are told as this many.
 MOST: Final = 100_000
@@ -181,11 +197,11 @@ def postpone(version_id: str, until: int, trouble: str) -> Transaction[None]:
     return steps
 
 
-def hurry(at: int) -> Transaction[None]:
-    """All debts due at once."""
+def hurry(at: int, why: str = "") -> Transaction[None]:
+    """All debts due at once, or those that were put off for a reason in which `why` stands."""
 
     def steps(attempt: Attempt) -> Steps[None]:
-        yield HURRY(at=at)
+        yield HURRY(at=at, why=why)
 
     return steps
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sqlalchemy import case, func, select, tuple_
+from sqlalchemy import case, func, literal_column, select, tuple_
 
 from holdfast.catalog import generations
 from holdfast.catalog.common import NOW, audited, is_readable
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.rows import mapping_of
-from holdfast.catalog.schema import buckets, replicas, rules, tenants, versions
+from holdfast.catalog.schema import buckets, objects, replicas, rules, tenants, versions
 from holdfast.catalog.settings import bucket_settings, tenant_settings
 from holdfast.catalog.statements import (
     Many,
@@ -117,10 +117,14 @@ PAGE = Statement(
         versions.c.pieces,
         versions.c.storage_class,
         versions.c.delete_marker,
+        versions.c.tier,
+        versions.c.created,
     )
     .where(
         tuple_(versions.c.bucket_id, versions.c.key, versions.c.seq)
-        > tuple_(int_param("after_bucket"), text_param("after_key"), int_param("after_seq"))
+        > tuple_(int_param("after_bucket"), text_param("after_key"), int_param("after_seq")),
+        tuple_(versions.c.bucket_id, versions.c.key, versions.c.seq)
+        < tuple_(int_param("until_bucket"), text_param("until_key"), int_param("until_seq")),
     )
     .order_by(versions.c.bucket_id, versions.c.key, versions.c.seq)
     .limit(int_param("rows"))
@@ -146,11 +150,21 @@ COPIES = Statement(
 )
 
 
-def held(after: tuple[int, str, int], limit: int) -> Transaction[HeldPage]:
-    """The versions of all tenants behind a place, with the stores that hold them."""
+def held(
+    after: tuple[int, str, int], limit: int, until: tuple[int, str, int] = (1 << 62, "", 0)
+) -> Transaction[HeldPage]:
+    """The versions of all tenants behind a place and before another, with the stores that hold them."""
 
     def steps(attempt: Attempt) -> Steps[HeldPage]:
-        rows = yield PAGE(after_bucket=after[0], after_key=after[1], after_seq=after[2], rows=limit)
+        rows = yield PAGE(
+            after_bucket=after[0],
+            after_key=after[1],
+            after_seq=after[2],
+            until_bucket=until[0],
+            until_key=until[1],
+            until_seq=until[2],
+            rows=limit,
+        )
         if not rows:
             return HeldPage((), None)
         places = yield PLACES(first=rows[0][0], last=rows[-1][0])
@@ -169,6 +183,25 @@ def held(after: tuple[int, str, int], limit: int) -> Transaction[HeldPage]:
     return steps
 
 
+KEY_AFTER = Statement(
+    select(objects.c.key)
+    .where(objects.c.bucket_id == int_param("in_bucket"), objects.c.key > text_param("after_key"))
+    .order_by(objects.c.key)
+    .limit(literal_column("1"))
+    .offset(int_param("skip"))
+)
+
+
+def key_after(bucket_id: int, after: str, skip: int) -> Transaction[str]:
+    """The key that so many others part from a key; "" when there are fewer."""
+
+    def steps(attempt: Attempt) -> Steps[str]:
+        rows = yield KEY_AFTER(in_bucket=bucket_id, after_key=after, skip=skip)
+        return str(rows[0][0]) if rows else ""
+
+    return steps
+
+
 _Place = tuple[str, str, int | None, bool]
 
 
@@ -180,7 +213,7 @@ def _place(row: Row) -> _Place:
 
 
 def _held(row: Row, place: _Place, copies: Sequence[Row]) -> HeldVersion:
-    _, key, _, version_id, size, content_type, tags, pieces, storage_class, _ = row
+    _, key, _, version_id, size, content_type, tags, pieces, storage_class, _, tier, created = row
     tenant, bucket, inline, encrypted = place
     parts = pieces or 1
     whole, broken, encrypted_in = [], [], []
@@ -204,4 +237,6 @@ def _held(row: Row, place: _Place, copies: Sequence[Row]) -> HeldVersion:
         tuple(sorted(whole)),
         tuple(sorted(broken)),
         tuple(sorted(encrypted_in)),
+        tier=tier or "",
+        created=created,
     )

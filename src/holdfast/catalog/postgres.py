@@ -8,7 +8,8 @@ dies during COMMIT leaves an unknown outcome: the transaction is driven again as
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from re import sub
 from typing import TypeVar, cast
@@ -18,7 +19,7 @@ import asyncpg
 from holdfast.catalog.postgres_errors import AGAIN, FOREIGN, is_lost, translated
 from holdfast.catalog.postgres_pool import Connection, Pool, connect
 from holdfast.catalog.statements import Call, Many, Row, Statement
-from holdfast.catalog.transaction import Attempt, Lock, Step, Steps, Transaction
+from holdfast.catalog.transaction import Attempt, Lock, Step, Steps, Still, Transaction
 from holdfast.catalog.upgrading import check, postgres_step, upgrade_postgres
 from holdfast.core.clock import Environment, SystemClock
 from holdfast.core.errors import HoldfastError, InternalError, UnavailableError
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 _PATIENCE = 8.0  #: seconds that a lost server may take to come back
 _OPERATION_SECONDS = 60.0
+#: One moment for all that follows; whoever reads may be slow, since what is read is sent somewhere in between.
+_STILL = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL idle_in_transaction_session_timeout = '15min'"
 _CLOCK_SECONDS = 10.0  #: how long a reading of the server's clock is trusted
 
 
@@ -113,6 +116,7 @@ class PostgresRunner:
 
     def __init__(self, url: str, world: Environment, connections: int) -> None:
         self._pool = Pool(url, connections)
+        self._url = url
         self._world = world
         #: The server's clock counts, unless a test brought its own.
         self._own_clock = not isinstance(world.clock, SystemClock)
@@ -173,6 +177,25 @@ class PostgresRunner:
             return value
 
         return await self._persist(once)
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[Still]:
+        """Give reads that all see the catalog as it is now, on a connection of their own."""
+
+        async def read(transaction: Transaction[T]) -> T:
+            try:
+                return await drive(connection, transaction(Attempt()))
+            except FOREIGN as error:
+                raise translated(error) from error
+
+        connection = await connect(self._url)
+        try:
+            await connection.execute(_STILL)
+            yield read
+        except FOREIGN as error:
+            raise translated(error) from error
+        finally:
+            connection.terminate()
 
     async def _persist(self, once: Callable[[Connection, Attempt], Awaitable[T]]) -> T:
         """Do `once` on a connection, again as long as that may help; leave no connection in doubt behind."""

@@ -22,10 +22,10 @@ from holdfast.catalog.rows import (
 )
 from holdfast.catalog.schema import buckets, debts, objects, replicas, segments, versions
 from holdfast.catalog.settings import bucket_settings
-from holdfast.catalog.statements import Row, Statement, text_param
+from holdfast.catalog.statements import Row, Statement, catalog_now, constant, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.errors import NotFoundError, UnavailableError
-from holdfast.core.types import BucketSettings, Located, ObjectRef, Segment, Version
+from holdfast.core.types import BucketSettings, Located, ObjectRef, Replica, Segment, Version
 
 _PIECES = VERSION_WIDTH - 2
 _MARKER = VERSION_WIDTH - 1
@@ -94,6 +94,27 @@ SEGMENTS = Statement(
     select(*SEGMENT).where(segments.c.version_id == text_param("of_version")).order_by(segments.c.position)
 )
 REPLICAS = Statement(select(*REPLICA).where(replicas.c.version_id == text_param("of_version"), _READABLE))
+
+#: Copies that were given up, but whose bytes are still there: in a segment's stores nobody has deleted them yet.
+DOOMED = Statement(
+    select(*REPLICA).where(
+        replicas.c.version_id == text_param("of_version"),
+        replicas.c.segment_id == text_param("of_segment"),
+        replicas.c.state == constant("doomed"),
+        replicas.c.committed.is_not(None),
+        replicas.c.not_before > catalog_now(),
+    )
+)
+
+
+def doomed_copies(version_id: str, segment_id: str, now: int | None) -> Transaction[Sequence[Replica]]:
+    """The copies of a segment that were live, were given up, and are not deleted yet."""
+
+    def steps(attempt: Attempt) -> Steps[Sequence[Replica]]:
+        rows = yield DOOMED(of_version=version_id, of_segment=segment_id, now=now)
+        return [replica_of(row) for row in rows]
+
+    return steps
 
 
 def resolve(ref: ObjectRef, version_id: str | None, *, whole: bool = False) -> Transaction[Located]:

@@ -45,10 +45,13 @@ VERSION = (
     versions.c.checksum_type,
     versions.c.parts,
     versions.c.storage_class,
+    versions.c.tier,
     versions.c.pieces,
     versions.c.delete_marker,
 )
 VERSION_WIDTH = len(VERSION)
+#: The columns of what keeps a version, when nothing does.
+UNKEPT: Mapping[str, Any] = {"hold": False, "locked_until": None, "lock_mode": None}
 
 #: What `replica_of` reads, in this order.
 REPLICA = (
@@ -124,7 +127,7 @@ def digests_of(sha256: bytes | None, md5: bytes | None, crc64nvme: bytes | None)
 def version_of(row: Row, tenant: str, bucket: str, *, current: bool = True) -> Version:
     """Return the version that begins `row` (see `VERSION`)."""
     (key, seq, id_, size, etag, created, content_type, metadata, tags) = row[:9]
-    (sha256, md5, crc64nvme, checksum_type, part_count, storage_class, _, delete_marker) = row[9:17]
+    (sha256, md5, crc64nvme, checksum_type, part_count, storage_class, tier, _, delete_marker) = row[9:18]
     return Version(
         id_,
         ObjectRef(tenant, bucket, key),
@@ -141,6 +144,7 @@ def version_of(row: Row, tenant: str, bucket: str, *, current: bool = True) -> V
         bool(delete_marker),
         current,
         storage_class or "",
+        tier=tier or "",
     )
 
 
@@ -170,6 +174,10 @@ def version_params(version: NewVersion, bucket_id: int, *, seq: int, created: in
         "chunk_crcs": segment.chunk_crcs if segment else b"",
         "expires": version.expires,
         "storage_class": version.storage_class or None,
+        "tier": None,
+        "pin": version.pin or None,
+        "cloned_from": version.cloned_from or None,
+        **UNKEPT,
     }
 
 
@@ -202,6 +210,10 @@ def marker_params(bucket_id: int, key: str, *, seq: int, id: str, created: int) 
         "chunk_crcs": b"",
         "expires": None,
         "storage_class": None,
+        "tier": None,
+        "pin": None,
+        "cloned_from": None,
+        **UNKEPT,
     }
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -65,6 +66,11 @@ buckets = Table(
     Column(
         "dating", Boolean, nullable=False, server_default=text("false")
     ),  # `versions.expires` is being redone
+    Column(
+        "upstream", Text, nullable=False, server_default=""
+    ),  # adopted: deletes are remembered; attached: writes too (`divergences`)
+    Column("counting_since", BigInteger),  # reads of its versions are counted since then; NULL: they are not
+    Column("snapped", BigInteger),  # moment of its newest snapshot: what is made later has a later time
     UniqueConstraint("tenant", "name"),
     sqlite_autoincrement=True,
 )
@@ -108,12 +114,37 @@ versions = Table(
     ),  # last of those that matter: a listing never reads that far
     Column("expires", BigInteger),  # to be removed then; NULL: never
     Column("storage_class", Text),  # what its writer asked for; NULL: nothing
+    Column("tier", Bytewise),  # where it belongs instead of where its rule says; NULL: as the rule says
+    Column("pin", Text),  # what the store calls the content that it was adopted from; NULL: written here
+    Column("hold", Boolean, nullable=False, server_default=text("false")),  # legal hold: nobody removes it
+    Column("locked_until", BigInteger),  # nobody removes it before
+    Column("lock_mode", Text),  # governance or compliance
+    Column("cloned_from", Text),  # the version that its blobs were written for; NULL: for itself
     UniqueConstraint("id"),
     Index(
         "ix_versions_expires",
         "expires",
         sqlite_where=text("expires IS NOT NULL"),
         postgresql_where=text("expires IS NOT NULL"),
+    ),
+    Index(
+        "ix_versions_hold",
+        "bucket_id",
+        sqlite_where=text("hold IS 1"),
+        postgresql_where=text("hold IS true"),
+    ),
+    Index(
+        "ix_versions_locked_until",
+        "bucket_id",
+        "locked_until",
+        sqlite_where=text("locked_until IS NOT NULL"),
+        postgresql_where=text("locked_until IS NOT NULL"),
+    ),
+    Index(
+        "ix_versions_tier",
+        "tier",
+        sqlite_where=text("tier IS NOT NULL"),
+        postgresql_where=text("tier IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
 )
@@ -152,8 +183,9 @@ replicas = Table(
         "committed", BigInteger
     ),  # when it became live; stays when doomed, so a commit can be recognised later
     Column("upload_id", Bytewise),  # set when the part that it holds was acknowledged
+    Column("proved", BigInteger),  # when it was last read whole and right; NULL: never, or found bad since
     UniqueConstraint("id"),
-    UniqueConstraint("store", "blob"),
+    Index(None, "store", "blob"),  # not unique: a clone is one more row of the same blob
     Index(
         "ix_replicas_pending",
         "lease_until",
@@ -165,6 +197,14 @@ replicas = Table(
         "not_before",
         sqlite_where=text("state = 'doomed'"),
         postgresql_where=text("state = 'doomed'"),
+    ),
+    Index(
+        "ix_replicas_proved",
+        "store",
+        "proved",
+        "id",
+        sqlite_where=text("proved IS NOT NULL"),
+        postgresql_where=text("proved IS NOT NULL"),
     ),
     sqlite_with_rowid=False,
 )
@@ -396,6 +436,8 @@ batches = Table(
     Column("lease_until", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
     Column("results", Text, nullable=False),
+    Column("job_id", Bytewise),  # of the job that does it; NULL: a request does
+    Column("begun", Text),  # what that job is to know of how it was begun
     Index(None, "tenant", "created"),
     Index(None, "expires"),
     sqlite_with_rowid=False,
@@ -568,5 +610,286 @@ blob_keys = Table(
     Column("format", Integer, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Index("ix_blob_keys_tenant_generation", "tenant", "generation"),
+    sqlite_with_rowid=False,
+)
+
+#: Stores whose name is replaced in every plan, and how far that is.
+moves = Table(
+    "moves",
+    metadata,
+    Column("source", Bytewise, primary_key=True),
+    Column("target", Bytewise, nullable=False),
+    Column("phase", Text, nullable=False),  # copying, cutover, done or back
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("finish_at", BigInteger),  # during cutover: when the source may be let go of
+    sqlite_with_rowid=False,
+)
+
+#: Versions that are also elsewhere for a while: `tier` is what is theirs again at `until`.
+recalls = Table(
+    "recalls",
+    metadata,
+    Column("version_id", Bytewise, primary_key=True),
+    Column("tier", Bytewise, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Index(None, "until"),
+    sqlite_with_rowid=False,
+)
+
+#: When versions were read last, in days since 1970, and how often; only of buckets whose rules ask for it.
+accesses = Table(
+    "accesses",
+    metadata,
+    Column("version_id", Bytewise, primary_key=True),
+    Column("day", BigInteger, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Jobs (`core.jobs.Job`). `ready` is when somebody may take the job itself, to split it or to end it: never while its
+#: parts are under way, nor once it is paused or over.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Bytewise, primary_key=True),
+    Column("tenant", Bytewise, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("started", BigInteger),
+    Column("ended", BigInteger),
+    Column("updated", BigInteger, nullable=False),
+    Column("total", BigInteger),
+    Column("total_bytes", BigInteger),
+    Column("counts", Text, nullable=False),  # core.jobs.Counts as JSON
+    Column("recent", Text, nullable=False),  # what was done when, over the last minute: for the rate
+    Column("pace_objects", Float),
+    Column("pace_bytes", BigInteger),
+    Column("parts", Integer, nullable=False),
+    Column("parts_done", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("schedule", Text, nullable=False),
+    Column("trouble", Text, nullable=False),
+    Column("result", Text, nullable=False),
+    Column("expires", BigInteger),
+    Column("failures", Integer, nullable=False),  # rows in `job_failures`
+    Column("worker", Text, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("ready", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Index("ix_jobs_tenant_id", "tenant", "id"),
+    Index("ix_jobs_ready", "ready"),
+    Index("ix_jobs_expires", "expires"),
+    Index("ix_jobs_kind_state", "kind", "state"),
+    sqlite_with_rowid=False,
+)
+
+#: Ranges of jobs. `ready` is when a part may be taken: the end of its lease or of a pause; never once it is over.
+job_parts = Table(
+    "job_parts",
+    metadata,
+    Column("job_id", Bytewise, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("range_start", Text, nullable=False),
+    Column("range_end", Text, nullable=False),
+    Column("place", Text, nullable=False),  # the cursor
+    Column("over", Boolean, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("ready", BigInteger, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("trouble", Text, nullable=False),
+    Column("mark", Text, nullable=False),  # of the last checkpoint, to know it again
+    Index("ix_job_parts_ready", "ready"),
+    sqlite_with_rowid=False,
+)
+
+#: Items that jobs could not do, the first ten thousand of each.
+job_failures = Table(
+    "job_failures",
+    metadata,
+    Column("job_id", Bytewise, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("tenant", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("version_id", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Jobs that are started again and again (`core.jobs.Schedule`).
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("name", Bytewise, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("pace_objects", Float),
+    Column("pace_bytes", BigInteger),
+    Column("enabled", Boolean, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("last_job", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Index("ix_schedules_next_at", "next_at"),
+    sqlite_with_rowid=False,
+)
+
+#: What a look at a store found that is not as the rows say (`core.findings.Finding`).
+findings = Table(
+    "findings",
+    metadata,
+    Column("store", Bytewise, primary_key=True),
+    Column("blob", Bytewise, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("version_id", Bytewise, nullable=False),  # of the row; "" where there is none
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("run", Bytewise, nullable=False),  # the job that saw it last
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Column("sightings", Integer, nullable=False),
+    Column("noted", BigInteger),  # seen then by a run that has not ended yet, and counts only when it does
+    Column("until", BigInteger),  # while quarantined: the bytes stay until then
+    sqlite_with_rowid=False,
+)
+
+#: What blobs say they are, gathered from the stores while a catalog is rebuilt (`core.findings.Told`).
+told_blobs = Table(
+    "told_blobs",
+    metadata,
+    Column("run", Bytewise, primary_key=True),  # the job that gathers them
+    Column("tenant", Bytewise, primary_key=True),
+    Column("bucket", Bytewise, primary_key=True),
+    Column("key", Bytewise, primary_key=True),
+    Column("version_id", Bytewise, primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),  # 0: the version is one piece
+    Column("segment_id", Bytewise, primary_key=True),
+    Column("store", Bytewise, primary_key=True),
+    Column("blob", Bytewise, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("modified", BigInteger, nullable=False),
+    Column("origin", Text, nullable=False),  # the line, as the blob has it
+    sqlite_with_rowid=False,
+)
+
+#: Moments that somebody copies: bytes that were given up since `at` stay until `until`. `secret` goes with the pin.
+pins = Table(
+    "pins",
+    metadata,
+    Column("id", Bytewise, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    Column("secret", Text, nullable=False),
+    Index(None, "until"),
+    sqlite_with_rowid=False,
+)
+
+#: Items of batches that jobs do, some in each row.
+batch_items = Table(
+    "batch_items",
+    metadata,
+    Column("tenant", Bytewise, primary_key=True),
+    Column("job_id", Bytewise, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("items", Text, nullable=False),  # JSON
+    Column("expires", BigInteger, nullable=False),
+    Index(None, "expires"),
+    sqlite_with_rowid=False,
+)
+
+#: Stores that others still write to, and that a bucket follows (`core.adopted.Upstream`).
+upstreams = Table(
+    "upstreams",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("store", Bytewise, nullable=False),
+    Column("prefix", Bytewise, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("dual_write", Boolean, nullable=False),
+    Column("fresh", Boolean, nullable=False),
+    Column("keep", Boolean, nullable=False),
+    Column("attached", BigInteger, nullable=False),
+    Column("passes", BigInteger, nullable=False),
+    Column("passed", BigInteger),
+    Column("verified", BigInteger),
+    Column("differences", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+#: Keys that were changed here and not by the upstream (`core.adopted.Divergence`); deleted ones are tombstones.
+divergences = Table(
+    "divergences",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Bytewise, primary_key=True),
+    Column("version_id", Bytewise, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("pin", Text, nullable=False),
+    Column("modified", BigInteger, nullable=False),
+    Column("owed", Boolean, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("trouble", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Adopted versions that a listing of the upstream did not show, and in which pass.
+misses = Table(
+    "misses",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", Bytewise, primary_key=True),
+    Column("version_id", Bytewise, nullable=False),
+    Column("pass", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Calls to stores and their bytes by day (UTC, days since the epoch), as providers bill them (`core.ledger`).
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("store", Bytewise, primary_key=True),
+    Column("verb", Text, primary_key=True),
+    Column("calls", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("sent", BigInteger, nullable=False),
+    Column("received", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: What each store held when it was measured last on a day.
+store_days = Table(
+    "store_days",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),
+    Column("store", Bytewise, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("blobs", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+#: Moments of buckets that have a name; versions that were current then stay as long as it does.
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("bucket_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Bytewise, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("note", Text, nullable=False),
     sqlite_with_rowid=False,
 )

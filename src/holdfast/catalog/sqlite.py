@@ -13,11 +13,12 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -27,7 +28,7 @@ import apsw
 from holdfast.catalog.ballast import Ballast
 from holdfast.catalog.sqlite_errors import BrokenConnectionError, translated
 from holdfast.catalog.statements import Batch, Call, Row
-from holdfast.catalog.transaction import Attempt, Freeing, Lock, Step, Transaction
+from holdfast.catalog.transaction import Attempt, Freeing, Lock, Step, Still, Transaction
 from holdfast.core.clock import Clock
 from holdfast.core.errors import HoldfastError, InvalidRequestError, QuotaExceededError, UnavailableError
 
@@ -249,6 +250,21 @@ class SqliteRunner:
             self._opened.remove(reader.connection)
             reader.connection.close(True)
             raise
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[Still]:
+        """Give reads that all see the catalog as it is now. Its log grows as long as this is open."""
+        self._refuse_when_closed()
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1, thread_name_prefix="holdfast-catalog-still") as thread:
+            connection = await loop.run_in_executor(thread, partial(connect, self._path, write=False))
+            try:
+                await loop.run_in_executor(thread, connection.execute, "BEGIN")
+                yield lambda transaction: loop.run_in_executor(
+                    thread, drive, connection, transaction, self._path
+                )
+            finally:
+                await loop.run_in_executor(thread, connection.close, True)
 
     # -- writing ------------------------------------------------------------------------------------------------
     async def write(self, transaction: Transaction[T], locks: Sequence[Lock] = ()) -> T:

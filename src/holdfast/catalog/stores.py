@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import func, literal_column, select
 
-from holdfast.catalog import generations, noting
+from holdfast.catalog import generations, moving, noting
 from holdfast.catalog.common import NOW, audited
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.schema import replicas, rules, store_usage, stores
@@ -150,6 +150,8 @@ def _check_unused(name: str) -> Steps[None]:
     naming = yield from _naming(name)
     if naming:
         raise ConflictError(f"the rule {naming} names the store; change it first", store=name)
+    if why := (yield from moving.naming(name)):
+        raise ConflictError(why, store=name)
     held = int((yield HELD(of_store=name))[0][0])
     if held:
         count = f"more than {COUNTED} blobs" if held > COUNTED else f"{held} blob{'s' * (held > 1)}"

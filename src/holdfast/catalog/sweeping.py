@@ -14,6 +14,7 @@ from holdfast.catalog.rows import REPLICA, replica_of
 from holdfast.catalog.schema import (
     buckets,
     idempotency,
+    pins,
     replicas,
     segments,
     uploads,
@@ -21,14 +22,16 @@ from holdfast.catalog.schema import (
     usage_deltas,
     versions,
 )
+from holdfast.catalog.sharing import IS_OUTLIVED, IS_SHARED, of_same_blob
 from holdfast.catalog.statements import Batch, Statement, catalog_now, constant, int_param, one_of, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.catalog.uploads import close_upload
 from holdfast.core.types import Replica
 
+#: What is wrong with a blob is wrong with every copy that it is.
 SUSPECT = Statement(
     update(replicas)
-    .where(replicas.c.id == text_param("of_replica"), replicas.c.state == constant("live"))
+    .where(replicas.c.id.in_(of_same_blob("of_replica")), replicas.c.state == constant("live"))
     .values(state=constant("suspect"))
 )
 
@@ -99,13 +102,29 @@ _has_other = (
     .correlate(replicas)
     .exists()
 )
-#: Due, and no version needs these bytes: it is gone, or it has another copy.
+#: Somebody copies a moment at which these bytes were still wanted.
+_pinned = (
+    select(pins.c.id)
+    .where(
+        pins.c.until > catalog_now(),
+        replicas.c.committed.is_not(None),
+        replicas.c.not_before >= pins.c.at,
+    )
+    .correlate(replicas)
+    .exists()
+)
+#: Due, and no version needs these bytes: it is gone, or it has another copy. Of the rows of one blob, the last to go is
+#: not here before the others are forgotten; so whoever deletes bytes was told that no other row knows them.
 DOOMED = Statement(
-    select(replicas.c.id, replicas.c.store, replicas.c.blob, replicas.c.committed)
+    select(
+        replicas.c.id, replicas.c.store, replicas.c.blob, replicas.c.committed, IS_OUTLIVED.label("shared")
+    )
     .where(
         replicas.c.state == constant("doomed"),
         replicas.c.not_before <= catalog_now(),
         or_(~_reachable, _has_other),
+        ~_pinned,
+        or_(~IS_SHARED, IS_OUTLIVED),
     )
     .order_by(replicas.c.not_before)
     .limit(int_param("rows"))
@@ -246,7 +265,7 @@ def doomed(limit: int, now: int | None) -> Transaction[Sequence[DoomedReplica]]:
 
     def steps(attempt: Attempt) -> Steps[Sequence[DoomedReplica]]:
         rows = yield DOOMED(rows=limit, now=now)
-        return [DoomedReplica(row[0], row[1], row[2], row[3] is not None) for row in rows]
+        return [DoomedReplica(row[0], row[1], row[2], row[3] is not None, bool(row[4])) for row in rows]
 
     return steps
 

@@ -8,20 +8,23 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, literal_column, select, update
 
-from holdfast.catalog import metering, quotas
+from holdfast.catalog import metering, quotas, upstreams
 from holdfast.catalog.common import BUCKET, audited, in_bucket, no_bucket, sum_of
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.schema import buckets, objects, parts, tenants, uploads, usage, usage_deltas, versions
 from holdfast.catalog.settings import bucket_settings, settings_text
+from holdfast.catalog.snapped import refuse_snapped
 from holdfast.catalog.statements import Row, Statement, insert_into, int_param, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
-from holdfast.core.errors import AlreadyExistsError, ConflictError, NotFoundError
+from holdfast.core.errors import AlreadyExistsError, ConflictError, InvalidRequestError, NotFoundError
 from holdfast.core.types import Bucket, BucketSettings, Usage
 
 TENANT = Statement(select(tenants.c.created).where(tenants.c.name == text_param("tenant")))
 
 BUCKET_ADD = insert_into(
-    buckets, "tenant", "name", "created", "versioning", "settings", "metered", unless_there=True
+    buckets,
+    *("tenant", "name", "created", "versioning", "settings", "metered", "counting_since"),
+    unless_there=True,
 )
 BUCKET_REMOVE = Statement(buckets.delete().where(buckets.c.id == int_param("in_bucket")))
 
@@ -32,10 +35,18 @@ def _flag(name: str) -> Any:
     )
 
 
+_COUNTING = func.coalesce(buckets.c.counting_since, int_param("counts_from"))
 BUCKET_CHANGE = Statement(
     update(buckets)
     .where(in_bucket())
-    .values(versioning=_flag("is_versioned"), settings=text_param("as_text"), dating=_flag("is_dating"))
+    .values(
+        versioning=_flag("is_versioned"),
+        settings=text_param("as_text"),
+        dating=_flag("is_dating"),
+        counting_since=case(
+            (int_param("counts_from") > literal_column("0"), _COUNTING), else_=literal_column("NULL")
+        ),
+    )
 )
 DATING = Statement(select(buckets.c.dating).where(buckets.c.id == int_param("in_bucket")))
 USAGE_ADD = insert_into(usage, "bucket_id", "objects", "versions", "bytes", "upload_bytes")
@@ -98,6 +109,7 @@ def create_bucket(
     """A new bucket with its counters at zero."""
 
     def steps(attempt: Attempt) -> Steps[Bucket]:
+        _check_lockable(versioning, settings)
         if not (yield TENANT(tenant=tenant)):
             raise NotFoundError("there is no such tenant", name=tenant)
         before = yield BUCKET(tenant=tenant, bucket=name, now=0)
@@ -113,6 +125,7 @@ def create_bucket(
             versioning=versioning,
             settings=settings_text(settings),
             metered=metered,
+            counting_since=created if settings.counts_reads else None,
         )
         bucket_id = (yield BUCKET(tenant=tenant, bucket=name, now=0))[0][0]
         yield USAGE_ADD(bucket_id=bucket_id, objects=0, versions=0, bytes=0, upload_bytes=0)
@@ -194,6 +207,9 @@ def update_bucket(
         )
         if made == held:
             return held
+        _check_lockable(made.versioning, settings)
+        if held.versioning and not made.versioning:
+            yield from refuse_snapped(held.id, name, "they need its versions; delete them first")
         dating = yield DATING(in_bucket=held.id)
         anew = settings.retention_days != held.settings.retention_days
         yield BUCKET_CHANGE(
@@ -202,6 +218,7 @@ def update_bucket(
             is_versioned=int(made.versioning),
             as_text=settings_text(settings),
             is_dating=int(anew or bool(dating[0][0])),
+            counts_from=rows[0][3] if settings.counts_reads else 0,
         )
         yield audited(
             rows[0][3], tenant, "update-bucket", actor, bucket=name, detail=_told(made.versioning, settings)
@@ -211,6 +228,13 @@ def update_bucket(
         return made
 
     return steps
+
+
+def _check_lockable(versioning: bool, settings: BucketSettings) -> None:
+    if settings.default_lock is not None and not versioning:
+        raise InvalidRequestError(
+            "a default lock needs a bucket that keeps versions; switch versioning on too"
+        )
 
 
 def _told(versioning: bool, settings: BucketSettings) -> dict[str, str]:
@@ -230,11 +254,13 @@ def delete_bucket(tenant: str, name: str, *, actor: Actor, now: int | None) -> T
             raise no_bucket(name)
         attempt.seen["found"] = True
         bucket_id, at = rows[0][0], rows[0][3]
+        yield from refuse_snapped(bucket_id, name, "they are deleted by name, before it")
         has_versions, has_uploads = (yield OCCUPIED(in_bucket=bucket_id))[0]
         if has_versions or has_uploads:
             raise ConflictError((yield from _not_empty(tenant, name, has_versions, has_uploads)), name=name)
         yield USAGE_REMOVE(in_bucket=bucket_id)
         yield DELTAS_REMOVE(in_bucket=bucket_id)
+        yield from upstreams.forget_bucket(bucket_id)
         yield BUCKET_REMOVE(in_bucket=bucket_id)
         yield audited(at, tenant, "delete-bucket", actor, bucket=name)
         yield from quotas.release_bucket(bucket_id)

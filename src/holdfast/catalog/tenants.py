@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sqlalchemy import Table, select, tuple_, update
 
+from holdfast.catalog import locking
 from holdfast.catalog.auditing import SYSTEM
 from holdfast.catalog.common import NOW, audited
 from holdfast.catalog.contract import Actor
@@ -14,13 +15,18 @@ from holdfast.catalog.keys import destroyed
 from holdfast.catalog.schema import (
     api_keys,
     artifacts,
+    batch_items,
     batches,
     blob_keys,
     buckets,
     executions,
     idempotency,
+    job_failures,
+    job_parts,
+    jobs,
     quotas,
     revoked_tokens,
+    schedules,
     secrets,
     tenants,
 )
@@ -76,12 +82,43 @@ def _some_of(table: Table, *key: str) -> Statement:
     )
 
 
+def _some_of_jobs(table: Table) -> Statement:
+    """Return the removal of up to `rows` rows of the jobs of a tenant."""
+    some = (
+        select(table.c.job_id, table.c.number)
+        .join_from(jobs, table, table.c.job_id == jobs.c.id)
+        .where(jobs.c.tenant == text_param("tenant"))
+        .limit(int_param("rows"))
+    )
+    here = tuple_(table.c.job_id, table.c.number)
+    return Statement(table.delete().where(here.in_(some)).returning(table.c.job_id))
+
+
+def _some_jobs() -> Statement:
+    """Return the removal of up to `rows` jobs of a tenant that have no rows of their own any more."""
+    some = (
+        select(jobs.c.id)
+        .where(
+            jobs.c.tenant == text_param("tenant"),
+            ~select(job_parts.c.number).where(job_parts.c.job_id == jobs.c.id).exists(),
+            ~select(job_failures.c.number).where(job_failures.c.job_id == jobs.c.id).exists(),
+        )
+        .limit(int_param("rows"))
+    )
+    return Statement(jobs.delete().where(jobs.c.id.in_(some)).returning(jobs.c.id))
+
+
 CLEAR = (
+    _some_of(schedules, "name"),
+    _some_of_jobs(job_parts),
+    _some_of_jobs(job_failures),
+    _some_jobs(),
     _some_of(api_keys, "id"),
     _some_of(revoked_tokens, "id"),
     _some_of(artifacts, "execution_id", "id"),
     _some_of(executions, "id"),
     _some_of(batches, "id"),
+    _some_of(batch_items, "job_id", "number"),
     _some_of(idempotency, "key"),
     _some_of(blob_keys, "store", "blob"),
 )
@@ -209,6 +246,8 @@ def delete_tenant(name: str, grace: int, *, actor: Actor, now: int | None) -> Tr
         if attempt.again and "due" in attempt.seen and held.delete_after == attempt.seen["due"]:
             return held
         due = attempt.seen["due"] = at + grace
+        if why := (yield from locking.kept(name, "", due)(attempt)):
+            raise ConflictError(f"{why}; a tenant is not deleted before", name=name)
         settings = held.settings
         if held.state is not TenantState.DELETING:
             settings = replace(settings, suspended=held.state is TenantState.SUSPENDED)
@@ -268,7 +307,7 @@ def remove_tenant(name: str, *, actor: Actor, now: int | None) -> Transaction[bo
 
 
 def clear(name: str, limit: int) -> Transaction[bool]:
-    """A page of what a tenant has beside buckets, removed: keys, tokens, runs, remembered requests; whether all is gone."""
+    """A page of what a tenant has beside buckets, removed: keys, tokens, runs, jobs, remembered requests; whether all is gone."""
 
     def steps(attempt: Attempt) -> Steps[bool]:
         return (yield from _cleared(name, limit))

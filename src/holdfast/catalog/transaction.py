@@ -6,10 +6,10 @@ connection. A transaction may be driven again from its start (a deadlock, a lost
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from holdfast.catalog.statements import Batch, Call, Many, Row
 from holdfast.core.types import ObjectRef
@@ -28,6 +28,14 @@ class Attempt:
 
 
 Transaction = Callable[[Attempt], Steps[T]]
+
+
+class Still(Protocol):
+    """Runs reads that all see the catalog at one moment."""
+
+    def __call__(self, transaction: Transaction[T], /) -> Awaitable[T]:
+        """Run one of them."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from sqlalchemy import func, select, update
 
 from holdfast.catalog.common import BUCKET, audited, is_readable
 from holdfast.catalog.contract import Actor, FileFacts, Said
+from holdfast.catalog.locking import KEPT, keeping_of
 from holdfast.catalog.reading import BY_ID_ALONE
 from holdfast.catalog.rows import VERSION_WIDTH, text_of, version_of
 from holdfast.catalog.schema import debts, replicas, versions
@@ -15,7 +16,8 @@ from holdfast.catalog.statements import Batch, Statement, constant, int_param, t
 from holdfast.catalog.terms import TERMS_REMOVE, found_by
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.errors import ConflictError, NotFoundError
-from holdfast.core.types import Version
+from holdfast.core.retention import KeptError
+from holdfast.core.types import ObjectRef, Version
 
 _MOST: Final = 10_000  #: versions of a key are counted up to here
 
@@ -88,6 +90,8 @@ def update_version(version: Version, said: Said, *, actor: Actor, now: int | Non
             raise ConflictError("somebody else changed what is said of it meanwhile", name=str(ref))
         place = (yield BUCKET(tenant=ref.tenant, bucket=ref.bucket, now=now))[0]
         bucket_id, at = place[0], place[3]
+        if said.differs(found) not in ([], ["tags"]):
+            yield from _check_free(ref, bucket_id, version.id, now)
         yield SAY(
             in_bucket=bucket_id,
             of_key=ref.key,
@@ -115,6 +119,15 @@ def update_version(version: Version, said: Said, *, actor: Actor, now: int | Non
         return said.about(found)
 
     return steps
+
+
+def _check_free(ref: ObjectRef, bucket_id: int, version_id: str, now: int | None) -> Steps[None]:
+    """Return when nothing keeps the version: what is kept stays what it is, but for its tags."""
+    (row,) = yield KEPT(in_bucket=bucket_id, of_key=ref.key, of_version=version_id, now=now)
+    if why := keeping_of(row).why(row[5]):
+        raise KeptError(
+            f"{why}; its content type and metadata stay as they are, tags may change", name=str(ref)
+        )
 
 
 def file_facts(tenant: str, version_id: str) -> Transaction[FileFacts]:

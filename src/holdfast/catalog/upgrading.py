@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import apsw
 import asyncpg
 
+from holdfast.catalog.dispatching import prepare
 from holdfast.catalog.postgres_errors import translated as postgres_translated
 from holdfast.catalog.sqlite import connect
 from holdfast.catalog.sqlite_errors import translated as sqlite_translated
@@ -138,5 +139,6 @@ async def upgrade_postgres(connection: asyncpg.Connection) -> None:
                 check(found)
             if found != newest():
                 await connection.execute(script("postgresql", found))
+        await prepare(connection)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise postgres_translated(error) from error

@@ -338,7 +338,7 @@ def complete_upload(
         made = made_of(version, seq=(head.seq or 0) + 1, created=head.now)
         flipped = yield COMPLETE(of_version=version.id, of_upload=upload_id, segments=segments, at=head.now)
         check_covered(version, [row[0] for row in flipped], len(flipped))
-        yield REST_DOOM(of_version=version.id, of_upload=upload_id, delete_from=head.now + grace)
+        yield REST_DOOM(of_version=version.id, of_upload=upload_id, delete_from=head.clock + grace)
         calls = become_current(
             head,
             version,

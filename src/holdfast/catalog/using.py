@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import func, literal_column, or_, select
 
+from holdfast.catalog import ledger
 from holdfast.catalog.schema import buckets, replicas, store_usage, uploads, versions
 from holdfast.catalog.statements import Many, Statement, constant, insert_into, int_param, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
@@ -88,8 +89,18 @@ def keep(held: Sequence[Held], measured: int) -> Transaction[None]:
         yield FORGET()
         rows = [Held(_MARK, 0, 0, 0), *held]
         yield Many(KEEP, [{**row._asdict(), "measured": measured} for row in rows])
+        yield from ledger.hold(_sums(held), measured)
 
     return steps
+
+
+def _sums(held: Sequence[Held]) -> list[tuple[str, int, int]]:
+    """Return store, blobs and bytes of all buckets together."""
+    sums: dict[str, tuple[int, int]] = {}
+    for row in held:
+        blobs, size = sums.get(row.store, (0, 0))
+        sums[row.store] = (blobs + row.blobs, size + row.bytes)
+    return [(store, blobs, size) for store, (blobs, size) in sorted(sums.items())]
 
 
 def kept() -> Transaction[tuple[int | None, Sequence[StoreUse]]]:

@@ -16,6 +16,7 @@ from holdfast.catalog.common import (
     ClashError,
     Head,
     audited,
+    check_removable,
     counted,
     in_bucket,
     no_bucket,
@@ -24,6 +25,7 @@ from holdfast.catalog.common import (
     removed,
 )
 from holdfast.catalog.contract import Actor, Idempotency, NewVersion, Reserve
+from holdfast.catalog.diverging import diverged
 from holdfast.catalog.owing import owes, told_of_debt
 from holdfast.catalog.rows import (
     VERSION,
@@ -300,10 +302,13 @@ def become_current(
     ref, key = version.ref, version.ref.key
     old = head.current
     replaced = head.seq is not None and not head.versioning
+    if replaced:
+        check_removable(str(ref), head.hold, head.locked_until, head.clock)
     if version.expires is None and head.settings:
         version = replace(version, expires=head.expires)
+    row = version_params(version, head.bucket_id, seq=made.seq, created=made.created)
     calls = [
-        Call(VERSION_ADD, version_params(version, head.bucket_id, seq=made.seq, created=made.created)),
+        Call(VERSION_ADD, {**row, **head.lock}),
         pointed(head.bucket_id, key, seq=made.seq, version_id=version.id),
         counted(
             head.bucket_id,
@@ -313,7 +318,7 @@ def become_current(
             upload_bytes=-upload_bytes,
         ),
         audited(
-            made.created,
+            head.clock,
             ref.tenant,
             action,
             actor,
@@ -324,7 +329,8 @@ def become_current(
             detail=told_of_debt(version),
         ),
     ]
-    calls += owes(version, head.bucket_id, made.created)
+    calls += owes(version, head.bucket_id, head.clock)
+    calls += diverged(head, key, version.id)
     calls += found_by(head.bucket_id, key, version.id, version.metadata, version.tags)
     if replaced:
         calls += removed_head(head, key, grace=grace)
@@ -360,8 +366,8 @@ def removed_head(head: Head, key: str, *, grace: int) -> list[Call]:
         pieces=head.pieces,
         labelled=head.labelled,
         delete_marker=head.delete_marker,
-        delete_from=head.now + grace,
-        inline_from=head.now + min(grace, INLINE_GRACE),
+        delete_from=head.clock + grace,
+        inline_from=head.clock + min(grace, INLINE_GRACE),
     )
 
 

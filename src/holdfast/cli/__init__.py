@@ -30,10 +30,15 @@ def main() -> NoReturn:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status."""
-    from holdfast.cli.app import app
+    from holdfast.cli import quick
 
     try:
-        app(arguments, prog_name="holdfast")
+        if arguments and arguments[0] in quick.NAMES:
+            quick.run(arguments)
+        else:
+            from holdfast.cli.app import app
+
+            app(arguments, prog_name="holdfast")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

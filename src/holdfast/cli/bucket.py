@@ -12,7 +12,7 @@ from holdfast.cli.batch import each
 from holdfast.cli.command import Cli, command
 from holdfast.cli.output import bucket_facts, visible
 from holdfast.cli.rm import remove, versions_under
-from holdfast.core.errors import AlreadyExistsError, InvalidRequestError, NotFoundError
+from holdfast.core.errors import AlreadyExistsError, ConflictError, InvalidRequestError, NotFoundError
 from holdfast.core.types import Usage
 from holdfast.library.client import AsyncClient
 
@@ -38,6 +38,7 @@ def register(app: typer.Typer, panel: str) -> None:
         ip_allow: bucket_settings.IpAllow = None,
         ip_deny: bucket_settings.IpDeny = None,
         inline: bucket_settings.Inline = None,
+        default_lock: bucket_settings.DefaultLock = None,
     ) -> int:
         """Make buckets. Without a server, the data directory is made with the first one."""
         settings = bucket_settings.wanted(
@@ -51,6 +52,7 @@ def register(app: typer.Typer, panel: str) -> None:
             ip_allow,
             ip_deny,
             inline,
+            default_lock,
         )
         async with cli.target.client(create=True) as client:
 
@@ -98,6 +100,11 @@ async def _remove_bucket(cli: Cli, client: AsyncClient, name: str, force: bool, 
     if usage is None:
         raise NotFoundError(f"there is no bucket {name}")
     if force:
+        if named := await client.snapshots(name):  # before anything is removed
+            raise ConflictError(
+                f"snapshot {named[0].name!r} shows versions of it; delete it first: holdfast snapshot delete",
+                name=name,
+            )
         await _empty(cli, client, name, dry_run)
     if dry_run:
         facts = {"bucket": name, "versions": usage.versions, "bytes": usage.bytes, "dry_run": True}

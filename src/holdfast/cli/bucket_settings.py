@@ -8,6 +8,7 @@ import typer
 
 from holdfast.cli.command import Cli, command
 from holdfast.cli.output import bucket_facts, human_size, human_time, visible
+from holdfast.cli.snapshot import register_of_buckets
 from holdfast.core.errors import InvalidRequestError
 from holdfast.policy.buckets import settings_members
 
@@ -52,11 +53,20 @@ Inline = Annotated[
     ),
 ]
 
+DefaultLock = Annotated[
+    str | None,
+    _option(
+        "lock every version that is made, as governance:30 or compliance:365 (days), or none",
+        metavar="MODE:DAYS",
+    ),
+]
+
 
 def register(app: typer.Typer, panel: str) -> None:
     """Add the commands to `app`."""
     group = typer.Typer(no_args_is_help=True, help="Settings of buckets: show and change them.")
     app.add_typer(group, name="bucket", rich_help_panel=panel)
+    register_of_buckets(group)
 
     @command(group, "ls")
     async def list_buckets(cli: Cli) -> None:
@@ -93,6 +103,7 @@ def register(app: typer.Typer, panel: str) -> None:
         ip_allow: IpAllow = None,
         ip_deny: IpDeny = None,
         inline: Inline = None,
+        default_lock: DefaultLock = None,
     ) -> None:
         """Change settings of a bucket; those that are not named stay. `none` takes a limit away."""
         settings = wanted(
@@ -106,6 +117,7 @@ def register(app: typer.Typer, panel: str) -> None:
             ip_allow,
             ip_deny,
             inline,
+            default_lock,
         )
         if not settings and versioning is None:
             raise InvalidRequestError("name a setting to change; holdfast bucket set --help lists them")
@@ -125,6 +137,7 @@ def wanted(
     ip_allow: list[str] | None,
     ip_deny: list[str] | None,
     inline: str | None,
+    default_lock: str | None = None,
 ) -> dict[str, object]:
     """Return the settings that options name, as clients take them."""
     given: dict[str, object | None] = {
@@ -138,13 +151,25 @@ def wanted(
         "ip_allow": _list(ip_allow),
         "ip_deny": _list(ip_deny),
         "inline": inline,
+        "default_lock": _lock(default_lock),
     }
-    limits = ("max_object_size", "max_bytes", "max_objects", "retention_days", "inline")
+    limits = ("max_object_size", "max_bytes", "max_objects", "retention_days", "inline", "default_lock")
     return {
         name: None if name in limits and value == _NONE else value
         for name, value in given.items()
         if value is not None
     }
+
+
+def _lock(text: str | None) -> dict[str, object] | str | None:
+    if text is None or text == _NONE:
+        return text
+    mode, colon, days = text.partition(":")
+    if not (colon and days.isascii() and days.isdigit() and len(days) < 6):
+        raise InvalidRequestError(
+            f"--default-lock takes MODE:DAYS, as governance:30, or {_NONE}; not {text!r:.80}"
+        )
+    return {"mode": mode, "days": int(days)}
 
 
 def _list(given: list[str] | None) -> list[str] | None:
@@ -191,6 +216,10 @@ def _shown(name: str, value: Any) -> str:
         return "yes" if value else "no"
     if value is None or value == []:
         return _NONE
+    if name == "lifecycle":
+        return visible(", ".join(rule["name"] for rule in value))
+    if isinstance(value, dict):
+        return f"{value['mode']}, {value['days']} days"
     if isinstance(value, list):
         return visible(", ".join(value))
     if isinstance(value, int) and ("bytes" in name or "size" in name):

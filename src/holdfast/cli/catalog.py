@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli import job_text, starting
 from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.exit import ending
-from holdfast.core.errors import ConfigError
+from holdfast.core.errors import AlreadyExistsError, ConfigError
 
 if TYPE_CHECKING:
     from holdfast.config import Settings
@@ -55,6 +58,71 @@ def register(app: typer.Typer, panel: str) -> None:
         facts = {"catalog": where, "schema": newest(), "state": state, "usable": end is None}
         cli.out.record(facts, f"{where}\nschema of this program: {newest()}\nstate: {state}")
         return end
+
+    @command(group, "rebuild")
+    async def rebuild(
+        cli: Cli,
+        from_: Annotated[
+            list[str] | None,
+            typer.Option("--from", metavar="STORE", help="gather from this store; repeatable; else from all"),
+        ] = None,
+        digests: Annotated[
+            bool,
+            typer.Option(
+                "--digests/--no-digests", help="read blobs that do not say their digests, and large ones"
+            ),
+        ] = True,
+        uploads: Annotated[
+            bool,
+            typer.Option(
+                "--uploads", help="also make versions in parts of which nothing says that they are whole"
+            ),
+        ] = False,
+        objects_per_second: starting.Objects = None,
+        dry_run: starting.DryRun = False,
+    ) -> int | None:
+        """Make tenants, buckets and versions anew from what the blobs in the stores say of themselves.
+
+        For a catalog that is empty, or older than the stores. Nothing in the stores is changed, nothing that the catalog
+        knows is replaced by something older, and it may be run again.
+        """
+        settings = cli.target.settings()
+        if not settings.catalog:
+            _make(settings.data)
+        spec: dict[str, Any] = {"digests": digests, "uploads": uploads}
+        if from_:
+            spec["stores"] = from_
+        if dry_run:
+            await _would(cli, settings, spec)
+            return None
+        await _begin(settings)
+        return await starting.start(cli, "rebuild", spec, objects_per_second=objects_per_second)
+
+
+async def _would(cli: Cli, settings: Settings, spec: Mapping[str, Any]) -> None:
+    """Tell what a rebuild would look at. A catalog that is empty stays so, and goes on to refuse stores with objects."""
+    from holdfast.app import local_principal, open_engine
+    from holdfast.jobs.desk import JobDesk
+    from holdfast.jobs.installed import installed
+
+    engine = await open_engine(settings, rebuilding=True)
+    try:
+        desk = JobDesk(engine, installed(), local_principal(settings))
+        job_text.show_forecast(cli, "rebuild", await desk.forecast("rebuild", spec))
+    finally:
+        await engine.close()
+
+
+async def _begin(settings: Settings) -> None:
+    """Make the catalog and its tenant, whatever the stores hold."""
+    from holdfast.app import open_engine
+
+    engine = await open_engine(settings, rebuilding=True)
+    try:
+        with suppress(AlreadyExistsError):
+            await engine.catalog.create_tenant(settings.tenant)
+    finally:
+        await engine.close()
 
 
 def _make(folder: Path) -> None:

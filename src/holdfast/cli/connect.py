@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -92,6 +93,7 @@ class Target:
         settings = self.settings()
         if not create:
             self.must_exist(settings)
+        _log_beside()
         async with open_async(settings=settings) as client:
             yield client
 
@@ -117,11 +119,20 @@ class Target:
         settings = self.settings()
         if not create:
             self.must_exist(settings)
+        _log_beside()
         engine = await open_engine(settings)
         try:
             yield engine
         finally:
             await engine.close()
+
+
+def _log_beside() -> None:
+    """Have what the engine logs go to standard error: standard output is the command's own."""
+    import structlog
+
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def _path_from(variable: str) -> Path | None:

@@ -28,6 +28,10 @@ def register(app: typer.Typer, panel: str) -> None:
     app.add_typer(group, name="cost", rich_help_panel=panel)
     beside_catalog(group, "/api/v1/cost")
 
+    from holdfast.cli import spending
+
+    spending.register(group)
+
     @command(group, "report")
     async def report(
         cli: Cli,
@@ -147,7 +151,7 @@ def _show_report(cli: Cli, found: CostReport) -> None:
         cli.out.note(
             f"stores measured {human_time(found.measured)} UTC; the objects' own bytes are of this moment"
         )
-    _explain(cli, found.provenance, found.notes)
+    explain(cli, found.provenance, found.notes)
 
 
 def _show_comparison(cli: Cli, found: Comparison) -> None:
@@ -164,7 +168,7 @@ def _show_comparison(cli: Cli, found: Comparison) -> None:
             {},
             (
                 row.portion.name,
-                _decimal_size(row.portion.use.bytes),
+                decimal_size(row.portion.use.bytes),
                 dollars(row.single),
                 dollars(row.split),
                 row.portion.key or UNKNOWN,
@@ -176,7 +180,7 @@ def _show_comparison(cli: Cli, found: Comparison) -> None:
         ({}, ("together", "", dollars(found.single.total), dollars(found.split.total), _saved(found)))
     )
     cli.out.table(("PART", ">SIZE", f">ALL AT {found.key}", ">EACH AT ITS OWN", "PRICE KEY"), rows)
-    _explain(cli, both.provenance, both.notes)
+    explain(cli, both.provenance, both.notes)
 
 
 def _saved(found: Comparison) -> str:
@@ -186,7 +190,8 @@ def _saved(found: Comparison) -> str:
     return f"{dollars(abs(found.saving))} {word} ({abs(found.percent):.1f} %)"
 
 
-def _explain(cli: Cli, sources: Iterable[Provenance], notes: Iterable[str]) -> None:
+def explain(cli: Cli, sources: Iterable[Provenance], notes: Iterable[str]) -> None:
+    """Say what amounts rest on."""
     for source in sources:
         if source.known:
             doubt = "; check it before relying on it" if source.unsure else ""
@@ -259,7 +264,7 @@ def _facts(row: Price) -> dict[str, Any]:
     return found
 
 
-def _decimal_size(size: int) -> str:
+def decimal_size(size: int) -> str:
     """Return bytes as price lists write them, in steps of 1,000."""
     value, unit = float(size), 0
     while value >= 1000 and unit < 5:

@@ -17,6 +17,7 @@ from holdfast.cli.batch import each
 from holdfast.cli.command import Cli, command
 from holdfast.cli.exit import INTERRUPTED
 from holdfast.cli.output import human_size, version_facts, visible
+from holdfast.cli.past import At, version_of
 from holdfast.core.errors import InvalidRequestError, NotFoundError
 from holdfast.core.types import ByteRange, Version
 from holdfast.library.client import AsyncClient
@@ -47,16 +48,18 @@ def register(app: typer.Typer, panel: str) -> None:
         version_id: Annotated[
             str | None, typer.Option(help="this version instead of the current one")
         ] = None,
+        at: At = None,
         jobs: Annotated[int, typer.Option(min=1, max=64, help="files at a time, with -r")] = 4,
     ) -> int | None:
         """Write an object to a local file: whole and with the right digest, or not at all."""
         if recursive:
-            if version_id or target == "-":
-                raise InvalidRequestError("-r takes neither --version-id nor `-`")
+            if version_id or at or target == "-":
+                raise InvalidRequestError("-r takes neither --version-id nor --at nor `-`")
             async with cli.target.client() as client:
                 return await _get_folder(cli, client, parse(source), Path(target or "."), jobs)
         address = parse_object(source)
         async with cli.target.client() as client:
+            version_id = await version_of(client, address.bucket, address.key, version_id, at)
             if target == "-":
                 await _pour(client, address, version_id, None)
             else:
@@ -76,13 +79,15 @@ def register(app: typer.Typer, panel: str) -> None:
         version_id: Annotated[
             str | None, typer.Option(help="this version instead of the current one")
         ] = None,
+        at: At = None,
     ) -> None:
         """Write objects to standard output."""
         addresses = [parse_object(source) for source in sources]
         wish = None if range is None else parse_range(range)
         async with cli.target.client() as client:
             for address in addresses:
-                await _pour(client, address, version_id, wish)
+                wanted = await version_of(client, address.bucket, address.key, version_id, at)
+                await _pour(client, address, wanted, wish)
 
 
 def parse_range(text: str) -> ByteRange:

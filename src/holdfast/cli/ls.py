@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 import typer
@@ -9,8 +10,9 @@ import typer
 from holdfast.cli.address import Address, parse
 from holdfast.cli.command import Cli, command
 from holdfast.cli.output import bucket_facts, human_size, human_time, version_facts, visible
+from holdfast.cli.past import At, Named, moment_of
 from holdfast.core.errors import InvalidRequestError, NotFoundError
-from holdfast.core.types import Version
+from holdfast.core.types import ListPage, Version
 from holdfast.library.client import AsyncClient
 
 
@@ -30,15 +32,19 @@ def register(app: typer.Typer, panel: str) -> None:
         prefix: Annotated[
             str, typer.Option(help="only keys that start so, compared as plain text after FOLDER/")
         ] = "",
+        at: At = None,
+        snapshot: Named = None,
     ) -> None:
         """List buckets, or the objects and folders in a folder, in byte order."""
         async with cli.target.client() as client:
             if folder is None:
-                if recursive or prefix:
+                if recursive or prefix or at or snapshot:
                     raise InvalidRequestError("name the bucket that is to be listed")
                 await _list_buckets(cli, client)
             else:
-                await _list_folder(cli, client, parse(folder), long, recursive, prefix)
+                address = parse(folder)
+                when = await moment_of(client, address.bucket, at, snapshot)
+                await list_folder(cli, client, address, long, recursive, prefix, at=when)
 
 
 async def _list_buckets(cli: Cli, client: AsyncClient) -> None:
@@ -58,13 +64,19 @@ async def _list_buckets(cli: Cli, client: AsyncClient) -> None:
         cli.out.note("no buckets yet; make one with: holdfast mb NAME")
 
 
-async def _list_folder(
-    cli: Cli, client: AsyncClient, folder: Address, long: bool, recursive: bool, prefix: str
+async def list_folder(
+    cli: Cli,
+    client: AsyncClient,
+    folder: Address,
+    long: bool,
+    recursive: bool,
+    prefix: str,
+    *,
+    at: int | None = None,
 ) -> None:
+    """Show what is in a folder, with `at` what was in it at that moment."""
     found = False
-    async for page in client.pages(
-        folder.bucket, prefix=folder.folder + prefix, delimiter="" if recursive else "/"
-    ):
+    async for page in _pages(client, folder, prefix, "" if recursive else "/", at):
         # Objects and folders come as two sorted lists; people and programs get them in one order.
         entries: list[tuple[bytes, Version | None, str]] = [
             (item.ref.key.encode(errors="surrogatepass"), item, "") for item in page.items
@@ -77,14 +89,33 @@ async def _list_folder(
             else:
                 _show(cli, folder, version, long)
     if not found and folder.key:
-        await _list_object(cli, client, folder, long, prefix)
+        await _list_object(cli, client, folder, long, prefix, at)
 
 
-async def _list_object(cli: Cli, client: AsyncClient, address: Address, long: bool, prefix: str) -> None:
+async def _pages(
+    client: AsyncClient, folder: Address, prefix: str, delimiter: str, at: int | None
+) -> AsyncIterator[ListPage]:
+    if at is None:
+        async for page in client.pages(folder.bucket, prefix=folder.folder + prefix, delimiter=delimiter):
+            yield page
+        return
+    marker, more = "", True
+    while more:
+        page = await client.page_at(
+            folder.bucket, at, prefix=folder.folder + prefix, delimiter=delimiter, marker=marker
+        )
+        yield page
+        marker, more = page.next_marker, page.truncated
+
+
+async def _list_object(
+    cli: Cli, client: AsyncClient, address: Address, long: bool, prefix: str, at: int | None
+) -> None:
     """What was named is no folder: show the object of that name, as `ls` does for a file."""
     if prefix or address.is_folder:
         raise NotFoundError(f"there is nothing in {address}{prefix}")
-    version = await client.head(address.bucket, address.key)
+    wanted = None if at is None else await client.version_at(address.bucket, address.key, at)
+    version = await client.head(address.bucket, address.key, version_id=wanted)
     _show(cli, Address(address.bucket), version, long)
 
 

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.cli.exit import hint
 from holdfast.core.errors import HoldfastError
-from holdfast.core.types import Bucket, Deleted, Usage, Version
-from holdfast.library.client import Progress
+
+if TYPE_CHECKING:
+    from holdfast.core.types import Bucket, Deleted, Usage, Version
+    from holdfast.library.client import Progress
 
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _QUICK: Final = 8 << 20  #: bytes below which a progress bar would only flicker

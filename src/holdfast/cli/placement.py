@@ -237,6 +237,8 @@ def _show_explained(out: Output, found: Explained) -> None:
         f"copies:     {plan.acknowledge} of {len(plan.stores)} before the writer is answered",
         f"inline:     {found.explanation.why_inline}",
     ]
+    if found.explanation.why_elsewhere:
+        lines.append(f"changed by: {found.explanation.why_elsewhere}")
     if plan.fallback:
         lines.append(f"fallback:   {' '.join(plan.fallback)}")
     if found.version is not None:

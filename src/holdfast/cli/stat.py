@@ -10,6 +10,7 @@ from holdfast.cli.address import parse_object
 from holdfast.cli.batch import each
 from holdfast.cli.command import Cli, command
 from holdfast.cli.output import human_size, human_time, version_facts, visible
+from holdfast.cli.past import At, version_of
 from holdfast.core.types import Version
 
 
@@ -23,6 +24,7 @@ def register(app: typer.Typer, panel: str) -> None:
         version_id: Annotated[
             str | None, typer.Option(help="this version instead of the current one")
         ] = None,
+        at: At = None,
     ) -> int:
         """Show what is known of objects without reading them."""
         addresses = [parse_object(text) for text in objects]
@@ -30,7 +32,8 @@ def register(app: typer.Typer, panel: str) -> None:
 
             async def work(index: int) -> None:
                 address = addresses[index]
-                version = await client.head(address.bucket, address.key, version_id=version_id)
+                wanted = await version_of(client, address.bucket, address.key, version_id, at)
+                version = await client.head(address.bucket, address.key, version_id=wanted)
                 cli.out.record(version_facts(version), describe(version))
 
             return await each(cli, range(len(addresses)), work, jobs=1)
@@ -40,6 +43,7 @@ def register(app: typer.Typer, panel: str) -> None:
 OWED: Final = {
     "down": "to its store, which was down (on a fallback store until then)",
     "copies": "further copies (being made)",
+    "cloned": "copies of its own (it shares those of another version until then)",
 }
 
 

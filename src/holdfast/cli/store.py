@@ -16,6 +16,7 @@ from holdfast.cli.output import visible
 from holdfast.core.errors import (
     ConfigError,
     InvalidRequestError,
+    NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
 )
@@ -35,6 +36,8 @@ def register(app: typer.Typer, panel: str) -> None:
     beside_catalog(group, "/api/v1/stores")
 
     store_admin.add(group)
+    _proved(group)
+    _lag(group)
 
     @command(group, "list")
     async def list_stores(cli: Cli) -> None:
@@ -86,6 +89,65 @@ def register(app: typer.Typer, panel: str) -> None:
                     f"there is no store {name!r}, in the configuration or the catalog; there is: {known}"
                 )
             return await _check(cli, name, engine.stores[name].backend, environment, only)
+
+
+def _proved(group: typer.Typer) -> None:
+    @command(group, "proved", beside="/api/v1/proved")
+    async def proved(
+        cli: Cli,
+        days: Annotated[float, typer.Option(help="count what was proved in so many days")] = 30.0,
+    ) -> None:
+        """Show how far the copies in each store were read whole and found right; `holdfast scrub` does that."""
+        from holdfast.cli.admin import administration, when
+
+        async with administration(cli) as admin:
+            found = await admin.findings.proved(days=days)
+        rows = []
+        for one in found.stores:
+            share = one.since / one.copies if one.copies else 0.0
+            facts = {
+                "store": one.store,
+                "copies": one.copies,
+                "bytes": one.bytes,
+                "never": one.never,
+                "suspect": one.suspect,
+                "proved": one.since,
+                "proved_bytes": one.since_bytes,
+                "share": round(share, 4),
+                "oldest": when(one.oldest),
+            }
+            oldest = when(one.oldest) or "-"
+            cells = (one.store, str(one.copies), f"{share:.1%}", str(one.never), str(one.suspect), oldest)
+            rows.append((facts, cells))
+        proved_in = f">PROVED IN {days:g} DAYS"
+        cli.out.table(("STORE", ">COPIES", proved_in, ">NEVER", ">BAD", "OLDEST PROOF"), rows)
+
+
+def _lag(group: typer.Typer) -> None:
+    @command(group, "lag", beside="/api/v1/lag")
+    async def lag(
+        cli: Cli, name: Annotated[str, typer.Argument(metavar="STORE", help="only this one")] = ""
+    ) -> None:
+        """Show the copies that each store should have and does not have yet, and for how long the oldest is owed."""
+        import msgspec
+
+        from holdfast.api.reconciling import lag_info
+        from holdfast.cli.admin import administration
+        from holdfast.cli.output import human_size
+
+        async with administration(cli) as admin:
+            found, now = await admin.lag()
+        if name and name not in found:
+            raise NotFoundError("there is no such store", store=name)
+        rows = []
+        for store, behind in found.items():
+            if name in ("", store):
+                info = lag_info(store, behind, now)
+                age = f"{info.oldest_seconds:.0f} s" if info.oldest else "-"
+                rows.append(
+                    (msgspec.to_builtins(info), (store, str(info.copies), human_size(info.bytes), age))
+                )
+        cli.out.table(("STORE", ">COPIES OWED", ">BYTES", ">OLDEST"), rows)
 
 
 async def _known(cli: Cli) -> tuple[Sequence[KnownStore], Sequence[str]]:

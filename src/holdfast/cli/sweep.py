@@ -33,6 +33,7 @@ def register(app: typer.Typer, panel: str) -> None:
         facts = {
             "expired": report.expired,
             "deleted": report.deleted,
+            "released": report.released,
             "failed": failed,
             "reasons": report.reasons,
             "dry_run": dry_run,

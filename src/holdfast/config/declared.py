@@ -96,6 +96,8 @@ class DeclaredBucket(_Table):
     ip_allow: list[str] = []
     ip_deny: list[str] = []
     inline: Limit = None
+    lifecycle: list[dict[str, Any]] = []  #: members of `policy.lifecycle_form`, which checks them
+    default_lock: dict[str, Any] | Literal["none"] | None = None  #: `mode` and `days`
 
 
 class DeclaredStore(_Table):

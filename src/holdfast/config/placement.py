@@ -10,6 +10,7 @@ from holdfast.config.exposure import Words
 from holdfast.config.units import Size
 
 Bytes = Annotated[Size, Field(ge=0)]
+Copies = Literal["all"] | Annotated[int, Field(ge=1)]
 
 
 class MatchSettings(BaseModel):
@@ -37,7 +38,9 @@ class RuleSettings(BaseModel):
     name: str = Field(description="how it is called in explanations")
     match: MatchSettings = Field(default_factory=MatchSettings)
     stores: Words = Field(description="the stores that hold a copy, best first")
-    acknowledge: int = Field(1, ge=1, description="copies that must be durable before a writer is answered")
+    acknowledge: Copies = Field(
+        1, description="copies that must be durable before a writer is answered: a number, or all"
+    )
     inline: Bytes | None = Field(
         None,
         description="size below which contents live in the catalog; none: as bucket, tenant or service say",
@@ -65,7 +68,9 @@ class PlacementSettings(BaseModel):
     stores: Words = Field(
         ("local",), description="the stores that hold a copy of every object that no rule matches, best first"
     )
-    acknowledge: int = Field(1, ge=1, description="copies that must be durable before a writer is answered")
+    acknowledge: Copies = Field(
+        1, description="copies that must be durable before a writer is answered: a number, or all"
+    )
     inline: Bytes = Field(
         64 << 10, le=4 << 20, description="size below which contents live in the catalog; 0: none do"
     )

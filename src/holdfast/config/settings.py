@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from holdfast.config import legacy, secrets
 from holdfast.config.artifacts import ArtifactSettings
+from holdfast.config.backups import BackupConfig
 from holdfast.config.exposure import CorsSettings, Networks, TlsSettings, Words, WordSet
 from holdfast.config.issuers import AuthSettings
 from holdfast.config.origins import Origins, check_variables, dotted, nearest
@@ -258,6 +259,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     rate: RateSettings = Field(default_factory=RateSettings)
     artifacts: ArtifactSettings = Field(default_factory=ArtifactSettings)
+    backup: BackupConfig = Field(default_factory=BackupConfig)
     public_url: str = Field(
         "",
         description="URL under which clients reach the service, for signed URLs; empty: as each request says",
@@ -308,10 +310,32 @@ class Settings(BaseSettings):
     tenants_interval: Seconds = Field(
         60.0, ge=0, description="time between looks for deleted tenants whose grace is over; 0: none here"
     )
+    jobs_at_once: int = Field(
+        2, ge=0, le=64, description="parts of jobs that each process works on at the same time; 0: none here"
+    )
+    lifecycle_schedule: str = Field(
+        "20 0 * * *",
+        description="when lifecycle rules are followed, as a cron expression in UTC, until `holdfast schedule` says"
+        " otherwise; empty: not by itself",
+    )
     measure_interval: Seconds = Field(
         3600.0,
         ge=0,
         description="time between measurements of what each bucket holds in each store; 0: none here",
+    )
+    lag_limit: Seconds = Field(
+        3600.0,
+        ge=0,
+        description="age of the oldest copy that is owed to a store from which on the service calls itself degraded;"
+        " 0: however old",
+    )
+    failover_after: Seconds = Field(
+        5.0,
+        ge=0,
+        description="a store that gives or takes nothing for so long is left for another one, where there is one; 0: never",
+    )
+    failover_rate: Size = Field(
+        256 << 10, ge=0, description="bytes per second below which it is left for another one, too"
     )
     price_book: Path | None = Field(
         None,
@@ -501,7 +525,8 @@ def _checked(check: Callable[[str], str], name: str) -> str:
 def _check_copies(settings: Settings, known: Origins) -> None:
     """Refuse to promise more copies than there are stores for."""
     stores = dict.fromkeys(settings.placement_stores)
-    if settings.placement.acknowledge > len(stores):
+    acknowledge = settings.placement.acknowledge
+    if acknowledge != "all" and acknowledge > len(stores):
         raise ConfigError(
             f"{known.say('placement.acknowledge')}: {settings.placement.acknowledge} copies need as many stores, but"
             f" placement.stores names {len(stores)} ({', '.join(stores) or 'none'})"

@@ -39,6 +39,7 @@ class Capability(Flag):
     PRESIGN = auto()  #: signs URLs for GET and PUT that others may use
     FILE = auto()  #: readers carry an open file descriptor
     FOLDERS = auto()  #: has folders that people see, also empty ones (`FolderMaker`)
+    ADOPT = auto()  #: lists, reads and writes what others put there, by names as `core.adopted` spells them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,9 @@ class PutOptions:
     content_type: str = "application/octet-stream"
     metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     origin: Origin | None = None  #: what the blob is; the layer `describing` makes metadata of it
+    tags: Mapping[str, str] = field(
+        default_factory=lambda: EMPTY
+    )  #: for `Capability.ADOPT`, where the store has some
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +183,23 @@ class Forgetter(Protocol):
         ...
 
 
+@runtime_checkable
+class CopierFrom(Protocol):
+    """What can copy a blob from another store without its bytes passing through us (and every layer) offers besides."""
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `copy_from` works with `other` as its source: a server that holds both, say."""
+        ...
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Make `target` here of the blob `source` of `other`, durably; its metadata goes along.
+
+        Raises:
+            NotFoundError: it is not there. UnsupportedError, PermissionDeniedError: this one has to be read and put.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """How much a store can hold, and what of it is `free` to us, in bytes. What waits in a trash is not free."""
@@ -197,6 +218,15 @@ class Roomy(Protocol):
         Raises:
             UnavailableError, UnauthenticatedError: the store did not tell.
         """
+        ...
+
+
+@runtime_checkable
+class Billed(Protocol):
+    """What a backend offers besides whose large blobs take several billed requests to write."""
+
+    def put_requests(self, size: int) -> int:
+        """Return how many requests a put of `size` bytes takes."""
         ...
 
 

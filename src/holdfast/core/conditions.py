@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from holdfast.core.errors import PreconditionFailedError
@@ -21,12 +21,16 @@ class Validators(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """`if_match` and `if_none_match` hold ETags without quotes, or `("*",)`. Times are microseconds since the epoch."""
+    """`if_match` and `if_none_match` hold ETags without quotes, or `("*",)`. Times are microseconds since the epoch.
+
+    `if_made_by` is ours and in no header: what a write takes the place of, if anything, was made then or before.
+    """
 
     if_match: tuple[str, ...] = ()
     if_none_match: tuple[str, ...] = ()
     if_modified_since: int | None = None
     if_unmodified_since: int | None = None
+    if_made_by: int | None = field(default=None, repr=False)  # requests are remembered by how this is written
 
     def __bool__(self) -> bool:
         return bool(
@@ -34,6 +38,7 @@ class Preconditions:
             or self.if_none_match
             or self.if_modified_since is not None
             or self.if_unmodified_since is not None
+            or self.if_made_by is not None
         )
 
     def check_write(self, current: Validators | None) -> None:
@@ -46,6 +51,8 @@ class Preconditions:
         if self.if_none_match and current is not None and _matches(self.if_none_match, current):
             what = "the object exists already" if "*" in self.if_none_match else "the object has that ETag"
             raise PreconditionFailedError(f"If-None-Match: {what}")
+        if self.if_made_by is not None and current is not None and current.created > self.if_made_by:
+            raise PreconditionFailedError("the object was written anew meanwhile")
 
     def check_read(self, current: Validators) -> bool:
         """Return True when the content should be sent, False for "not modified".

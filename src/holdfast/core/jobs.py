@@ -81,6 +81,16 @@ class Job:
     trouble: str = ""
     result: Mapping[str, Any] = field(default_factory=dict)  #: what its kind said in the end
     expires: int | None = None  #: when the row is forgotten, once ended
+    recent: tuple[tuple[int, int, int], ...] = ()  #: (time, items examined, bytes) over the last minute
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a process has taken for a while: a part, or (`part` is None) the job itself, to split it or to end it."""
+
+    job: Job
+    part: Part | None
+    fence: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,13 @@ MAX_BLOB_NAME_BYTES = 1024
 MAX_SEGMENT_BYTES = 255
 INLINE = "catalog"  #: the store that is the catalog itself, for small contents; no other may be called so
 
+AS_RULED: Final = "*"  #: in a tier: the stores of the rule; no store can be called so
 ABOUT: Final = ":about"  #: ends the name of a record that says what a blob is; no minted name has a colon
 SEALED: Final = ".floe1"  #: ends the name of a blob that is encrypted in our format 1
+BACKUPS: Final = "_holdfast-backup/"  #: begins the names of backups in a store: no tenant may be called so, and no row knows them
 
 _MINTED = re.compile(r"([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})(?:\.[^/:]*)?")
+_DOTS = re.compile(r"(?:\A|[/\\])\.\.?(?:[/\\]|\Z)")  #: a segment that is `.` or `..`
 _HOUR = 3_600_000_000  #: microseconds
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _BLOB_NAME = re.compile(r"[A-Za-z0-9!$'()*+,./:;=@_~-]+")
@@ -66,7 +69,7 @@ def check_key(key: str) -> str:
         folded = unicodedata.normalize("NFKC", key)
     else:
         folded = key
-    if "." in folded and any(part in (".", "..") for part in re.split(r"[/\\]", folded)):
+    if "." in folded and _DOTS.search(folded):
         raise InvalidRequestError("the key holds a '.' or '..' path segment; use a name without one")
     return key
 
@@ -97,6 +100,16 @@ def check_tenant(name: str) -> str:
     if not _SLUG.fullmatch(name) or ".." in name:
         raise InvalidRequestError(
             f"{name[:80]!r} is not a tenant name: use 1 to 63 of a-z, 0-9, '.', '-', '_', "
+            "starting and ending with a letter or digit"
+        )
+    return name
+
+
+def check_schedule(name: str) -> str:
+    """Return `name` when a schedule may be called that: 1 to 63 of `a-z 0-9 . - _`."""
+    if not _SLUG.fullmatch(name) or ".." in name:
+        raise InvalidRequestError(
+            f"{name[:80]!r} is not a name for a schedule: use 1 to 63 of a-z, 0-9, '.', '-', '_', "
             "starting and ending with a letter or digit"
         )
     return name
@@ -152,7 +165,7 @@ def mint(layout: Layout, ref: ObjectRef, *, blob_id: str, now: int, sealed: bool
 
 def is_sealed(name: str) -> bool:
     """Tell whether the blob of that name is encrypted."""
-    return name.endswith(SEALED)
+    return name.endswith(SEALED) and not name.startswith("@")  # what others wrote is not ours to open
 
 
 def blob_identity(name: str) -> tuple[str, str]:
@@ -163,6 +176,11 @@ def blob_identity(name: str) -> tuple[str, str]:
     tenant, _, rest = name.partition("/")
     found = _MINTED.fullmatch(rest.rpartition("/")[2])
     return tenant, found[1] if found else name
+
+
+def is_minted(leaf: str) -> bool:
+    """Tell whether the last segment of a name looks as if it were minted here, or were a record of such a blob."""
+    return _MINTED.fullmatch(leaf.removesuffix(ABOUT)) is not None
 
 
 def folder_name(layout: Layout, tenant: str, bucket: str, path: str) -> str | None:

@@ -68,6 +68,29 @@ class KeptRules:
     generation: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class KeptMove:
+    """A move as the catalog holds it: `source` is replaced by `target` in every plan, as far as `phase` says."""
+
+    source: str
+    target: str
+    phase: str
+    created: int = 0
+    updated: int = 0
+    finish_at: int | None = None  #: during cutover: when the source may be let go of
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHolds:
+    """What a store holds by the rows of the catalog; each count stops at 100,000."""
+
+    live: int = 0  #: copies that may be read
+    bytes: int = 0  #: of those
+    pending: int = 0  #: being written
+    doomed: int = 0  #: waiting for the sweep
+    until: int | None = None  #: when the last of the doomed may be deleted
+
+
 class Fragment(NamedTuple):
     """What a store has of a version of which it has no whole and sound copy: blobs, and how many of them are sound."""
 
@@ -94,6 +117,8 @@ class HeldVersion:
     stores: tuple[str, ...]  #: with a whole and sound copy, by name
     broken: tuple[Fragment, ...] = ()  #: with only a part of one, or with one that failed a read
     sealed: tuple[str, ...] = ()  #: those of `stores` whose copy is encrypted, every blob of it
+    tier: str = ""  #: where it belongs instead of where its rule says; "": as the rule says
+    created: int = 0  #: when it was committed
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +198,42 @@ class Artifact:
     created: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A moment of a bucket that has a name; what was current then stays until it is deleted."""
+
+    tenant: str
+    bucket: str
+    name: str
+    at: int  #: the moment, microseconds
+    created: int
+    principal: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """That bytes given up since `at` stay until `until`: somebody copies that moment. `secret` goes with the pin."""
+
+    id: str
+    at: int
+    until: int
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands where a version of a backup would be put back. `head` is the newest version of the key, "": none."""
+
+    versioning: bool
+    head: str = ""
+    head_seq: int = 0
+    head_created: int = 0
+    here: bool = False  #: the version itself is there
+    elsewhere: bool = False  #: a version of its id is there, of another key
+    taken: bool = False  #: another version has its place in the history
+
+
 class TenantKeyState(StrEnum):
     """What a generation of a tenant's key is for."""
 
@@ -203,3 +264,19 @@ class KeptKey:
     generation: int
     format: int
     wrapped: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OwedGroup:
+    """Versions that owe alike: by the same rule and tier, with whole copies in the same stores, `broken` ones in others.
+
+    `since` is the time of the oldest debt, microseconds.
+    """
+
+    rule: str
+    tier: str
+    whole: frozenset[str]
+    broken: frozenset[str]
+    versions: int
+    bytes: int
+    since: int

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from holdfast.core.errors import InvalidRangeError
+from holdfast.core.lifecycle import LifecycleRule
+from holdfast.core.retention import DefaultLock
 
 EMPTY: Final[Mapping[str, str]] = {}
 
@@ -22,6 +24,24 @@ class ObjectRef:
 
     def __str__(self) -> str:
         return f"{self.bucket}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class More:
+    """What was known of a version when one of its blobs was sent, besides what the blob is; "" or None: not known.
+
+    `crc64nvme` (hexadecimal) is of the blob's bytes, `etag` and `count` (of segments) are the version's. `cut`: more was
+    said of the version than the blob can tell.
+    """
+
+    content_type: str = ""
+    metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    storage_class: str = ""
+    etag: str = ""
+    crc64nvme: str = ""
+    count: int | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +60,7 @@ class Origin:
     part: int | None
     created: int
     sha256: str | None = None
+    more: More | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +137,8 @@ class BlobInfo:
     modified: int  #: microseconds since the epoch
     etag: str | None = None  #: the store's own, opaque
     metadata: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = ""  #: of blobs that others wrote, where the store says it
+    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)  #: the same
 
 
 class ChecksumType(StrEnum):
@@ -156,6 +179,7 @@ class Version:
     current: bool = True
     storage_class: str = ""  #: what its writer asked for, for placement rules; "": nothing
     owed: str = ""  #: why it is not (wholly) where it belongs; "" when it is, and in listings
+    tier: str = ""  #: where it belongs instead of where its rule says (`policy.moving`); "": as the rule says
 
 
 class ReplicaState(StrEnum):
@@ -257,6 +281,13 @@ class BucketSettings:
     encryption: str = "none"  #: `none`, or `store`: the store's own encryption is required
     ip: IpRules = IpRules()
     inline: int | None = None  #: bytes; contents below it live in the catalog; None: as the tenant says
+    lifecycle: tuple[LifecycleRule, ...] = ()  #: what happens to objects as they grow old
+    default_lock: DefaultLock | None = None  #: of every version that is made; None: versions are not locked
+
+    @property
+    def counts_reads(self) -> bool:
+        """Whether a rule asks when versions were read last."""
+        return any(rule.counts_reads for rule in self.lifecycle)
 
 
 class TenantState(StrEnum):

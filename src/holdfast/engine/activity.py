@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 #: Buckets that are told apart; what happens in further ones is counted together, so that figures stay few.
@@ -15,6 +16,7 @@ class Activity:
     def __init__(self) -> None:
         self.uploads: dict[tuple[str, str], int] = {}
         self.downloads: dict[tuple[str, str], int] = {}
+        self.job_items: Counter[tuple[str, str]] = Counter()  #: of jobs, by kind and outcome
 
     def uploaded(self, tenant: str, bucket: str) -> None:
         """Count a new version."""

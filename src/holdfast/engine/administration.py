@@ -38,25 +38,32 @@ from holdfast.core.types import (
 )
 from holdfast.engine import applying, costs, explaining, provisioning, ruling, simulating
 from holdfast.engine.applying import ConfigPlan
+from holdfast.engine.backups.shelf import Shelf
 from holdfast.engine.connections import Connections
 from holdfast.engine.context import Context
 from holdfast.engine.costs import By, CostReport
 from holdfast.engine.encrypting import Encryption
 from holdfast.engine.explaining import Explained
+from holdfast.engine.findings import Findings
 from holdfast.engine.keys import create_key
+from holdfast.engine.lagging import lagging
 from holdfast.engine.minting import DEEPEST, Minted, mint
+from holdfast.engine.move_desk import Moves
 from holdfast.engine.permits import Permit
 from holdfast.engine.provisioning import Provisioned
 from holdfast.engine.ruling import RulesInForce, Wanted
 from holdfast.engine.simulating import Priced, Simulation
+from holdfast.engine.spending import Spending
 from holdfast.engine.standing import Desk
 from holdfast.engine.tokens import OWN, role_of_jti, token_id
+from holdfast.engine.upstream_desk import Upstreams
 from holdfast.policy.access import GRANTABLE, Decision, narrower
 from holdfast.policy.addresses import NO_RULES, check_rules, within
 from holdfast.policy.buckets import check_inline
 from holdfast.policy.comparing import Comparison, Portion, compare
 from holdfast.policy.cost import Billing
 from holdfast.policy.differences import Wanted as Described
+from holdfast.policy.lag import Lag
 from holdfast.policy.placement import Facts, Rule
 from holdfast.policy.prices import PriceBook
 
@@ -86,6 +93,31 @@ class Administration:
     def encryption(self) -> Encryption:
         """The keys of encrypted blobs, as this principal may look after them."""
         return Encryption(self._context, self._permit, self._actor)
+
+    @property
+    def upstreams(self) -> Upstreams:
+        """The stores that buckets follow, as this principal may look after them."""
+        return Upstreams(self._context, self._permit, self._actor)
+
+    @property
+    def moves(self) -> Moves:
+        """The moves of stores, as this principal may look after them."""
+        return Moves(self._context, self._permit, self._actor)
+
+    @property
+    def findings(self) -> Findings:
+        """What was found wrong with stores, and how far copies are proved."""
+        return Findings(self._context, self._permit, self._actor)
+
+    @property
+    def backups(self) -> Shelf:
+        """The backups in stores, as this principal may look at them."""
+        return Shelf(self._context, self._permit)
+
+    @property
+    def spending(self) -> Spending:
+        """What stores were asked and what that costs, as this principal may know it."""
+        return Spending(self._context, self._permit)
 
     def whoami(self) -> Principal:
         """Return who asks."""
@@ -430,6 +462,11 @@ class Administration:
         """Return how many versions are not where they belong, by the reason."""
         self._permit.allow("operate")
         return await self._catalog.debt_counts()
+
+    async def lag(self) -> tuple[Mapping[str, Lag], int]:
+        """Return what each store is behind (nothing, for most), and what time it is."""
+        self._permit.allow("operate")
+        return await lagging(self._context), await self._catalog.now()
 
     # -----------------------------------------------------------------------------------------------------------
     async def _home(self, tenant: str | None, verb: str) -> str:

@@ -1,21 +1,20 @@
 """Requests over many objects: a few at a time, each failure named, none hiding the others.
 
 How far a batch is stands in the catalog, so any replica of the service can tell. Items are done by the verbs of a
-session, so what holds for one object holds for each of many. Doing an item twice is doing it once: whoever finds a
-batch interrupted sends it again.
+session, so what holds for one object holds for each of many. Those done here end with the request that began them; long
+ones are jobs (`jobs.batch`). Doing an item twice is doing it once: whoever finds a batch interrupted sends it again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from holdfast.catalog.contract import Batch, BatchFailure, BatchState
+from holdfast.catalog.contract import Actor, Batch, BatchFailure, BatchState
 from holdfast.core.errors import (
     ConflictError,
     HoldfastError,
@@ -28,7 +27,6 @@ from holdfast.engine.context import Context, finish
 MAX_ITEMS: Final = 10_000
 DIRECT: Final = 200  #: items up to which a batch is answered when it is done
 TOLD: Final = 100  #: failures that are kept by name
-_RUNNING: Final = 16  #: batches in the background of one process
 _AT_ONCE: Final = 8
 _SECOND: Final = 1_000_000
 _LEASE: Final = 60 * _SECOND  #: after so long without a sign of life a batch was interrupted
@@ -36,7 +34,6 @@ _EVERY: Final = 0.5  #: seconds between two notes of progress, unless
 _OFTEN: Final = 25  #: so many items were done sooner
 _LIFETIME: Final = 24 * 3600 * _SECOND
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_LOG: Final = logging.getLogger("holdfast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +128,6 @@ class Batches:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._tasks: set[asyncio.Task[object]] = set()
-
-    async def close(self) -> None:
-        """Stop what runs in the background; it is left as interrupted."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
     # -- looking ------------------------------------------------------------------------------------------------
     async def get(self, tenant: str, batch_id: str) -> Batch:
@@ -150,9 +139,9 @@ class Batches:
         at = await self._context.catalog.now() + 1 if before is None else before
         return await self._context.catalog.batches(tenant, before=at, limit=min(limit, 1000))
 
-    async def cancel(self, tenant: str, batch_id: str) -> None:
+    async def cancel(self, tenant: str, batch_id: str, *, actor: Actor = Actor()) -> None:
         """Stop a batch, wherever it runs, at its next sign of life; what was done stays done."""
-        await self._context.catalog.cancel_batch(tenant, check_id(batch_id))
+        await self._context.catalog.cancel_batch(tenant, check_id(batch_id), actor=actor)
 
     # -- doing --------------------------------------------------------------------------------------------------
     async def run(
@@ -174,36 +163,6 @@ class Batches:
         async with self.track(tenant, principal, kind, len(items), id=id, still=still) as progress:
             results = await _each(items, act, progress)
         return replace(progress.batch, state=BatchState.DONE), results
-
-    async def start(
-        self,
-        tenant: str,
-        principal: str,
-        kind: str,
-        items: Sequence[Item],
-        act: Act,
-        *,
-        id: str | None,
-        still: Still | None = None,
-    ) -> Batch:
-        """Begin to do all items in the background and return the batch; it is cancelled once `still` raises.
-
-        Raises:
-            UnavailableError: this process has as many in the background as it takes.
-            AlreadyExistsError: there is a batch of that id.
-        """
-        if len(self._tasks) >= _RUNNING:
-            raise UnavailableError("as many batches are running here as may; try again", retry_after=5)
-        batch = await self._create(tenant, principal, kind, len(items), id)
-
-        async def work() -> None:
-            async with self._tracked(batch, still) as progress:
-                await _each(items, act, progress)
-
-        task: asyncio.Task[object] = asyncio.ensure_future(work())
-        self._tasks.add(task)
-        task.add_done_callback(self._over)
-        return batch
 
     @asynccontextmanager
     async def track(
@@ -227,9 +186,7 @@ class Batches:
             yield progress
 
     async def _create(self, tenant: str, principal: str, kind: str, total: int, id: str | None) -> Batch:
-        batch_id = self._context.environment.new_id() if id is None else check_id(id)
-        now = await self._context.catalog.now()
-        batch = _begun(batch_id, tenant, principal, kind, total, now)
+        batch = await new_batch(self._context, tenant, principal, kind, total, id)
         return await self._context.catalog.create_batch(batch, lease=_LEASE)
 
     @asynccontextmanager
@@ -290,11 +247,13 @@ class Batches:
         except UnavailableError:
             return  # its lease ends, which says the same
 
-    def _over(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, HoldfastError):
-            _LOG.error("a batch ended early", exc_info=error)
+
+async def new_batch(
+    context: Context, tenant: str, principal: str, kind: str, total: int, id: str | None
+) -> Batch:
+    """Return a batch that begins now; `InvalidRequestError` for an `id` that none may have."""
+    batch_id = context.environment.new_id() if id is None else check_id(id)
+    return _begun(batch_id, tenant, principal, kind, total, await context.catalog.now())
 
 
 def check_id(batch_id: str) -> str:

@@ -106,9 +106,11 @@ async def remove(context: Context, tenant: str, name: str, *, force: bool, actor
     Broken off, a forced removal has removed a part, and can be repeated.
 
     Raises:
-        ConflictError: it is not empty; with `force`, because others went on adding to it.
+        ConflictError: it is not empty; with `force`, because others went on adding to it, or a version is kept.
     """
     context.rules.forget(tenant, name)
+    if force and (why := await context.catalog.kept(tenant, name)):
+        raise ConflictError(f"{why}; nothing of the bucket was removed", name=name)
     if not force:
         await context.catalog.delete_bucket(tenant, name, actor=actor)
         return

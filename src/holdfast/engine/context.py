@@ -13,17 +13,20 @@ from holdfast.catalog.contract import Catalog
 from holdfast.core.backend import Store
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, ConflictError, UnavailableError
+from holdfast.core.ledger import Ledger
 from holdfast.core.names import mint
 from holdfast.core.types import ObjectRef, Replica, ReplicaState
 from holdfast.engine.activity import Activity
 from holdfast.engine.keyring import CatalogKeyRing
 from holdfast.engine.outages import Outages
+from holdfast.engine.patience import Patience
 from holdfast.engine.placing import Placing
 from holdfast.engine.reads import Reads
 from holdfast.engine.rules import Rules
 from holdfast.engine.secrets import RootSecret
 from holdfast.engine.settings import EngineSettings
 from holdfast.engine.stores import Stores
+from holdfast.engine.upstream_cache import Following
 from holdfast.policy.placement import Placement
 
 _SECOND = 1_000_000
@@ -44,6 +47,8 @@ class Context:
     activity: Activity = field(default_factory=Activity)
     reads: Reads = field(default_factory=Reads)
     outages: Outages = field(default_factory=Outages)
+    ledger: Ledger = field(default_factory=Ledger)  #: calls to stores that were not written down yet
+    following: Following = field(kw_only=True)
     keys: CatalogKeyRing | None = None  #: of encrypted blobs; None: no store encrypts
 
     @property
@@ -65,6 +70,11 @@ class Context:
                 f"store {name!r} holds data but is not configured; add it back under [stores] or with"
                 " `holdfast store create`"
             ) from None
+
+    @property
+    def patience(self) -> Patience:
+        """How long a store is waited for while there is another."""
+        return Patience(self.settings.failover_after, self.settings.failover_rate)
 
     async def lease_until(self) -> int:
         """Return when a lease taken now ends, on the catalog's clock."""

@@ -12,6 +12,7 @@ import msgspec
 from holdfast.catalog.contract import Actor, Said
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import ConflictError
+from holdfast.core.retention import KeptError
 from holdfast.core.types import Version
 from holdfast.engine import rules
 from holdfast.engine.context import Context
@@ -76,6 +77,7 @@ async def update(
         PreconditionFailedError: somebody changed it since; nothing was changed.
         InvalidRequestError: what would be said is too much, no text, or a type that the bucket does not take for this.
         NotFoundError: the version is gone.
+        ConflictError: the version is held or locked, and more than its tags would change.
     """
     for _ in range(_TRIES):
         etag = version.id if version.id in conditions.if_match else said_etag(version)
@@ -90,6 +92,8 @@ async def update(
                 await check_kept(context, bucket, located, version.ref.key, said.content_type)
         try:
             return await context.catalog.update_version(version, said, actor=actor)
+        except KeptError:
+            raise
         except ConflictError as error:
             last = error
             version = await context.catalog.version_by_id(version.ref.tenant, version.id)

@@ -49,6 +49,11 @@ class Directory:
             if gone:
                 raise UnauthenticatedError("the key that this credential was made with was revoked")
 
+    async def given_up(self, principal_id: str) -> bool:
+        """Return whether that is a key that was revoked, or one whose maker was."""
+        key = await self.key(principal_id)
+        return key is not None and await self._given_up(key)
+
     async def check_still(self, principal: Principal) -> None:
         """Return when what `principal` came with still holds: for work that goes on for long.
 

@@ -10,6 +10,7 @@ from holdfast.catalog.contract import Backlog, Catalog
 from holdfast.core.backend import Store
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, HoldfastError
+from holdfast.core.ledger import Ledger
 from holdfast.core.names import INLINE
 from holdfast.core.types import Principal
 from holdfast.engine.audit import Auditor
@@ -20,6 +21,8 @@ from holdfast.engine.expire import expire
 from holdfast.engine.hot import Hot
 from holdfast.engine.inline import inline_store
 from holdfast.engine.keyring import CatalogKeyRing
+from holdfast.engine.ledger import write_ledger
+from holdfast.engine.news import News
 from holdfast.engine.placing import Placing
 from holdfast.engine.removing import remove_due
 from holdfast.engine.rules import Rules
@@ -29,6 +32,7 @@ from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
 from holdfast.engine.stores import Stores
 from holdfast.engine.sweep import SweepReport, sweep
+from holdfast.engine.upstream_cache import Following
 from holdfast.policy.placement import Placement
 
 
@@ -36,7 +40,7 @@ class Engine:
     """Makes sessions, sweeps, and closes what it was given. Stateless but for caches: any number may share a catalog.
 
     All of them need the same `secret`; without one the engine makes one that dies with it. `keys` are those that its
-    stores encrypt with, to be looked after.
+    stores encrypt with, to be looked after; `ledger` is what its stores count their calls in.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class Engine:
         settings: EngineSettings | None = None,
         secret: RootSecret | None = None,
         keys: CatalogKeyRing | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         missing = [name for name in placement.stores if name not in stores]
         if missing or not placement.stores:
@@ -67,13 +72,24 @@ class Engine:
         rules = Rules(catalog, world.clock)
         placing = Placing(placement, catalog, world.clock)
         self.context = Context(
-            catalog, self.stores, placing, world, settings, self._executor, secret, rules, keys=keys
+            catalog,
+            self.stores,
+            placing,
+            world,
+            settings,
+            self._executor,
+            secret,
+            rules,
+            following=Following(catalog, world.clock),
+            keys=keys,
+            ledger=ledger or Ledger(),
         )
         self.directory = Directory(catalog, world.clock)
         self.audit = Auditor(catalog, secret)
         self._health = Health(self.context)
         self._hot = Hot(settings.hot)
         self.batches = Batches(self.context)
+        self.news = News()  # of jobs that may be worked on
 
     def session(self, principal: Principal, *, request_id: str = "", address: str = "") -> Session:
         """Return the engine as `principal` sees it; `request_id` and the client's `address` go into the audit."""
@@ -82,6 +98,17 @@ class Engine:
     def failing(self, store: str) -> bool:
         """Tell whether `store` failed lately, so that other copies are read first."""
         return self._health.failing(store)
+
+    def avoids(self, store: str) -> bool:
+        """Tell whether readers or writers pass `store` over, since it failed lately."""
+        now = self.context.environment.clock.monotonic()
+        return self._health.failing(store) or self.context.outages.failing(store, now)
+
+    def returned(self, store: str) -> None:
+        """Use `store` again at once: it answers."""
+        self._health.well(store)
+        self.context.outages.well(store)
+        self.context.outages.returns += 1
 
     async def sweep(self, *, limit: int | None = None, dry_run: bool = False) -> SweepReport:
         """Delete bytes whose time is over. See `engine.sweep`."""
@@ -103,12 +130,12 @@ class Engine:
         return await remove_due(self.context)
 
     async def count_reads(self) -> None:
-        """Write down how often artifacts were read since the last time."""
+        """Write down what was counted since the last time: how often things were read, and what stores were asked."""
         await self.context.reads.write(self.catalog)
+        await write_ledger(self.context)
 
     async def close(self) -> None:
         """End what runs in the background; close the stores and the catalog."""
-        await self.batches.close()
         with suppress(HoldfastError):  # a catalog that is gone is no reason not to end
             await self.count_reads()
         await self.stores.close()

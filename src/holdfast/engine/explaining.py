@@ -64,6 +64,7 @@ async def explain_object(context: Context, located: Located) -> Explained:
         tags=version.tags,
         storage_class=version.storage_class,
         apart=len(located.segments) > 1,
+        tier=version.tier,
     )
     found = asked.placement.explain(facts)
     copies, sealed = _copies(located), sealed_in(context, found.plan)

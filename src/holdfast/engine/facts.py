@@ -37,10 +37,11 @@ class Asking:
         tags: Mapping[str, str] = EMPTY,
         storage_class: str = "",
         apart: bool = False,
+        tier: str = "",
     ) -> Facts:
         """Return what is known of an object; with `apart` it never lives in the catalog."""
         apart = apart or self._bucket.settings.encryption != "none"
-        return Facts(ref, size, content_type, storage_class, tags, self._inline, apart)
+        return Facts(ref, size, content_type, storage_class, tags, self._inline, apart, tier)
 
     def plan(self, facts: Facts) -> Plan:
         """Return where it belongs."""
@@ -69,6 +70,7 @@ class Asking:
                 tags=version.tags,
                 storage_class=version.storage_class,
                 apart=parts > 1,
+                tier=version.tier,
             )
         )
 
@@ -89,4 +91,5 @@ def facts_held(version: HeldVersion) -> Facts:
         version.tags,
         version.inline,
         version.encrypted or version.parts > 1,
+        version.tier,
     )

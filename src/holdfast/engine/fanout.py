@@ -8,23 +8,28 @@ from collections.abc import AsyncIterator, Sequence
 from holdfast.core.backend import PutOptions, Store
 from holdfast.core.body import Body
 from holdfast.core.types import BlobInfo
+from holdfast.engine.patience import Patience, put_within
 
 _DEPTH = 2  #: chunks that a slow store may lag behind
 Chunk = bytes | BaseException | None
 
 
-async def put_all(targets: Sequence[tuple[Store, str]], body: Body, options: PutOptions) -> list[BlobInfo]:
+async def put_all(
+    targets: Sequence[tuple[Store, str]], body: Body, options: PutOptions, patience: Patience | None = None
+) -> list[BlobInfo]:
     """Put `body` into every (store, blob name) and return what each stored, in order.
+
+    With `patience` a store that takes nothing for so long has failed.
 
     Raises:
         The first failure, when any copy fails; the others are ended first, so no task outlives the call.
     """
     if len(targets) == 1:
         store, name = targets[0]
-        return [await store.for_blob(name).put(name, body, options=options)]
+        return [await put_within(store, name, body, options, patience)]
     tee = _Tee(body, len(targets))
     puts = [
-        asyncio.ensure_future(store.for_blob(name).put(name, branch, options=options))
+        asyncio.ensure_future(put_within(store, name, branch, options, patience))
         for (store, name), branch in zip(targets, tee.branches, strict=True)
     ]
     feeder = asyncio.ensure_future(tee.feed())

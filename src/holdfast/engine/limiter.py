@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,6 +62,10 @@ class Gauge:
         self._arrival = taken.arrival
         return taken.wait / SECOND
 
+    async def give_back(self, units: int) -> None:
+        """Undo a `charge` whose units did not flow in the end."""
+        self._arrival -= self.limit.cost(units)
+
     def behind(self) -> float:
         """Return how many seconds a new flow would have to pause before its first byte."""
         return max(0, self._arrival - self._now() - self.limit.tolerance) / SECOND
@@ -103,6 +108,19 @@ class SharedGauge(Gauge):
                 self._ready = self._now() + ahead
                 return max(0, ahead) / SECOND
         return await super().charge(units)
+
+    async def give_back(self, units: int) -> None:
+        """See `Gauge`. When the catalog does not answer the limit holds all the more."""
+        async with self._lock:
+            if self._alone_until > self._now():
+                await super().give_back(units)
+                return
+            cost = -self.limit.cost(units)
+            ask = RateAsk(0, cost, 0, cost, self.limit.tolerance, True)
+            with suppress(HoldfastError, TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    grant = await self._lease(self._key, ask)
+                self._ready = self._now() + grant.arrival - grant.now - self.limit.tolerance
 
     def behind(self) -> float:
         """See `Gauge`."""

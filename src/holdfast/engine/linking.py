@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote
 
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import Capability, SignedUrl, Store, StoreState
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.names import is_sealed
@@ -59,6 +60,7 @@ def _outside(context: Context, located: Located) -> Iterator[tuple[Replica, Stor
             and outside(store)
             and store.state is not StoreState.DOWN
             and not is_sealed(replica.blob)
+            and not is_foreign(replica.blob)  # a URL cannot say which content is meant
             and Capability.PRESIGN in store.backend.capabilities
         ):
             yield replica, store

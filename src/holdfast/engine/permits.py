@@ -13,6 +13,7 @@ from holdfast.core.errors import (
 )
 from holdfast.core.types import EMPTY, BucketSettings, Located, ObjectRef, Principal, Visibility
 from holdfast.engine.context import Context
+from holdfast.engine.following import bring
 from holdfast.policy.access import ANONYMOUS, decide, holds
 from holdfast.policy.addresses import admits
 
@@ -81,6 +82,10 @@ class Permit:
         Raises:
             NotFoundError: there is none. UnauthenticatedError: nobody asks, and the bucket is not public or not there.
         """
+        if version_id is None and await self._context.following.of(ref.tenant, ref.bucket) is not None:
+            # asked first: for nobody else is the upstream looked into
+            self._admit((await self._context.rules.bucket(ref.tenant, ref.bucket)).settings)
+            await bring(self._context, ref)
         try:
             located = await self._context.catalog.resolve(ref, version_id=version_id, whole=whole)
         except NotFoundError:

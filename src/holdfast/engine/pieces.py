@@ -15,7 +15,7 @@ from holdfast.engine.grants import most_of
 from holdfast.engine.part_reading import read_part
 from holdfast.engine.storing import store_segment
 from holdfast.engine.targets import blamed
-from holdfast.engine.uploads import MAX_PARTS, begin_part, part_of
+from holdfast.engine.uploads import MAX_PARTS, begin_part, part_of, said_by
 from holdfast.engine.write import too_large
 
 MIB: Final = 1 << 20
@@ -157,6 +157,7 @@ async def append_piece(
             upload.content_type,
             md5=upload.length is not None and upload.length <= context.settings.md5_limit,
             part=(last.number if last else 0) + (0 if joins else 1),
+            more=said_by(upload),
         )
         now = await context.catalog.now()
         part = part_of(written.segment, number=0, created=now)  # the catalog gives the number

@@ -1,4 +1,4 @@
-"""The placement in force: the rules of this process's file, else those of the catalog, kept up to date.
+"""The placement in force: the rules of this process's file, else those of the catalog, and moves, kept up to date.
 
 What a file says holds for its process and cannot be changed from outside. Rules of the catalog hold for every process
 without its own; each looks every few seconds whether they have changed, and the one that changes them does at once.
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConflictError
-from holdfast.core.records import KeptRules
+from holdfast.core.records import KeptMove, KeptRules
+from holdfast.policy.moving import Move, Phase
 from holdfast.policy.placement import Placement, Rule
 from holdfast.policy.rule_form import rule_members, rule_of
 
@@ -33,6 +34,7 @@ class Placing:
         self._catalog = catalog
         self._clock = clock
         self._kept: KeptRules | None = None
+        self._moves: tuple[int, tuple[Move, ...]] = (-1, ())
         self._current = own
         self._due = 0.0
         self._learning = asyncio.Lock()
@@ -50,17 +52,39 @@ class Placing:
     async def fresh(self) -> Placement:
         """Return the placement as it was a few seconds ago at most, or while a large one is being made ready."""
         now = self._clock.monotonic()
-        known = self._kept is not None and (now < self._due or self._learning.locked())
-        if self.of_file or known:
+        known = self._moves[0] >= 0 and (self._kept is not None or self.of_file)
+        if known and (now < self._due or self._learning.locked()):
             return self._current
         due, self._due = self._due, now + _FRESH  # others go by what is known while one of them looks
         try:
+            if self._moves[0] != await self._catalog.generation("moves"):
+                await self.learn_moves(*await self._catalog.moves())
+            if self.of_file:
+                return self._current
             if self._kept is None or await self._catalog.generation("rules") != self._kept.generation:
                 await self._learn(await self._catalog.rules())
         except BaseException:
             self._due = due
             raise
         return self._current
+
+    async def learn_moves(self, generation: int, moves: Sequence[KeptMove]) -> None:
+        """Go by these moves of the catalog from now on: they hold whoever wrote the rules."""
+        async with self._learning:
+            if generation <= self._moves[0]:
+                return  # somebody who looked later was answered first
+            known = tuple(Move(move.source, move.target, Phase(move.phase)) for move in moves)
+            made = replace(self._current, moves=known)
+            if known != self._current.moves:
+                await asyncio.to_thread(made.prepare)
+                self._current = made
+            self._moves = (generation, known)
+
+    async def look_at_moves(self) -> Sequence[KeptMove]:
+        """Return the moves of the catalog as they are now, and go by them."""
+        generation, moves = await self._catalog.moves()
+        await self.learn_moves(generation, moves)
+        return moves
 
     async def look(self) -> KeptRules:
         """Return the rules of the catalog as they are now, and go by them unless the file has its own."""
@@ -76,7 +100,7 @@ class Placing:
 
     def of(self, rules: Sequence[Rule]) -> Placement:
         """Return the placement as it would be with other rules."""
-        return replace(self.own, rules=tuple(rules))
+        return replace(self.own, rules=tuple(rules), moves=self._moves[1])
 
     def check_ours(self) -> None:
         """Raise `ConflictError` when rules of the catalog would have no effect here."""

@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 
+from holdfast.core.adopted import is_foreign
 from holdfast.core.body import FileSlice
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import CorruptedError, UnavailableError
@@ -21,6 +22,7 @@ from holdfast.core.names import is_sealed
 from holdfast.core.types import ByteRange, Located, ObjectRef, Replica, Segment, Span, Version
 from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
+from holdfast.engine.following import again
 from holdfast.engine.hot import Hot
 from holdfast.engine.run import Health, Run
 
@@ -98,10 +100,12 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
         await self._context.stores.refresh()
         reader = await self._open(located)
         if reader is None:
+            if self._version_id is None and any(is_foreign(copy.blob) for copy in located.replicas):
+                await again(self._context, self._ref, located)
             # All copies are gone. If the object moved on meanwhile, that is no loss: read what it is now.
             newer = await self._resolve(self._ref, self._version_id)
             if {copy.id for copy in newer.replicas} != {copy.id for copy in located.replicas}:
-                reader = await self._open(newer)
+                located, reader = newer, await self._open(newer)
         if reader is None:
             if self._runs and (locked := self._runs[0].locked) is not None:
                 raise locked
@@ -109,6 +113,7 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
             raise UnavailableError(f"no copy of {self._ref} can be read now: {trouble}", operation="get")
         if reader.modified:
             self._context.activity.downloaded(self._ref.tenant, self._ref.bucket)
+            self._context.reads.of_version(located, self._context.environment.clock.now())
         return reader
 
     async def __aexit__(
@@ -144,8 +149,8 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
     async def _small(self, located: Located, span: Span) -> ObjectReader | None:
         """Return a reader that holds its bytes already; a small content is read whole, so that it is proved."""
         version, segment = located.version, located.segments[0]
-        # what is encrypted is kept nowhere in the clear: it must not outlive its key
-        keep = not any(is_sealed(replica.blob) for replica in located.replicas)
+        # what is encrypted is kept nowhere in the clear: it must not outlive its key; what others wrote is asked for
+        keep = not any(is_sealed(replica.blob) or is_foreign(replica.blob) for replica in located.replicas)
         data = b"" if not segment.size else self._hot.get(segment.id) if keep else None
         if data is None:
             run = Run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Final
 
 from holdfast.core.body import CHUNK, Meter
@@ -15,7 +16,7 @@ _NO_MD5: Final = -1
 
 
 async def read_back(context: Context, segment: Segment, made: Replica) -> None:
-    """Return when `made` reads as `segment`, every byte of it; memory stays flat, and its lease is kept.
+    """Return when `made` reads as `segment`, every byte of it; memory stays flat, and the lease of a large one is kept.
 
     Raises:
         CorruptedError: the store holds something else.
@@ -23,7 +24,7 @@ async def read_back(context: Context, segment: Segment, made: Replica) -> None:
     """
     hashers = checksums.factories(segment.size, segment.digests, md5_limit=_NO_MD5)
     meter = Meter(hashers, context.executor if segment.size > CHUNK else None)
-    async with context.leased([made]):
+    async with context.leased([made]) if segment.size > CHUNK else nullcontext():
         with at_stores():
             async with context.store(made.store).for_blob(made.blob).get(made.blob) as reader:
                 async for chunk in reader:

@@ -21,7 +21,7 @@ def rule_troubles(context: Context, placement: Placement, silent: Mapping[str, s
     """
     found: dict[str, list[str]] = {}
     known: dict[tuple[object, ...], str] = {}
-    for rule in placement.ordered:
+    for rule in map(placement.moved, placement.ordered):
         kind = (rule.stores, rule.acknowledge, rule.when_down, rule.fallback)
         if kind not in known:
             known[kind] = _trouble(context, rule, silent)
@@ -39,7 +39,7 @@ def _trouble(context: Context, rule: Rule, silent: Mapping[str, str]) -> str:
         return {name: trouble_of(context, name) or silent.get(name, "") for name in names}
 
     own = whys(rule.stores)
-    wanted = min(rule.acknowledge, len(rule.stores))
+    wanted = rule.needed(len(rule.stores))
     able = sum(not why for why in own.values())
     if able >= wanted:
         return ""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
+import structlog
+
 from holdfast.catalog.contract import Actor
 from holdfast.core.errors import ConflictError, NotFoundError
 from holdfast.core.failpoints import failpoint
@@ -22,6 +24,7 @@ from holdfast.engine.principals import TRUST
 ACTOR: Final = Actor("tenant-removal")  #: who it was, in the audit
 NOTICED: Final = int(2 * TRUST * 1_000_000)  #: microseconds until every process refuses the tenant
 _PAGE: Final = 500
+_log = structlog.get_logger("holdfast.removing")
 
 
 async def remove_due(context: Context) -> list[str]:
@@ -44,9 +47,13 @@ def is_due(tenant: Tenant, now: int) -> bool:
 
 
 async def _remove(context: Context, name: str) -> bool:
+    if why := await context.catalog.kept(name):  # locked since its deletion was asked for; it waits, whole
+        _log.warning("a tenant is kept", tenant=name, why=why)
+        return False
     for bucket, _ in await context.catalog.buckets(name):
         try:
             with suppress(NotFoundError):  # another process was first
+                await context.catalog.clear_snapshots(name, bucket.name)
                 await buckets.remove(context, name, bucket.name, force=True, actor=ACTOR)
         except ConflictError:  # somebody is still adding to it
             return False

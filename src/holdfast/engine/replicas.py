@@ -13,21 +13,32 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from holdfast.catalog.contract import Actor, Adopted
-from holdfast.core.body import Body
-from holdfast.core.errors import HoldfastError, NotFoundError, UnavailableError
+from holdfast.core.backend import CopierFrom, Describer
+from holdfast.core.body import CHUNK, Body
+from holdfast.core.errors import (
+    CorruptedError,
+    HoldfastError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedError,
+)
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import is_sealed
-from holdfast.core.types import Digests, Located, ObjectRef, Replica, ReplicaState, Segment, Span
+from holdfast.core.types import Digests, Located, ObjectRef, Origin, Replica, ReplicaState, Segment, Span
 from holdfast.engine.blame import UnreadableError
 from holdfast.engine.context import Context
 from holdfast.engine.facts import asking
 from holdfast.engine.reading_back import read_back
 from holdfast.engine.rules import check_encryption
 from holdfast.engine.run import Health, Run
-from holdfast.engine.storing import store_segment
+from holdfast.engine.storing import more_of, store_segment, told_of
 from holdfast.engine.targets import accepted_by, blamed, trouble_of
 from holdfast.policy.placement import Plan
 
+_WORTH: Final = (
+    1 << 20
+)  #: bytes from which on a store is asked to copy by itself: it takes requests of its own
 ACTOR: Final = Actor("reconcile")  #: who it was, in the audit
 
 
@@ -44,7 +55,14 @@ class Reconciled:
     doomed: int = 0  #: copies that are no longer wanted
     settled: bool = False
     gone: bool = False
+    changed: bool = False  #: its copies were changed by somebody else meanwhile
     troubles: list[str] = field(default_factory=list)
+
+    def add(self, earlier: Reconciled) -> None:
+        """Count what an earlier try did, too."""
+        self.copied += earlier.copied
+        self.bytes += earlier.bytes
+        self.doomed += earlier.doomed
 
     @property
     def trouble(self) -> str:
@@ -58,6 +76,17 @@ async def reconcile(context: Context, ref: ObjectRef, version_id: str, *, actor:
     Raises:
         UnavailableError: the catalog does not answer.
     """
+    report = await _reconciled(context, ref, version_id, actor)
+    if report.changed:  # by another process, which perhaps knows of a move that we do not
+        await context.placing.look_at_moves()
+        first, report = report, await _reconciled(context, ref, version_id, actor)
+        report.add(first)
+    if report.changed and not report.troubles:
+        report.troubles.append("its copies changed meanwhile")
+    return report
+
+
+async def _reconciled(context: Context, ref: ObjectRef, version_id: str, actor: Actor) -> Reconciled:
     report = Reconciled()
     try:
         located = await context.catalog.resolve(ref, version_id=version_id)
@@ -107,6 +136,10 @@ class _Move:
         self._actor = actor
         self._health = Health(context)
         self._sealed = sealed_in(context, plan)
+        self._by_itself = (
+            False  #: the target copied it by itself: what is wrong with it may be wrong with its source
+        )
+        self._sends = False  #: bytes are sent, and proved on their way
         self._places = {segment.id: number for number, segment in enumerate(located.segments, 1)}
 
     async def run(self) -> None:
@@ -123,7 +156,7 @@ class _Move:
             return
         self._take_in(await self._adopt((), last=True))
         if not self._report.settled and not self._report.gone:
-            self._report.troubles.append("its copies changed meanwhile")
+            self._report.changed = True
 
     def _missing(self) -> list[tuple[Segment, str]]:
         """Return the copies that are wanted and not there, store by store; those of stores that take none are told."""
@@ -165,12 +198,18 @@ class _Move:
             written = await self._move(segment, made)
             failpoint("reconcile.after_store")
             await read_back(context, written, made)
+            if segment.digests.sha256 is None:  # it was adopted, and nobody had read it before
+                known = (written.digests, written.chunk_size, written.chunk_crcs)
+                await context.catalog.learn_digests(version.id, segment.id, *known)
             adopted = await self._adopt([made.id], last=last)
         except NotFoundError:  # the bucket went
             self._report.gone = True
             return False
         except HoldfastError as error:
             await context.abandon([made])
+            if self._by_itself and isinstance(error, CorruptedError):
+                self._by_itself, self._sends = False, True
+                return await self._copy(segment, store, last=last)
             blamed(context, [store], error)
             self._report.troubles.append(f"store {store!r}: {error.message}")
             return False
@@ -194,14 +233,62 @@ class _Move:
         if not segment.size:
             return await self._store(segment, made, Body.of_bytes(b""))
         copies = [replica for replica in self._located.replicas if replica.segment_id == segment.id]
+        if segment.size >= _WORTH and not self._sends and await self._copied_there(segment, made, copies):
+            return segment
         run = Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies)
         try:
-            return await self._store(segment, made, Body.of_stream(_readable(run, copies), size=segment.size))
+            body = Body.of_stream(_readable(run, copies), size=segment.size)
+            if segment.size <= CHUNK:  # known as a whole, it is digested and sent in one piece
+                body = Body.of_bytes(b"".join([chunk async for chunk in body.chunks()]))
+            return await self._store(segment, made, body)
         finally:
             await run.close()
 
-    async def _store(self, segment: Segment, made: Replica, body: Body) -> Segment:
+    async def _copied_there(self, segment: Segment, made: Replica, copies: Sequence[Replica]) -> bool:
+        """Have the target copy it by itself from a sound copy that it can reach; False when it has to be sent there.
+
+        Encrypted blobs are sent: each has a key of its own.
+        """
+        context = self._context
+        there = context.store(made.store).for_blob(made.blob)
+        if is_sealed(made.blob) or not isinstance(there, CopierFrom):
+            return False
+        for copy in copies:
+            held = context.stores.get(copy.store)
+            if held is None or copy.state is not ReplicaState.LIVE or is_sealed(copy.blob):
+                continue
+            if held.name == made.store or not there.can_copy_from(held.backend):
+                continue
+            try:
+                if isinstance(there, Describer):
+                    await there.describe(made.blob, self._told(segment, made))
+                async with context.leased([made]):
+                    await there.copy_from(held.backend, copy.blob, made.blob)
+            except (NotFoundError, UnsupportedError, PermissionDeniedError):  # nothing was begun there
+                continue
+            self._by_itself = True
+            return True
+        return False
+
+    def _told(self, segment: Segment, made: Replica) -> Origin:
         version = self._located.version
+        return told_of(
+            self._context,
+            self._ref,
+            made,
+            part=self._places[segment.id] if version.parts else None,
+            created=version.created,
+            sha256=segment.digests.sha256,
+            more=more_of(version, segment, len(self._located.segments)),
+        )
+
+    async def _store(self, segment: Segment, made: Replica, body: Body) -> Segment:
+        """Store the segment and return what it is to be read back as."""
+        version = self._located.version
+        known_well = segment.digests.sha256 is not None and segment.digests.crc64nvme is not None
+        proved = (
+            known_well and segment.size > CHUNK
+        )  # chunk by chunk as it is read, and as a whole when it is read back
         known = Digests(sha256=segment.digests.sha256, crc64nvme=segment.digests.crc64nvme)
         part = self._places[segment.id] if version.parts else None
         written = await store_segment(
@@ -214,8 +301,10 @@ class _Move:
             md5=False,
             part=part,
             created=version.created,
+            more=more_of(version, segment, len(self._located.segments)),
+            proved=proved,
         )
-        return written.segment
+        return segment if proved else written.segment
 
     async def _adopt(self, made: Sequence[str], *, last: bool) -> Adopted:
         context = self._context

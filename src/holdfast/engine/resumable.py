@@ -23,6 +23,7 @@ from holdfast.engine import uploads
 from holdfast.engine.context import Context
 from holdfast.engine.grants import check_most, check_upload_size, check_upload_type, once_of
 from holdfast.engine.pieces import Check, Pieces, append_piece, room_of
+from holdfast.engine.telling import tell_whole
 from holdfast.engine.write import ObjectInput, too_large
 
 WHOLE: Final = "tus"
@@ -198,6 +199,7 @@ async def concatenate(
     check_upload_type(partials, about, ref.key)
     new_id = context.environment.new_id()
     version = await uploads.version_of(context, ref, new_id, owned, about, types=types)
+    await tell_whole(context, version, owned, each=True)
     failpoint("concatenate.before_commit")
     made = await context.catalog.concatenate(
         version, partials, conditions=conditions, idempotency=request, grace=context.grace, actor=actor
@@ -236,6 +238,7 @@ async def _finished(context: Context, upload: Upload, actor: Actor) -> Progress:
     about = uploads.said_of_upload(upload)
     owned = [(upload, part) for part in parts]
     version = await uploads.version_of(context, upload.ref, upload.version_id, owned, about)
+    await tell_whole(context, version, owned)
     failpoint("append.before_complete")
     made = await context.catalog.complete_upload(
         upload.id,

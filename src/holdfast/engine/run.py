@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
-from holdfast.core.backend import Forgetter, StoreState
+from holdfast.core.backend import Forgetter, Store, StoreState
 from holdfast.core.body import FileSlice, Reader
+from holdfast.core.circuit import Circuit, unanswered
 from holdfast.core.errors import (
     CorruptedError,
     HoldfastError,
@@ -19,9 +21,11 @@ from holdfast.core.keyring import LockedError, ShreddedError
 from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
+from holdfast.engine.patience import flow_within, gave_up
 from holdfast.policy.placement import Copy, reading_order
 
 _WORTH: Final = 1 << 20  #: bytes that may always be fetched to prove a smaller span
+_SMALL: Final = 256 << 10  #: bytes that a driver may read while it opens
 _PENALTY: Final = 30.0  #: seconds that a store which failed is passed over while another copy exists
 
 
@@ -36,6 +40,10 @@ class Health:
     def failed(self, store: str) -> None:
         """Pass `store` over for a while."""
         self._until[store] = self._clock.monotonic() + _PENALTY
+
+    def well(self, store: str) -> None:
+        """Forget that `store` failed: it is back."""
+        self._until.pop(store, None)
 
     def failing(self, store: str) -> bool:
         """Tell whether `store` failed lately, or is left alone by its breaker."""
@@ -69,6 +77,9 @@ class Run:
         self._reader: Reader | None = None
         self._replica: Replica | None = None
         self._errors: list[HoldfastError] = []
+        # a slow copy is left for another once for each other one: when all are slow, slow has to do
+        self._hurries = len(copies) - 1 if context.patience else 0
+        self._resorted = False
 
     @property
     def file(self) -> FileSlice | None:
@@ -113,7 +124,7 @@ class Run:
         wish = None if whole else ByteRange(start, self.aligned.end - 1)
         if self._left is None:
             self._left = self._candidates()
-        while self._left:
+        while self._left or await self._last_resort():
             self._replica = self._left.pop(0)
             try:
                 # perhaps another process made it just now
@@ -121,7 +132,7 @@ class Run:
                     await self._context.stores.refresh(at_once=True)
                 store = self._context.store(self._replica.store)
                 entered = store.for_blob(self._replica.blob).get(self._replica.blob, range=wish)
-                self._reader = await entered.__aenter__()
+                self._reader = await self._enter(entered, store)
                 self._entered = entered
                 if self._reader.info.size != self._segment.size:
                     raise CorruptedError(
@@ -133,6 +144,66 @@ class Run:
                 await self._failed(error)
                 await self.close()
         return None
+
+    async def _enter(self, opening: AbstractAsyncContextManager[Reader], store: Store) -> Reader:
+        """Open a copy; not for longer than there is patience, while another one is left to be tried."""
+        if not self._left or not self._hurried(self._left):
+            return await opening.__aenter__()
+        try:
+            async with asyncio.timeout(self._context.patience.of(self._at_once)):
+                return await opening.__aenter__()
+        except TimeoutError as error:
+            self._hurries -= 1
+            if self._replica is not None:
+                self._left.append(self._replica)  # slow is better than nothing
+            raise gave_up(store, self._name, "get", "gave", self._context.patience) from error
+
+    def _hurried(self, others: Sequence[Replica]) -> bool:
+        """Tell whether a slow copy is left for one of `others`: not for those whose store does not answer."""
+        mine = None if self._replica is None else self._replica.id
+        return self._hurries > 0 and any(
+            copy.id != mine and copy.state is ReplicaState.LIVE and not self._facts(copy).failing
+            for copy in others
+        )
+
+    @property
+    def _name(self) -> str:
+        return "" if self._replica is None else self._replica.blob
+
+    @property
+    def _at_once(self) -> int:
+        """How many bytes may be read while a copy is opened."""
+        return min(self.aligned.length, _SMALL)
+
+    async def _last_resort(self) -> bool:
+        """Look once, when no copy is left, for those that were given up but not deleted yet: they are as good."""
+        if self._resorted or not _provable(self._segment, self.aligned):
+            return False
+        self._resorted = True
+        try:
+            found = await self._context.catalog.doomed_copies(self._version_id, self._segment.id)
+        except UnavailableError:
+            return False
+        self._left = list(found)
+        return bool(found)
+
+    @property
+    def _version_id(self) -> str:
+        return self._copies[0].version_id if self._copies else self._segment.id
+
+    async def _flow(self, reader: Reader) -> AsyncIterator[bytes]:
+        """Yield what is open, as it comes; a copy that drips is left for another, while there is one."""
+        if self._replica is None or not self._hurried(self._copies):
+            async for piece in reader:
+                yield piece
+        else:
+            try:
+                async for piece in flow_within(reader.chunks, reader.span.length, self._context.patience):
+                    yield piece
+            except TimeoutError as error:
+                self._hurries -= 1
+                store = self._context.store(self._replica.store)
+                raise gave_up(store, self._name, "get", "gave", self._context.patience) from error
 
     async def close(self) -> None:
         """Close the copy that is open."""
@@ -155,11 +226,12 @@ class Run:
                     start, offset = end, max(offset, end)
                 if offset < self.aligned.end:
                     raise UnavailableError(f"the copy ended {self.aligned.end - offset} bytes early")
+                self._flowed()
             except HoldfastError as error:
                 stuck = 0 if offset > before else stuck + 1
                 await self._failed(error)
                 await self.close()
-                if stuck >= self._context.settings.read_attempts:
+                if stuck >= self._context.settings.read_attempts * max(1, len(self._copies)):
                     raise self._exhausted() from error
                 self._left = self._candidates(after=self._replica)
 
@@ -178,7 +250,12 @@ class Run:
         external = store is not None and "external" in store.labels
         suspect = replica.state is ReplicaState.SUSPECT
         return Copy(
-            replica.store, suspect, external, down or self._health.failing(replica.store), replica.copy_number
+            replica.store,
+            suspect,
+            external,
+            down or self._health.failing(replica.store),
+            replica.copy_number,
+            replica.store in self._context.placement.behind,
         )
 
     async def _failed(self, error: HoldfastError) -> None:
@@ -189,14 +266,28 @@ class Run:
             return  # neither the copy nor its store is bad
         if not isinstance(error, NotFoundError | CorruptedError | InvalidRangeError):
             self._health.failed(replica.store)
+            circuit = self._circuit
+            if circuit is not None and self._reader is not None and unanswered(error, replica.store):
+                circuit.broke(error)
             return
         await self._forget(replica)
-        if isinstance(error, CorruptedError) and len(self._errors) == 1 and self._left:
+        if (
+            isinstance(error, CorruptedError)
+            and not self._context.outages.bad_again(replica.id)
+            and self._left
+        ):
             return  # once may be damage in transit; the next read of it decides
-        try:
-            await self._context.catalog.suspect(replica.id)
-        except UnavailableError:
-            return
+        await self.condemn()
+
+    @property
+    def _circuit(self) -> Circuit | None:
+        store = None if self._replica is None else self._context.stores.get(self._replica.store)
+        return None if store is None else store.circuit
+
+    def _flowed(self) -> None:
+        circuit = self._circuit
+        if circuit is not None:
+            circuit.flowed()
 
     async def _forget(self, replica: Replica) -> None:
         """Have the store itself asked next time, whatever a cache before it holds."""
@@ -205,10 +296,10 @@ class Run:
             await store.backend.forget(replica.blob)
 
     async def condemn(self) -> None:
-        """Mark the copy that is open: what it offered could not be read."""
+        """Mark the copy that is open: what it offered could not be read. Another is made where a sound one is left."""
         if self._replica is not None:
             with suppress(UnavailableError):
-                await self._context.catalog.suspect(self._replica.id)
+                await self._context.catalog.condemn(self._replica.id)
 
     def _exhausted(self) -> HoldfastError:
         last = self._errors[-1] if self._errors else None
@@ -228,12 +319,12 @@ class Run:
         """Yield the open copy, which begins at `offset`, in pieces; each once all chunks that it touches are proved."""
         assert self._reader is not None
         if not _provable(self._segment, self.aligned):
-            async for piece in self._reader:
+            async for piece in self._flow(self._reader):
                 yield piece
             return
         proof = Proof(self._segment, offset)
         waiting: list[bytes] = []
-        async for piece in self._reader:
+        async for piece in self._flow(self._reader):
             proof.update(piece)
             waiting.append(piece)
             while waiting and offset + len(waiting[0]) <= proof.done:

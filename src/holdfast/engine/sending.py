@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import Capability, SignedUrl, Store, StoreState
 from holdfast.core.errors import HoldfastError, PermissionDeniedError
 from holdfast.core.names import is_sealed
@@ -90,7 +91,13 @@ def _outside(context: Context, health: Health, copies: Sequence[Replica]) -> lis
     found = []
     for copy in copies:
         store = context.stores.get(copy.store)
-        if store is None or not _signs(store) or is_sealed(copy.blob) or health.failing(copy.store):
+        if (
+            store is None
+            or not _signs(store)
+            or is_sealed(copy.blob)
+            or is_foreign(copy.blob)
+            or health.failing(copy.store)
+        ):
             continue
         if copy.state is ReplicaState.LIVE and store.state is not StoreState.DOWN:
             found.append(copy)

@@ -65,11 +65,13 @@ from holdfast.engine.grants import (
     granted_once,
 )
 from holdfast.engine.hot import Hot
+from holdfast.engine.moments import Moments
 from holdfast.engine.permits import Permit
 from holdfast.engine.pieces import Check
 from holdfast.engine.provisioning import Provisioned
 from holdfast.engine.read import ObjectReader, Opening
 from holdfast.engine.resumable import Progress
+from holdfast.engine.retention import Retention
 from holdfast.engine.run import Health
 from holdfast.engine.signing import Signed, Wish
 from holdfast.engine.verifying import Verdict
@@ -113,6 +115,11 @@ class Session:
         return self._permit.detail
 
     @property
+    def papers(self) -> tuple[Permit, Actor]:
+        """What a desk that serves the same request asks, and signs with, so that the audit tells of both as one."""
+        return self._permit, self._actor
+
+    @property
     def admin(self) -> Administration:
         """Tenants, keys and tokens, as far as this principal may look after them."""
         return Administration(self._context, self._permit, self.principal, self._actor)
@@ -121,6 +128,16 @@ class Session:
     def executions(self) -> Executions:
         """Runs and the artifacts that they left."""
         return Executions(self, self._context, self._permit, self._actor)
+
+    @property
+    def retention(self) -> Retention:
+        """What keeps versions, and what lifecycle rules want of them."""
+        return Retention(self._context, self._permit, self.principal, self._actor)
+
+    @property
+    def moments(self) -> Moments:
+        """Snapshots of buckets, and buckets as they were."""
+        return Moments(self._context, self._permit, self.principal, self._actor)
 
     # -- buckets ------------------------------------------------------------------------------------------------
     async def create_bucket(
@@ -359,9 +376,23 @@ class Session:
             )
 
     async def list(
-        self, bucket: str, *, prefix: str = "", delimiter: str = "", marker: str = "", limit: int = 1000
+        self,
+        bucket: str,
+        *,
+        prefix: str = "",
+        delimiter: str = "",
+        marker: str = "",
+        limit: int = 1000,
+        at: int | None = None,
     ) -> ListPage:
-        """Return one page of current objects in byte order, `limit` 0 to 1000 items and prefixes together."""
+        """Return one page of current objects in byte order, `limit` 0 to 1000 items and prefixes together.
+
+        With `at` (microseconds), of those that were current then; see `engine.moments`.
+        """
+        if at is not None:
+            return await self.moments.list(
+                bucket, at, prefix=prefix, delimiter=delimiter, marker=marker, limit=limit
+            )
         await self._permit.enter("list", bucket, prefix=prefix)
         for text in (prefix, delimiter, marker):
             check_prefix(text)
@@ -746,7 +777,7 @@ class Session:
             return None
         located = await self._permit.resolve(self._ref(bucket, key), version_id)
         kind, disposition = describe(located.version)
-        return await sending.location(
+        found = await sending.location(
             self._context,
             self._health,
             self.principal,
@@ -754,6 +785,9 @@ class Session:
             content_type=kind,
             disposition=disposition,
         )
+        if found is not None:
+            self._context.reads.of_version(located, self._context.environment.clock.now())
+        return found
 
     async def link(
         self, bucket: str, key: str, *, version_id: str | None = None, expires_in: float = 3600

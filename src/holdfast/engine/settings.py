@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from holdfast.core.types import Rate
 from holdfast.policy.artifacts import Naming
+from holdfast.policy.backups import BackupSettings
 from holdfast.policy.prices import PriceBook
 
 
@@ -25,9 +26,14 @@ class EngineSettings:
     principal_rate: Rate = field(
         default_factory=Rate
     )  #: of principals without their own, as the doors keep it
-    read_attempts: int = 3  #: breaks without progress before a read that has begun gives up
+    failover_after: float = (
+        5.0  #: a store is left for another one that takes or gives nothing for so long; 0: never
+    )
+    failover_rate: int = 256 << 10  #: bytes per second below which it is left, too
+    read_attempts: int = 3  #: breaks without progress, for each copy, before a read that has begun gives up
     redirect_signed: bool = True  #: readers with a signed URL are sent to external stores that sign URLs too
     artifact_buckets: Naming = field(default_factory=Naming)  #: how the default buckets are called
     artifact_roots: tuple[str, ...] = ()  #: folders below which artifacts may be files that are read in place
     hash_threads: int = 2  #: threads that digest large chunks beside the flow
+    backup: BackupSettings = field(default_factory=BackupSettings)  #: of backups that say nothing else
     prices: PriceBook = field(default_factory=PriceBook)  #: without any row, nothing has a known price

@@ -8,7 +8,7 @@ is removed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -20,6 +20,8 @@ from holdfast.policy.placement import INLINE, Placement, Plan
 from holdfast.policy.prices import PriceBook
 
 K = TypeVar("K", bound=Hashable)
+#: Says how a version is to be seen; None: it is left out.
+Seen = Callable[[HeldVersion], HeldVersion | None]
 _PAGE = 1000
 
 
@@ -87,14 +89,22 @@ class Priced:
 
 
 async def simulate(
-    context: Context, placement: Placement, *, supposed: Mapping[str, str], page: int = _PAGE
+    context: Context,
+    placement: Placement,
+    *,
+    supposed: Mapping[str, str],
+    seen: Seen | None = None,
+    page: int = _PAGE,
 ) -> Simulation:
-    """Return what `placement` would do. `supposed` are stores that are not there yet, with the keys of their prices."""
+    """Return what `placement` would do. `supposed` are stores that are not there yet, with the keys of their prices.
+
+    `seen` says how each version is to be seen, and leaves out those that are not asked about.
+    """
     near = {name: _distance(context, name) for name in context.stores}
     tally = Tally(placement, near, {name for name, store in context.stores.items() if store.encrypt})
     generation = (await context.catalog.rules()).generation
     async for versions in _pages(context, page):
-        tally.take(versions)
+        tally.take(versions if seen is None else [one for one in map(seen, versions) if one is not None])
     made = tally.made
     made.generation = generation
     for name, load in made.stores.items():

@@ -125,6 +125,11 @@ class Stores(Mapping[str, Store]):
         opened = self._opened.get(name)
         return self.own.get(name) or (None if opened is None else opened.store)
 
+    def open_ones(self) -> dict[str, Store]:
+        """Return the stores that are open, but those that an operator took out of use."""
+        found = {**{name: opened.store for name, opened in self._opened.items()}, **self.own}
+        return {name: store for name, store in found.items() if store.state is not StoreState.DOWN}
+
     def waiting(self) -> dict[str, Connection]:
         """Return the stores of the catalog that do not serve."""
         return {name: connection for name, connection in self._known.items() if not connection.serves}

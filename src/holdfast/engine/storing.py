@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from holdfast.catalog.contract import Idempotency, Reserve
 from holdfast.core.backend import PutOptions, Store
 from holdfast.core.body import CHUNK, Body, Meter
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, UnavailableError
 from holdfast.core.failpoints import failpoint
-from holdfast.core.types import Bucket, Digests, ObjectRef, Origin, Replica, Segment, Version
+from holdfast.core.types import Bucket, Digests, More, ObjectRef, Origin, Replica, Segment, Version
 from holdfast.engine import checksums, targets
 from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.fanout import put_all
 from holdfast.engine.holding import Held
+from holdfast.engine.patience import Patience, SlowError
 from holdfast.engine.targets import Target, target_of
 from holdfast.layers.foreign import Source
 from holdfast.policy.placement import Plan
@@ -61,6 +62,7 @@ async def land(
     content_type: str,
     reserve: Reserve | None,
     idempotency: Idempotency | None,
+    more: More | None = None,
 ) -> Landed:
     """Move `body` into the stores that `plan` wants, or into those that its rule allows instead; durable then.
 
@@ -74,6 +76,8 @@ async def land(
     held = Held(body) if target.spare else None
     body = body if held is None else held.body
     failed: dict[str, str] = {}
+    gave_up: set[str] = set()
+    hurried = False  # a store was left since it was slow: should no other do either, slow has to do
     try:
         while True:
             replicas = targets.pending(context, ref, target, version_id, version_id, body.size)
@@ -88,7 +92,16 @@ async def land(
                 return Landed(target, body, Written(Segment("", 0), ()), earlier)
             try:
                 failpoint("put.after_begin")
-                written = await store_segment(context, ref, replicas, body, announced, content_type)
+                written = await store_segment(
+                    context,
+                    ref,
+                    replicas,
+                    body,
+                    announced,
+                    content_type,
+                    more=more,
+                    patience=context.patience if target.further and not hurried else None,
+                )
                 targets.accepted(context, target)
                 return Landed(target, body, written)
             except BaseException as error:
@@ -98,8 +111,18 @@ async def land(
                 name = targets.blamed(context, target.stores, error)
                 if not name or held is None or not held.again or not isinstance(error, HoldfastError):
                     raise
+                if isinstance(error, SlowError):
+                    gave_up.add(name)
                 failed[name] = targets.told(error)
-                target = target_of(context, plan, bucket, failed=failed)
+                try:
+                    target = target_of(context, plan, bucket, failed=failed)
+                except UnavailableError:
+                    if hurried or not (slow := [one for one in failed if one in gave_up]):
+                        raise
+                    hurried = True
+                    for one in slow:
+                        del failed[one]
+                    target = target_of(context, plan, bucket, failed=failed)
     finally:
         if held is not None:
             await held.close()
@@ -116,18 +139,26 @@ async def store_segment(
     md5: bool = True,
     part: int | None = None,
     created: int | None = None,
+    more: More | None = None,
+    patience: Patience | None = None,
+    proved: bool = False,
 ) -> Written:
     """Move `body` into the announced copies, digesting it on its way; durable when this returns.
 
-    What the body itself fails with is raised as it is: no store is to blame for it. With `md5` false none is taken: of a piece whose ETag nobody will see. `part` and `created` (now, if it is not
-    given) are what the blobs will say of themselves besides.
+    With `proved` it is not digested: each chunk was compared before it comes here, and what is stored is read back.
+
+    What the body itself fails with is raised as it is: no store is to blame for it. With `md5` false none is taken: of a piece whose ETag nobody will see. `part`, `created` (now, if it is not
+    given) and `more` are what the blobs will say of themselves besides. `patience` is had with stores that others could
+    take the place of.
     """
     limit = context.settings.md5_limit if md5 else -1
-    hashers = checksums.factories(body.size, announced, md5_limit=limit)
+    hashers = {} if proved else checksums.factories(body.size, announced, md5_limit=limit)
     small = body.data is not None and len(body.data) <= CHUNK
-    meter = Meter(hashers, None if small else context.executor)
+    meter = Meter(hashers, None if small or proved else context.executor)
     source = Source(body)
     flow = source.body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
+    if proved:
+        flow = source.body.metered(meter).expecting(size=body.size)
     if small:
         # Already here: digest now, so that the driver can take the bytes in one piece.
         async for _ in flow.chunks():
@@ -135,21 +166,30 @@ async def store_segment(
         flow = body
     targets = [(context.store(replica.store), replica.blob) for replica in replicas]
     sha256 = announced.sha256 or (meter.digests.sha256 if small else None)
-    origin = told_of(context, ref, replicas[0], part=part, created=created, sha256=sha256)
+    more = more or More(content_type)
+    if small:
+        more = _known(more, meter.digests, part)
+    origin = told_of(context, ref, replicas[0], part=part, created=created, sha256=sha256, more=more)
     options = PutOptions(content_type, origin=origin)
     async with nullcontext() if small else context.leased(replicas):
-        await _put(targets, flow, options, source)
+        await _put(targets, flow, options, source, patience)
     chunk_size, chunk_crcs = checksums.chunk_list(meter)
     digests = checksums.settled(meter)
     segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)
     return Written(segment, replicas)
 
 
-async def _put(targets: Sequence[tuple[Store, str]], flow: Body, options: PutOptions, source: Source) -> None:
+async def _put(
+    targets: Sequence[tuple[Store, str]],
+    flow: Body,
+    options: PutOptions,
+    source: Source,
+    patience: Patience | None = None,
+) -> None:
     """Put `flow` into every store; what `source` fails with is told as its own error, whoever passed it on."""
     try:
         with at_stores():
-            await put_all(targets, flow, options)
+            await put_all(targets, flow, options, patience)
     except Exception:
         if source.failure is None:
             raise
@@ -167,6 +207,7 @@ def told_of(
     part: int | None = None,
     created: int | None = None,
     sha256: bytes | None = None,
+    more: More | None = None,
 ) -> Origin:
     """Return what the blob of `replica` says it is; the same in every store that has the segment."""
     return Origin(
@@ -178,4 +219,26 @@ def told_of(
         part,
         context.environment.clock.now() if created is None else created,
         None if sha256 is None else sha256.hex(),
+        more,
     )
+
+
+def more_of(version: Version, segment: Segment, segments: int) -> More:
+    """Return what a copy of a segment can say of its version besides what it is."""
+    crc = segment.digests.crc64nvme
+    return More(
+        version.content_type,
+        version.metadata,
+        version.tags,
+        version.storage_class,
+        version.etag,
+        "" if crc is None else crc.hex(),
+        segments if version.parts else None,
+    )
+
+
+def _known(more: More, digests: Digests, part: int | None) -> More:
+    """Return `more` with what is known of a body that is here already."""
+    crc = "" if digests.crc64nvme is None else digests.crc64nvme.hex()
+    etag = more.etag or ("" if part is not None else checksums.etag_of(digests))
+    return replace(more, crc64nvme=crc, etag=etag)

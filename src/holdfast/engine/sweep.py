@@ -1,7 +1,8 @@
 """The one place that deletes bytes.
 
 Everyone else dooms rows. A sweep dooms what was left pending past its lease, then deletes the bytes of doomed copies
-whose grace is over, then their rows (those of contents in the catalog with them). Dying in between means deleting again, which succeeds; names are never reused, so
+whose grace is over, then their rows (those of contents in the catalog with them). Where several rows know a blob, all but
+the last go without its bytes. Dying in between means deleting again, which succeeds; names are never reused, so
 deleting twice or by two sweepers at once can hit nothing else.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from holdfast.catalog.contract import DoomedReplica
+from holdfast.core.adopted import is_kept
 from holdfast.core.errors import HoldfastError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import INLINE
@@ -25,10 +27,14 @@ _POSTPONE = 600 * 1_000_000
 
 @dataclass(slots=True)
 class SweepReport:
-    """What a sweep did: rows that expired, blobs deleted, and per store those that could not be deleted now."""
+    """What a sweep did: rows that expired, blobs deleted, and per store those that could not be deleted now.
+
+    `released` counts rows that went while another one keeps their blob.
+    """
 
     expired: int = 0
     deleted: int = 0
+    released: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -37,7 +43,9 @@ async def sweep(context: Context, *, limit: int | None = None, dry_run: bool = F
     """Delete bytes whose time is over, at most `limit` blobs; with `dry_run` only count them (first page)."""
     report = SweepReport()
     if dry_run:
-        report.deleted = len(await context.catalog.doomed(limit=min(limit or 1000, 1000)))
+        found = await context.catalog.doomed(limit=min(limit or 1000, 1000))
+        report.released = sum(1 for doomed in found if doomed.shared)
+        report.deleted = len(found) - report.released
         return report
     await context.stores.refresh()
     while count := await context.catalog.expire(limit=_BATCH):
@@ -59,7 +67,8 @@ async def _delete(context: Context, batch: Sequence[DoomedReplica], report: Swee
     gate = asyncio.Semaphore(_AT_ONCE)
 
     async def one(doomed: DoomedReplica) -> HoldfastError | None:
-        if doomed.store == INLINE:  # its bytes go with its row
+        if doomed.shared or doomed.store == INLINE or is_kept(doomed.blob):
+            # another row needs its bytes, or they go with the row, or are somebody else's
             return None
         async with gate:
             try:
@@ -82,6 +91,8 @@ async def _delete(context: Context, batch: Sequence[DoomedReplica], report: Swee
     if gone:
         await context.catalog.forget(gone)
         failpoint("sweep.after_forget")
-        report.deleted += len(gone)
+        released = sum(1 for doomed in batch if doomed.shared)
+        report.released += released
+        report.deleted += len(gone) - released
     if left:
         await context.catalog.postpone(left, until=await context.catalog.now() + _POSTPONE)

@@ -37,6 +37,7 @@ class Target:
     owed: Owed | None = None
     missed: tuple[str, ...] = ()
     spare: bool = False  #: whether the rule names further stores, should one of these fail
+    further: bool = False  #: whether one of those would take it now
     encrypt: bool = False  #: whether every copy is encrypted; else those are in stores that say so
 
 
@@ -70,7 +71,9 @@ def target_of(
         owed = Owed(plan.rule, COPIES)
     missed = tuple(name for name in plan.stores if name not in chosen)[: len(away)]
     more = bool(others) or len(plan.stores) > plan.acknowledge
-    return Target((*at_home, *away), owed, missed, spare=more, encrypt=plan.encrypt)
+    # for a store that failed lately no other is left because it is slow
+    further = sum(not context.outages.failing(name, now) for name in able_or_spare) > plan.acknowledge
+    return Target((*at_home, *away), owed, missed, spare=more, further=further, encrypt=plan.encrypt)
 
 
 def trouble_of(context: Context, name: str) -> str:
@@ -174,6 +177,12 @@ def target_in(options: Mapping[str, str]) -> Target | None:
     reason = options.get(_REASON)
     owed = None if reason is None else Owed(options.get(_RULE, ""), reason)
     return Target(tuple(options[_STORES].split(",")), owed, encrypt=bool(options.get(_ENCRYPT)))
+
+
+def owed_since(target: Target, plan: Plan) -> Owed | None:
+    """Return what a version owes that went to `target` when `plan` is what holds now: moves change while bytes travel."""
+    missing = target.owed is None and not set(plan.stores) <= set(target.stores)
+    return Owed(plan.rule, COPIES) if missing else target.owed
 
 
 def owed_by(uploads: Sequence[Upload]) -> Owed | None:

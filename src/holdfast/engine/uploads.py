@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 
-from holdfast.catalog.contract import Actor, NewVersion, Reserve
+from holdfast.catalog.contract import Actor, NewVersion, Owed, Reserve
 from holdfast.core.body import Body
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import ConflictError, InvalidRequestError, NotFoundError
@@ -19,8 +19,10 @@ from holdfast.core.failpoints import failpoint
 from holdfast.core.names import check_key
 from holdfast.core.types import (
     EMPTY,
+    Bucket,
     ChecksumType,
     Digests,
+    More,
     ObjectRef,
     Part,
     Replica,
@@ -31,10 +33,21 @@ from holdfast.core.types import (
 from holdfast.engine import checksums, rules
 from holdfast.engine.context import Context
 from holdfast.engine.facts import STORAGE_CLASS, asking
+from holdfast.engine.following import bring
 from holdfast.engine.grants import check_granted_content, check_upload_size, once_of, types_of
 from holdfast.engine.part_reading import first_bytes
 from holdfast.engine.storing import store_segment
-from holdfast.engine.targets import blamed, fell_back, owed_by, pending, pinned, target_in, target_of
+from holdfast.engine.targets import (
+    blamed,
+    fell_back,
+    owed_by,
+    owed_since,
+    pending,
+    pinned,
+    target_in,
+    target_of,
+)
+from holdfast.engine.telling import tell_whole
 from holdfast.engine.write import ObjectInput, check_input, opened
 
 MAX_PARTS = 10_000
@@ -118,7 +131,14 @@ async def put_part(
     failpoint("part.after_begin")
     try:
         written = await store_segment(
-            context, ref, replicas, body, announced, upload.content_type, part=number
+            context,
+            ref,
+            replicas,
+            body,
+            announced,
+            upload.content_type,
+            part=number,
+            more=said_by(upload),
         )
         failpoint("part.after_store")
         part = part_of(written.segment, number=number, created=await context.catalog.now())
@@ -179,6 +199,8 @@ async def complete(
         upload = await _multipart(context, ref, upload_id)
     except NotFoundError:
         return await _completed_before(context, ref, upload_id, parts)
+    if conditions:
+        await bring(context, ref)
     chosen = _choose(parts, {part.number: part for part in await all_parts(context, upload_id)})
     size = sum(part.size for part in chosen)
     if upload.length is not None and size != upload.length:
@@ -189,6 +211,7 @@ async def complete(
     check_upload_size(upload, size)
     owned = [(upload, part) for part in chosen]
     version = await version_of(context, ref, upload.version_id, owned, about)
+    await tell_whole(context, version, owned)
     failpoint("complete.before_commit")
     completed = await context.catalog.complete_upload(
         upload_id,
@@ -201,6 +224,12 @@ async def complete(
     context.activity.uploaded(ref.tenant, ref.bucket)
     failpoint("complete.after_commit")
     return completed
+
+
+def said_by(upload: Upload) -> More:
+    """Return what parts of an upload say of the version that it may become."""
+    storage_class = upload.options.get(STORAGE_CLASS, "")
+    return More(upload.content_type, upload.metadata, upload.tags, storage_class)
 
 
 def said_of_upload(upload: Upload) -> ObjectInput:
@@ -255,8 +284,20 @@ async def version_of(
         checksum_type=ChecksumType.FULL_OBJECT if len(chosen) == 1 else ChecksumType.COMPOSITE,
         parts=len(chosen),
         storage_class=about.storage_class,
-        owed=owed_by([upload for upload, _ in owned]),
+        owed=await _owed(context, bucket, [upload for upload, _ in owned]),
     )
+
+
+async def _owed(context: Context, bucket: Bucket, uploads: Sequence[Upload]) -> Owed | None:
+    """Return what the version owes that is made of these uploads: a store that was moved since they were opened, too."""
+    if (owed := owed_by(uploads)) is not None:
+        return owed
+    asked = await asking(context, bucket)
+    for upload in uploads:
+        target = target_in(upload.options)
+        if target is not None and (since := owed_since(target, asked.of_upload(upload))) is not None:
+            return since
+    return None
 
 
 async def _completed_before(

@@ -8,10 +8,8 @@ their bytes. No error handler deletes bytes: `abandon` only dooms rows that are 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from holdfast.catalog.contract import Actor, Idempotency, NewVersion, Reserve
 from holdfast.core.backend import Capability, Describer
@@ -29,12 +27,11 @@ from holdfast.core.errors import (
 from holdfast.core.failpoints import failpoint
 from holdfast.core.names import INLINE, check_key, is_sealed
 from holdfast.core.types import (
-    EMPTY,
-    NO_DIGESTS,
     Bucket,
     Deleted,
     Digests,
     Located,
+    More,
     ObjectRef,
     Replica,
     Segment,
@@ -44,33 +41,15 @@ from holdfast.engine import checksums, rules
 from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.facts import asking
+from holdfast.engine.following import bring
+from holdfast.engine.object_input import NO_INPUT as NO_INPUT
+from holdfast.engine.object_input import ObjectInput as ObjectInput
+from holdfast.engine.object_input import check_input as check_input
+from holdfast.engine.object_input import unprintable
 from holdfast.engine.part_reading import head_of
-from holdfast.engine.storing import land, told_of
-from holdfast.engine.targets import accepted, blamed, target_of
-from holdfast.policy import media
+from holdfast.engine.storing import land, more_of, told_of
+from holdfast.engine.targets import accepted, blamed, owed_since, target_of
 
-MAX_METADATA_BYTES: Final = 8192
-MAX_TAGS: Final = 50
-_CLASS: Final = re.compile(r"[A-Za-z0-9_-]{0,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInput:
-    """What a writer says about an object.
-
-    `content_type` None is guessed from the key's extension. `digests` are announced digests of the body: they are
-    compared before anything becomes visible. Metadata keys are kept as given; at most 8 KiB in all, and 50 tags.
-    `storage_class` is for placement rules: at most 64 letters, digits, `_` and `-`.
-    """
-
-    content_type: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
-    digests: Digests = NO_DIGESTS
-    storage_class: str = ""
-
-
-NO_INPUT: Final = ObjectInput()
 too_large = rules.too_large
 
 
@@ -98,6 +77,8 @@ async def put(
     """
     check_key(ref.key)
     content_type = check_input(about, ref.key)
+    if conditions:
+        await bring(context, ref)
     version_id = context.environment.new_id()
     idempotency = once or await _idempotency(context, idempotency_key, ref, about, conditions)
     bucket = await context.rules.bucket(ref.tenant, ref.bucket)
@@ -106,9 +87,8 @@ async def put(
     most = rules.largest(bucket, context.settings.max_object_size)
     head, body = await opened(context, body, most, look=asked.look)
     rules.check_content(bucket, ref.key, content_type, head)
-    plan = asked.plan(
-        asked.facts(ref, body.size, content_type, tags=about.tags, storage_class=about.storage_class)
-    )
+    facts = asked.facts(ref, body.size, content_type, tags=about.tags, storage_class=about.storage_class)
+    plan = asked.plan(facts)
     rules.check_encryption(bucket, context.stores, plan.stores, encrypt=plan.encrypt)
     if plan.inline and body.data is not None:
         return await _put_inline(
@@ -126,16 +106,18 @@ async def put(
         content_type=content_type,
         reserve=reserve,
         idempotency=idempotency,
+        more=More(content_type, about.metadata, about.tags, about.storage_class),
     )
     if landed.earlier is not None:
         return await _same(context, landed.earlier, landed.body, about.digests)
     written = landed.written
     try:
         failpoint("put.after_store")
+        owed = landed.target.owed
+        if (placement := await context.placing.fresh()) is not asked.placement:
+            owed = owed_since(landed.target, placement.plan(facts))
         version = await context.catalog.commit_put(
-            replace(
-                _new_version(version_id, ref, written.segment, about, content_type), owed=landed.target.owed
-            ),
+            replace(_new_version(version_id, ref, written.segment, about, content_type), owed=owed),
             written.replica_ids,
             conditions=conditions,
             idempotency=idempotency,
@@ -271,7 +253,7 @@ async def copy(
         async with context.leased(replicas):
             with at_stores():
                 for old, made in pairs:
-                    await _copy_blob(context, source, target, old, made)
+                    await _copy_blob(context, source, target, old, made, about, content_type)
         failpoint("copy.after_store")
         accepted(context, goal)
         segment_ids = {old.segment_id: made.segment_id for old, made in pairs}
@@ -318,9 +300,11 @@ async def delete(
     actor: Actor,
 ) -> Deleted:
     """Remove the object, or one version of it, in one transaction; the bytes are left to `sweep`."""
+    there = None if version_id is not None else await bring(context, ref, at_once=True)
     deleted = await context.catalog.delete_object(
         ref,
         version_id=version_id,
+        there=None if there is None else (there.pin, there.modified),
         marker_id=context.environment.new_id(),
         conditions=conditions,
         grace=context.grace,
@@ -383,37 +367,6 @@ async def check_kept(context: Context, bucket: Bucket, source: Located, key: str
         rules.check_content(bucket, key, content_type, await head_of(context, source, rules.HEAD))
 
 
-def check_input(about: ObjectInput, key: str) -> str:
-    """Return the content type; `InvalidRequestError` for text that cannot travel in a header or is too much."""
-    content_type = about.content_type or media.guess(key) or media.UNKNOWN
-    total = 0
-    for name, value in (*about.metadata.items(), *about.tags.items(), ("content-type", content_type)):
-        if not name or _unprintable(name) or _unprintable(value):
-            raise InvalidRequestError(
-                f"{name[:80]!r}: metadata, tags and types may not hold control characters"
-            )
-        total += len(name.encode("utf-8", "surrogatepass")) + len(value.encode("utf-8", "surrogatepass"))
-    if total > MAX_METADATA_BYTES:
-        raise InvalidRequestError(
-            f"metadata and tags have {total} bytes; at most {MAX_METADATA_BYTES} are allowed"
-        )
-    if not _CLASS.fullmatch(about.storage_class):
-        raise InvalidRequestError("a storage class has at most 64 characters of A-Z a-z 0-9 _ -")
-    if len(about.tags) > MAX_TAGS:
-        raise InvalidRequestError(f"{len(about.tags)} tags; at most {MAX_TAGS} are allowed")
-    if len(content_type) > 255 or not media.is_media_type(content_type):
-        raise InvalidRequestError(
-            f"{content_type[:80]!r} is not a content type; one is like text/csv or text/html; charset=utf-8"
-        )
-    return content_type
-
-
-def _unprintable(text: str) -> bool:
-    if text.isascii() and text.isprintable():
-        return False
-    return any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in text)
-
-
 def _sourced(body: Body) -> Body:
     """Return `body` with failures of its source as what they are, so that no store takes them for its own."""
 
@@ -467,7 +420,7 @@ async def _idempotency(
 ) -> Idempotency | None:
     if key is None:
         return None
-    if not 1 <= len(key) <= 255 or _unprintable(key):
+    if not 1 <= len(key) <= 255 or unprintable(key):
         raise InvalidRequestError("an idempotency key has 1 to 255 printable characters")
     described = (about.content_type, sorted(about.metadata.items()), sorted(about.tags.items()))
     if about.storage_class:
@@ -493,7 +446,13 @@ def _refuse_other(earlier: Version, sent: Segment) -> None:
 
 
 async def _copy_blob(
-    context: Context, source: Located, target: ObjectRef, old: Replica, made: Replica
+    context: Context,
+    source: Located,
+    target: ObjectRef,
+    old: Replica,
+    made: Replica,
+    about: ObjectInput,
+    content_type: str,
 ) -> None:
     """Copy one blob inside its store, after saying what the copy is."""
     backend = context.store(made.store).for_blob(made.blob)
@@ -502,8 +461,16 @@ async def _copy_blob(
             (number, one) for number, one in enumerate(source.segments, 1) if one.id == old.segment_id
         )
         part = number if source.version.parts else None
+        said = more_of(source.version, segment, len(source.segments))
+        more = replace(
+            said,
+            content_type=content_type,
+            metadata=about.metadata,
+            tags=about.tags,
+            storage_class=about.storage_class,
+        )
         await backend.describe(
-            made.blob, told_of(context, target, made, part=part, sha256=segment.digests.sha256)
+            made.blob, told_of(context, target, made, part=part, sha256=segment.digests.sha256, more=more)
         )
     await backend.copy(old.blob, made.blob)
 

@@ -7,6 +7,7 @@ must do no harm.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -51,13 +52,31 @@ class Work:
         """What the job is about, as its kind checked it."""
         return self.job.spec
 
+    async def room(self, objects: int = 1, size: int = 0) -> bool:
+        """Wait until the pace allows so much more; False: the job is to stop, and the step returns what it has done."""
+        try:
+            if objects:
+                await self.gauge.objects(objects)
+            if size:
+                await self.gauge.bytes(size)
+        except asyncio.CancelledError:
+            if self.stopping():
+                return False
+            raise
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Where a part begins and ends ("": at the first, to the last), as the kind spells it."""
+    """Where a part begins and ends ("": at the first, to the last), as the kind spells it.
+
+    `items` and `bytes` are about what lies in it, where that is known: a job's total is their sum.
+    """
 
     start: str = ""
     end: str = ""
+    items: int | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +117,33 @@ class Forecast:
     notes: Sequence[str] = ()
 
 
-class Kind(Protocol):
-    """One kind of job. `name` is what doors call it; `verb` is the permission that it needs (`policy.access`)."""
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A permission that a job needs, and where: as `policy.access.decide` is asked."""
 
-    name: str
     verb: str
+    bucket: str = ""
+    key: str | None = None
+    prefix: str = ""
+
+
+class Kind(Protocol):
+    """One kind of job. `name` is what doors call it; `verb` is the permission that it needs (`policy.access`).
+
+    The first line of its docstring is what doors say it is for. A kind that needs more than its verb on the bucket (and
+    prefix) that its spec names has a method `asks(spec)`, which returns every `Ask`. A kind whose verb operators alone
+    have works for the service; any other in one tenant, which the checked spec then names as `tenant`.
+    """
+
+    @property
+    def name(self) -> str:
+        """What doors call it."""
+        ...
+
+    @property
+    def verb(self) -> str:
+        """The permission that it needs."""
+        ...
 
     def check(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return `spec` in its usual form, defaults filled in; plain JSON values.
@@ -122,6 +163,9 @@ class Kind(Protocol):
 
     async def step(self, work: Work, part: Part) -> Step:
         """Do a stretch of the part from its cursor: some hundred objects, some seconds.
+
+        What it returns is counted, also when the job is to stop: then the cursor is where everything before it was
+        done, and the counters are of what was done. What it raises is not counted.
 
         What goes wrong with one item is a failure in the answer. What is raised is tried again, later and later.
 

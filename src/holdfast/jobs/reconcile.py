@@ -14,12 +14,13 @@ from typing import Any, Final
 
 import structlog
 
-from holdfast.core.errors import HoldfastError, InvalidRequestError, NotFoundError
+from holdfast.core.errors import HoldfastError, NotFoundError
 from holdfast.core.records import Debt, HeldVersion
 from holdfast.core.types import ObjectRef, ReplicaState
 from holdfast.engine.engine import Engine
 from holdfast.engine.facts import asking, facts_held
 from holdfast.engine.replicas import Reconciled, reconcile, sealed_in
+from holdfast.jobs.ranges import place_of, told
 from holdfast.jobs.repeat import repeat
 
 _log = structlog.get_logger("holdfast.reconcile")
@@ -93,17 +94,20 @@ async def pay(engine: Engine, *, hurry: bool = False) -> ReconcileReport:
                     tried.add(debt.version_id)
                     await _settle(engine, debt, report)
 
-    await _all([payer() for _ in range(_AT_ONCE)])
-    await catalog.forget_debts()
+    await all_of([payer() for _ in range(_AT_ONCE)])
+    while await catalog.forget_debts(limit=_PAGE) >= _PAGE:
+        pass
     return report
 
 
 async def _settle(engine: Engine, debt: Debt, report: ReconcileReport) -> None:
     report.examined += 1
-    done = await _one(engine, debt.ref, debt.version_id)
+    outages = engine.context.outages
+    returns = outages.returns
+    done = await bring_home(engine, debt.ref, debt.version_id)
     report.add(done)
     if not done.settled and not done.gone:
-        await _put_off(engine, debt, done.trouble)
+        await _put_off(engine, debt, done.trouble, soon=outages.returns != returns)
 
 
 async def _together(
@@ -113,13 +117,13 @@ async def _together(
 
     async def one(ref: ObjectRef, version_id: str) -> None:
         async with gate:
-            done = await _one(engine, ref, version_id)
+            done = await bring_home(engine, ref, version_id)
         report.add(done)
 
-    await _all([one(*version) for version in versions])
+    await all_of([one(*version) for version in versions])
 
 
-async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
+async def all_of(work: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Run all of `work` to its end; one that fails ends the others."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
@@ -130,8 +134,8 @@ async def _all(work: Sequence[Coroutine[Any, Any, None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _one(engine: Engine, ref: ObjectRef, version_id: str) -> Reconciled:
-    """Bring one version home. A defect that it meets holds up no other version."""
+async def bring_home(engine: Engine, ref: ObjectRef, version_id: str) -> Reconciled:
+    """Bring one version home. A defect that it meets is logged, and holds up no other version."""
     try:
         return await reconcile(engine.context, ref, version_id)
     except HoldfastError:
@@ -141,9 +145,14 @@ async def _one(engine: Engine, ref: ObjectRef, version_id: str) -> Reconciled:
         return Reconciled(troubles=[f"a defect ({type(error).__name__}); see the log"])
 
 
-async def _put_off(engine: Engine, debt: Debt, trouble: str) -> None:
+async def _put_off(engine: Engine, debt: Debt, trouble: str, *, soon: bool = False) -> None:
+    """Have the debt tried again later; `soon` when a store came back meanwhile, which perhaps was the trouble."""
     environment = engine.context.environment
-    pause = min(_FIRST * 2.0 ** min(debt.tries, 20), _LONGEST) * environment.random.uniform(0.75, 1.25)
+    pause = (
+        0.0
+        if soon
+        else min(_FIRST * 2.0 ** min(debt.tries, 20), _LONGEST) * environment.random.uniform(0.75, 1.25)
+    )
     until = await engine.catalog.now() + int(pause * 1_000_000)
     await engine.catalog.postpone_debt(debt.version_id, until=until, trouble=trouble[:1000])
 
@@ -173,6 +182,9 @@ async def keep_paying(engine: Engine, interval: float) -> None:
     """Pay debts every `interval` seconds until cancelled; 0: never."""
 
     async def work() -> None:
+        await engine.context.placing.fresh()  # whoever only reads goes by the moves too
+        while await engine.catalog.end_recalls():
+            pass
         report = await pay(engine)
         if report.moved:
             _log.info("brought home", versions=report.moved, blobs=report.copied, bytes=report.bytes)
@@ -224,7 +236,7 @@ async def _pages(
     engine: Engine, tenant: str, bucket: str, after: str
 ) -> AsyncIterator[tuple[Sequence[HeldVersion], str]]:
     """Yield pages of versions, and where the next one begins ("": nowhere)."""
-    place = _place(after)
+    place = place_of(after)
     only = None
     if bucket:
         only = (await engine.catalog.bucket(tenant, bucket)).id
@@ -233,7 +245,7 @@ async def _pages(
         found = await engine.catalog.held_versions(after=place, limit=_PAGE)
         mine = [version for version in found.versions if not bucket or _is_in(version.ref, tenant, bucket)]
         past = found.after is None or (only is not None and found.after[0] != only)
-        yield mine, "" if past or found.after is None else _told(found.after)
+        yield mine, "" if past or found.after is None else told(found.after)
         if past or found.after is None:
             return
         place = found.after
@@ -249,18 +261,3 @@ async def _wanted(engine: Engine, version: HeldVersion) -> tuple[str, ...]:
     home = not version.broken and set(version.stores) == set(plan.stores)
     plain = set(sealed_in(engine.context, plan)).difference(version.sealed)
     return () if home and not plain else plan.stores
-
-
-def _told(place: tuple[int, str, int]) -> str:
-    number, key, seq = place
-    return f"{number}.{seq}.{key}"
-
-
-def _place(after: str) -> tuple[int, str, int]:
-    if not after:
-        return (-1, "", 0)
-    number, _, rest = after.partition(".")
-    seq, dot, key = rest.partition(".")
-    if not (dot and number.isascii() and number.isdigit() and seq.isascii() and seq.isdigit()):
-        raise InvalidRequestError("this is no place to go on from; use the `after` of the last answer")
-    return int(number), key, int(seq)

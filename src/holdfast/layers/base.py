@@ -10,6 +10,7 @@ from holdfast.core.backend import (
     NO_OPTIONS,
     Backend,
     Capability,
+    CopierFrom,
     Describer,
     FolderMaker,
     Forgetter,
@@ -33,6 +34,7 @@ class Layer:
     """
 
     preserves: ClassVar[Capability] = Capability.NONE
+    as_stored: ClassVar[bool] = True  #: what is read and put are the bytes that the store holds
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
@@ -122,6 +124,25 @@ class Layer:
         if isinstance(self.inner, Forgetter):
             await self.inner.forget(name)
 
+    def can_copy_from(self, other: Backend) -> bool:
+        """See `CopierFrom.can_copy_from`; never through a layer that changes bytes."""
+        below = beneath(other)
+        return (
+            self.as_stored
+            and below is not None
+            and isinstance(self.inner, CopierFrom)
+            and self.inner.can_copy_from(below)
+        )
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """See `CopierFrom.copy_from`."""
+        below = beneath(other)
+        if below is None or not isinstance(self.inner, CopierFrom) or not self.can_copy_from(other):
+            raise UnsupportedError(
+                "it cannot be copied from that store", operation="copy", store=self.store, name=target
+            )
+        return await self.inner.copy_from(below, source, target)
+
     async def room(self) -> Room | None:
         """See `Roomy.room`; None where the backend does not know it."""
         return await self.inner.room() if isinstance(self.inner, Roomy) else None
@@ -136,6 +157,15 @@ class Layer:
             raise UnsupportedError(
                 f"{capability.name} is not offered here", operation=operation, store=self.store, name=name
             )
+
+
+def beneath(backend: Backend) -> Backend | None:
+    """Return the driver beneath its layers; None when one of them changes bytes."""
+    while isinstance(backend, Layer):
+        if not backend.as_stored:
+            return None
+        backend = backend.inner
+    return backend
 
 
 @asynccontextmanager

@@ -77,6 +77,11 @@ class Breaker(Layer):
         with self._watched("copy", source):
             return await super().copy(source, target)
 
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store, unless the circuit is open."""
+        with self._watched("copy", target):
+            return await super().copy_from(other, source, target)
+
     async def presign(
         self,
         method: str,

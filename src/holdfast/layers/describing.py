@@ -8,19 +8,21 @@ blob can; it goes with the `discard` that the engine owes every put that did not
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, PutOptions
 from holdfast.core.body import Body
 from holdfast.core.errors import AlreadyExistsError, InvalidRequestError, NotFoundError
 from holdfast.core.names import ABOUT, MAX_BLOB_NAME_BYTES, MAX_SEGMENT_BYTES, check_blob_name
 from holdfast.core.types import BlobInfo, Origin
 from holdfast.layers.base import ALL, Layer, closed_after
-from holdfast.layers.origin_text import METADATA, tell
+from holdfast.layers.origin_text import METADATA, MOST, tell
 
 RECORD_TYPE: Final = "text/plain"
+_MOST_ANNOUNCED: Final = 10_000
 LONGEST: Final = 8192  #: bytes of a record that are read at most
 
 
@@ -37,29 +39,32 @@ class Describing(Layer):
     def __init__(self, inner: Backend, *, in_metadata: bool = True) -> None:
         super().__init__(inner)
         self._in_metadata = in_metadata and Capability.METADATA in inner.capabilities
-        self._announced: set[str] = set()
+        self._announced: dict[str, None] = {}
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
     ) -> BlobInfo:
         """Put, with its description if it has an `origin`."""
-        if name.endswith(ABOUT):
+        if name.endswith(ABOUT) and not is_foreign(name):
             raise InvalidRequestError(
                 f"names that end with {ABOUT!r} are kept for descriptions",
                 operation="put",
                 store=self.store,
                 name=name,
             )
-        if options.origin is None:
+        origin = options.origin
+        if origin is None:
             return await super().put(name, body, options=options, if_absent=if_absent)
         check_blob_name(name)
-        text = tell(options.origin)
-        metadata = {**options.metadata, METADATA: text}
-        if self._in_metadata and _size(metadata) <= self.limits.max_metadata_bytes:
+        room = self.limits.max_metadata_bytes - _size(options.metadata)
+        text = tell(origin, min(MOST, room))
+        if self._in_metadata and len(METADATA) + len(text) <= room:
+            metadata = {**options.metadata, METADATA: text}
             options = replace(options, metadata=metadata)
             return await super().put(name, body, options=options, if_absent=if_absent)
         if not has_room(name):
             return await super().put(name, body, options=options, if_absent=if_absent)
+        text = tell(origin, LONGEST)
         if if_absent:
             return await self._put_if_absent(name, body, options, text)
         await self._write(name, text)
@@ -79,8 +84,12 @@ class Describing(Layer):
     async def describe(self, name: str, origin: Origin) -> None:
         """Say what `name` is before it is made by `copy`, which carries over what its source is."""
         if has_room(check_blob_name(name)):
-            await self._write(name, tell(origin))
-            self._announced.add(name)
+            await self._write(name, tell(origin, LONGEST))
+            self._announced[name] = None
+            if (
+                len(self._announced) > _MOST_ANNOUNCED
+            ):  # what was described for its own sake, and not for a copy
+                del self._announced[next(iter(self._announced))]
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Copy; the description goes along, unless `target` was described before."""
@@ -90,7 +99,14 @@ class Describing(Layer):
                 await self._carry(source, target)
             return await super().copy(source, target)
         finally:
-            self._announced.discard(target)
+            self._announced.pop(target, None)
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store; `target` was described before."""
+        try:
+            return await super().copy_from(other, source, target)
+        finally:
+            self._announced.pop(target, None)
 
     async def _carry(self, source: str, target: str) -> None:
         try:
@@ -102,20 +118,20 @@ class Describing(Layer):
     async def delete(self, name: str) -> None:
         """Delete the blob, then its record: the other way round a crash would leave a blob that says nothing."""
         await super().delete(name)
-        if has_room(name):
+        if has_room(name) and not is_foreign(name):
             await self.inner.delete(name + ABOUT)
 
     async def discard(self, name: str) -> None:
         """Discard the blob, then its record."""
         await super().discard(name)
-        if has_room(name):
+        if has_room(name) and not is_foreign(name):
             await self.inner.discard(name + ABOUT)
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncGenerator[BlobInfo, None]:
         """List the blobs, and no records."""
         async with closed_after(self.inner.list(prefix, after=after)) as items:
             async for info in items:
-                if not info.name.endswith(ABOUT):
+                if not info.name.endswith(ABOUT) or is_foreign(info.name):
                     yield info
 
     async def _write(self, name: str, text: str, *, if_absent: bool = False) -> None:
@@ -129,5 +145,5 @@ def has_room(name: str) -> bool:
     return len(name) <= MAX_BLOB_NAME_BYTES - len(ABOUT) and len(leaf) <= MAX_SEGMENT_BYTES - len(ABOUT)
 
 
-def _size(metadata: dict[str, str]) -> int:
+def _size(metadata: Mapping[str, str]) -> int:
     return sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())

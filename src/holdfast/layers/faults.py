@@ -191,6 +191,12 @@ class Faults(Layer):
         """Copy, perhaps."""
         return await self._around("copy", source, lambda: super(Faults, self).copy(source, target))
 
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store, perhaps."""
+        return await self._around(
+            "copy", target, lambda: super(Faults, self).copy_from(other, source, target)
+        )
+
     async def presign(
         self,
         method: str,

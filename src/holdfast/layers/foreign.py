@@ -7,13 +7,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 
-import structlog
-
 from holdfast.core.body import Body
 from holdfast.core.errors import HoldfastError, UnavailableError
 
 _NOWHERE: Final = ("", "", "")
-_log: Final = structlog.get_logger("holdfast.stores")
 
 
 class Source:
@@ -65,7 +62,9 @@ def translated(
         if error is ours or (source is not None and error in source.errors):
             raise
         # A defect of the driver, or of a library that it uses: the log has the way there.
-        _log.error(
+        import structlog  # costs 50 ms, and is needed when something is very wrong
+
+        structlog.get_logger("holdfast.stores").error(
             "a store failed in an unexpected way",
             operation=operation,
             store=store,

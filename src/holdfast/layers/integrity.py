@@ -98,6 +98,11 @@ class Integrity(Layer):
         with translated("copy", self.store, source):
             return await super().copy(source, target)
 
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store."""
+        with translated("copy", self.store, target):
+            return await super().copy_from(other, source, target)
+
     async def presign(
         self,
         method: str,

@@ -95,6 +95,11 @@ class Limit(Layer):
         async with self._turn(_Kind.SHORT, "copy", source):
             return await super().copy(source, target)
 
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store, when it is our turn."""
+        async with self._turn(_Kind.SHORT, "copy", target):
+            return await super().copy_from(other, source, target)
+
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncGenerator[BlobInfo, None]:
         """List; each step waits for its turn, so that what is done per item cannot starve the listing."""
         async with closed_after(super().list(prefix, after=after)) as items:

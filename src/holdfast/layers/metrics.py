@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
 from typing import Final
@@ -15,6 +15,7 @@ from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError
 from holdfast.core.types import BlobInfo, ByteRange
 from holdfast.layers.base import ALL, Layer, closed_after
+from holdfast.layers.tally import Tally
 
 _BUCKETS: Final = (
     0.0005,
@@ -169,6 +170,11 @@ class Metrics(Layer):
         with self._counted("copy"):
             return await super().copy(source, target)
 
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store, counted."""
+        with self._counted("copy"):
+            return await super().copy_from(other, source, target)
+
     async def presign(
         self,
         method: str,
@@ -230,12 +236,12 @@ class _Reading(AbstractAsyncContextManager[Reader]):
     def __init__(self, layer: Metrics, inner: AbstractAsyncContextManager[Reader]) -> None:
         self._layer, self._inner = layer, inner
         self._verb = layer.verbs["get"]
-        self._tally: _Tally | None = None
+        self._tally: Tally | None = None
 
     async def __aenter__(self) -> Reader:
         self._began = self._layer.begin(self._verb)
         try:
-            self._tally = _Tally(await self._inner.__aenter__())
+            self._tally = Tally(await self._inner.__aenter__())
         except BaseException as error:
             self._layer.end(self._verb, self._began, error)
             raise
@@ -250,23 +256,3 @@ class _Reading(AbstractAsyncContextManager[Reader]):
         finally:
             self._layer.out.inc(self._tally.counted(whole=error is None))
             self._layer.end(self._verb, self._began, error)
-
-
-class _Tally:
-    """Counts the bytes of a reader."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._size = 0
-        self._touched = False
-        self._direct = reader.span.length if reader.file is not None or reader.data is not None else 0
-        self.reader = reader.through(self._count, unchanged=True)
-
-    def counted(self, *, whole: bool) -> int:
-        """Return the bytes that were read; `whole` when the read ended well, so that a file was sent to its end."""
-        return self._direct if whole and not self._touched else self._size
-
-    async def _count(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self._touched = True
-        async for chunk in chunks:
-            self._size += len(chunk)
-            yield chunk

@@ -14,7 +14,7 @@ from holdfast.layers.base import Layer, closed_after
 from holdfast.layers.describing import LONGEST, Describing, has_room
 from holdfast.layers.origin_text import origin_of, understand
 
-__all__ = ["lonely", "origin_of", "origins", "read_origin"]
+__all__ = ["everything", "lonely", "origin_of", "origins", "read_origin"]
 
 _BLOB: Final = 1
 _RECORD: Final = 2
@@ -63,7 +63,7 @@ async def lonely(store: Store, prefix: str = "") -> AsyncGenerator[str, None]:
 async def _paired(backend: Backend, prefix: str) -> AsyncGenerator[tuple[str, int], None]:
     """Yield each name, and which of blob and record are there. Only names that begin alike are held at a time."""
     waiting: list[str] = []
-    async with closed_after(_everything(backend, prefix)) as items:
+    async with closed_after(everything(backend, prefix)) as items:
         async for info in items:
             name = info.name
             while (
@@ -83,14 +83,14 @@ async def _paired(backend: Backend, prefix: str) -> AsyncGenerator[tuple[str, in
         yield waiting.pop(), _BLOB
 
 
-def _everything(backend: Backend, prefix: str) -> AsyncIterator[BlobInfo]:
-    """List with the records: from below the layer that hides them."""
+def everything(backend: Backend, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+    """List with the records, in byte order: from below the layer that hides them."""
     layer = backend
     while isinstance(layer, Layer):
         if isinstance(layer, Describing):
-            return layer.inner.list(prefix)
+            return layer.inner.list(prefix, after=after)
         layer = layer.inner
-    return backend.list(prefix)
+    return backend.list(prefix, after=after)
 
 
 async def _recorded(backend: Backend, name: str) -> Origin | None:

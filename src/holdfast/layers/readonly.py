@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.core.backend import NO_OPTIONS, PutOptions, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions, SignedUrl
 from holdfast.core.body import Body
 from holdfast.core.errors import ConflictError
 from holdfast.core.types import BlobInfo, Origin
@@ -29,6 +29,10 @@ class ReadOnly(Layer):
         raise self._refusal("delete", name)
 
     async def copy(self, source: str, target: str) -> BlobInfo:
+        """Refuse."""
+        raise self._refusal("copy", target)
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
         """Refuse."""
         raise self._refusal("copy", target)
 

@@ -114,6 +114,10 @@ class Retry(Layer):
         """Copy, again if need be."""
         return await self._again("copy", lambda: super(Retry, self).copy(source, target))
 
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store, again if need be."""
+        return await self._again("copy", lambda: super(Retry, self).copy_from(other, source, target))
+
     async def presign(
         self,
         method: str,

@@ -6,22 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from holdfast.core.backend import Backend, Capability
 from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
+from holdfast.core.ledger import Ledger
 from holdfast.layers.base import ALL, Layer
+from holdfast.layers.billing import Billing
 from holdfast.layers.breaker import Breaker
-from holdfast.layers.cache import Cache, Folder
 from holdfast.layers.describing import Describing
 from holdfast.layers.integrity import Integrity
 from holdfast.layers.limit import Limit, LimitSettings
-from holdfast.layers.metrics import Metrics, StoreMetrics
 from holdfast.layers.readonly import ReadOnly
 from holdfast.layers.retry import Retry, RetrySettings
+
+if TYPE_CHECKING:
+    from holdfast.layers.metrics import StoreMetrics
 
 Wrap = Callable[[Backend], Backend]
 
@@ -70,6 +73,7 @@ def build(
     environment: Environment,
     metrics: StoreMetrics | None = None,
     circuit: Circuit | None = None,
+    ledger: Ledger | None = None,
     above_retry: Sequence[Wrap] = (),
     below_limit: Sequence[Wrap] = (),
 ) -> Backend:
@@ -80,6 +84,7 @@ def build(
         environment=environment,
         metrics=metrics,
         circuit=circuit,
+        ledger=ledger,
         above_retry=above_retry,
         below_limit=below_limit,
     ).backend
@@ -93,6 +98,7 @@ def faces(
     metrics: StoreMetrics | None = None,
     circuit: Circuit | None = None,
     encrypt: Wrap | None = None,
+    ledger: Ledger | None = None,
     above_retry: Sequence[Wrap] = (),
     below_limit: Sequence[Wrap] = (),
 ) -> Faces:
@@ -101,6 +107,9 @@ def faces(
     `above_retry` and `below_limit` are for tests: each wraps what is below it, the last one outermost.
     """
     settings = settings or StackSettings()
+    if ledger is not None:
+        # outside the hooks of tests, which stand for the store: counts what is asked of it
+        below_limit = (*below_limit, partial(Billing, ledger=ledger))
     lower = _lower(driver, settings, environment, metrics, circuit, above_retry, below_limit)
     describes = _describes(driver.capabilities, settings.describe)
     upper = partial(_upper, settings=settings, environment=environment, metrics=metrics, describes=describes)
@@ -146,6 +155,8 @@ def _lower(
         backend = Breaker(backend, circuit)
     # outside the breaker: what is here is served while the store is not there, and says nothing of it
     if settings.cache is not None:
+        from holdfast.layers.cache import Cache, Folder  # imported where there is one: starting costs
+
         folder = Folder(settings.cache, driver.store, settings.cache_bytes, clock=environment.clock)
         tally = partial(metrics.cached, driver.store) if metrics else None
         backend = Cache(backend, folder, tally=tally)
@@ -169,5 +180,7 @@ def _upper(
         backend = ReadOnly(backend)
     # outermost: sees one operation, however many tries it takes, and refusals too
     if metrics is not None:
+        from holdfast.layers.metrics import Metrics
+
         backend = Metrics(backend, environment=environment, metrics=metrics)
     return backend

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -31,7 +31,10 @@ from holdfast.core.types import (
     Version,
     VersionPage,
 )
+from holdfast.library.jobs import JobVerbs
+from holdfast.library.keeping import KeepingVerbs
 from holdfast.library.many import Report, each
+from holdfast.library.moments import MomentVerbs
 from holdfast.library.parts import PartLike
 from holdfast.library.source import Source
 
@@ -83,7 +86,7 @@ class Download(Protocol):
         ...
 
 
-class AsyncClient(ABC):
+class AsyncClient(JobVerbs, KeepingVerbs, MomentVerbs):
     """Objects in buckets, as one principal sees them. Safe for many tasks of one event loop at once.
 
     Every method raises the kinds of `holdfast.core.errors` and nothing else: `NotFoundError` for what is not there,

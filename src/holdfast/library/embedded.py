@@ -20,6 +20,7 @@ from holdfast.core.types import (
     Digests,
     ListPage,
     Part,
+    Principal,
     Upload,
     Usage,
     Version,
@@ -27,21 +28,26 @@ from holdfast.core.types import (
 )
 from holdfast.engine.buckets import BucketStats
 from holdfast.engine.describing import Change
+from holdfast.engine.engine import Engine
 from holdfast.engine.provisioning import Provisioned
 from holdfast.engine.session import Session
 from holdfast.engine.signing import Wish
 from holdfast.engine.write import ObjectInput
 from holdfast.library.client import AsyncClient, Download
+from holdfast.library.embedded_jobs import EmbeddedJobs
+from holdfast.library.keeping import EmbeddedKeeping
+from holdfast.library.moments import EmbeddedMoments
 from holdfast.library.parts import PartLike, named
 from holdfast.library.source import Source, as_body
 from holdfast.policy.buckets import changed
 from holdfast.policy.signing import Purpose
 
 
-class EmbeddedClient(AsyncClient):
+class EmbeddedClient(EmbeddedJobs, EmbeddedKeeping, EmbeddedMoments, AsyncClient):
     """A client over `session`; `closing` is awaited once when it is closed. Signed URLs begin with `public_url`.
 
-    `sessions` makes the session of another tenant, where whoever runs the engine may act for them.
+    `sessions` makes the session of another tenant, where whoever runs the engine may act for them. Jobs are those of
+    `engine`.
     """
 
     def __init__(
@@ -51,11 +57,16 @@ class EmbeddedClient(AsyncClient):
         *,
         public_url: str = "",
         sessions: Callable[[str], Session] | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self._session = session
         self._closing = closing
         self._public_url = public_url.rstrip("/")
         self._sessions = sessions
+        self._engine = engine
+
+    def _who(self) -> Principal:
+        return self._session.principal
 
     @property
     def public_url(self) -> str:
@@ -67,7 +78,9 @@ class EmbeddedClient(AsyncClient):
         if self._sessions is None:
             return super().for_tenant(tenant)  # type: ignore[return-value]  # it raises
         session = self._sessions(check_tenant(tenant))
-        return EmbeddedClient(session, public_url=self._public_url, sessions=self._sessions)
+        return EmbeddedClient(
+            session, public_url=self._public_url, sessions=self._sessions, engine=self._engine
+        )
 
     async def close(self) -> None:
         """Close what was opened with this client."""

@@ -44,6 +44,9 @@ from holdfast.library.many import Report
 from holdfast.library.parts import PartLike
 from holdfast.library.portal import Portal
 from holdfast.library.source import Source
+from holdfast.library.sync_jobs import SyncJobs
+from holdfast.library.sync_keeping import SyncKeeping
+from holdfast.library.sync_moments import SyncMoments
 
 T = TypeVar("T")
 
@@ -93,7 +96,7 @@ class SyncDownload:
         return b""
 
 
-class Client:
+class Client(SyncJobs, SyncKeeping, SyncMoments):
     """Objects in buckets, without `await`. Safe for many threads at once.
 
     Made by `holdfast.open`. Close it, or use it in a `with`; forgotten, it closes itself when it is collected or when

@@ -25,6 +25,9 @@ ADMIN: Final = frozenset(
         "create_key",
         "revoke_key",
         "audit",
+        "hold",
+        "lock",
+        "bypass_retention",
         "provision",
         "costs",
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from holdfast.core.errors import InvalidRequestError
+from holdfast.core.lifecycle import LifecycleRule, Transition
 from holdfast.core.names import BUCKET_PREFIX
 from holdfast.core.types import BucketSettings, Quota
 
@@ -26,6 +27,7 @@ class Kind:
     max_object_size: int
     max_bytes: int
     versioning: bool = False
+    archive_days: int | None = None  #: then they go to a store that is labelled `archive`, where there is one
 
     @property
     def settings(self) -> BucketSettings:
@@ -34,7 +36,13 @@ class Kind:
             max_object_size=self.max_object_size,
             quota=Quota(max_bytes=self.max_bytes),
             retention_days=self.retention_days,
+            lifecycle=() if self.archive_days is None else _archived(self.archive_days),
         )
+
+
+def _archived(days: int) -> tuple[LifecycleRule, ...]:
+    step = (Transition("label:archive", days=days),)
+    return (LifecycleRule("archive", transitions=step, noncurrent_transitions=step),)
 
 
 KINDS: Final = {
@@ -44,7 +52,7 @@ KINDS: Final = {
         Kind("artifacts", 730, 5 * _GIB, 500 * _GIB, versioning=True),
         Kind("logs", 90, 100 * _MIB, 10 * _GIB),
         Kind("temp", 7, _GIB, 50 * _GIB),
-        Kind("backups", 2555, 10 * _GIB, 1024 * _GIB, versioning=True),
+        Kind("backups", 2555, 10 * _GIB, 1024 * _GIB, versioning=True, archive_days=1),
     )
 }
 #: What an artifact is said to be for; `permanent` is kept as long as the bucket of its type keeps things.

@@ -10,6 +10,7 @@ from holdfast.core.errors import InvalidRequestError
 from holdfast.core.sizes import parse_size
 from holdfast.core.types import BucketSettings, IpRules, Quota, Visibility
 from holdfast.policy.addresses import check_rules
+from holdfast.policy.lifecycle_form import lock_members, lock_of, rule_members, rules_of
 from holdfast.policy.media import is_pattern
 from holdfast.policy.placement import MAX_INLINE
 
@@ -31,7 +32,12 @@ def check_settings(settings: BucketSettings) -> BucketSettings:
     check_inline(settings.inline)
     if settings.encryption not in ENCRYPTION:
         raise InvalidRequestError(f"encryption is {' or '.join(ENCRYPTION)}, not {settings.encryption!r:.80}")
-    return replace(settings, allowed_types=_types(settings.allowed_types), ip=check_rules(settings.ip))
+    return replace(
+        settings,
+        allowed_types=_types(settings.allowed_types),
+        ip=check_rules(settings.ip),
+        lifecycle=rules_of(settings.lifecycle),
+    )
 
 
 def check_quota(quota: Quota) -> Quota:
@@ -90,6 +96,8 @@ def changed(settings: BucketSettings, changes: Mapping[str, object]) -> BucketSe
             encryption=str(wanted["encryption"]),
             ip=IpRules(_texts("ip_allow", wanted["ip_allow"]), _texts("ip_deny", wanted["ip_deny"])),
             inline=_size("inline", wanted["inline"]),
+            lifecycle=rules_of(wanted["lifecycle"]),
+            default_lock=lock_of(wanted["default_lock"]),
         )
     )
 
@@ -107,6 +115,8 @@ def settings_members(settings: BucketSettings) -> dict[str, object]:
         "ip_allow": list(settings.ip.allow),
         "ip_deny": list(settings.ip.deny),
         "inline": settings.inline,
+        "lifecycle": [rule_members(rule) for rule in settings.lifecycle],
+        "default_lock": lock_members(settings.default_lock),
     }
 
 

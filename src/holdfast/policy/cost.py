@@ -20,6 +20,7 @@ _SIZE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?\s*", re.IGNORE
 _ZERO: Final = Decimal(0)
 _THOUSAND: Final = Decimal(1000)
 _DAYS: Final = Decimal(30)  #: of a month
+_ONCE: Final = frozenset({"writes", "reads", "egress", "retrieval"})
 
 
 class Billing(StrEnum):
@@ -214,6 +215,12 @@ def move_cost(
         return leaving + _unknown(to_key, Use(writes=asked))
     arriving = Estimate(_worth([_requests(target, "writes", asked, Billing.LIST)]), (provenance(target),))
     return leaving + arriving
+
+
+def once_cost(book: PriceBook, key: str, *, writes: int = 0, reads: int = 0, bytes: int = 0) -> Estimate:
+    """Return what requests, and reading `bytes`, cost at the price `key`, once; no allowance is counted on."""
+    made = month_cost(book, key, 0, writes, reads, bytes, retrieved=bytes, billing=Billing.LIST)
+    return replace(made, lines=tuple(line for line in made.lines if line.what in _ONCE))
 
 
 def provenance(row: Price) -> Provenance:

@@ -8,18 +8,24 @@ that of a kind of content, and both beat what holds for everybody. Last comes th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
+from holdfast.core.names import AS_RULED
 from holdfast.core.names import INLINE as INLINE
 from holdfast.core.types import EMPTY, ObjectRef
+from holdfast.policy import moving
 from holdfast.policy.matching import Matches, any_like, plain_type
 
 DEFAULT_INLINE: Final = 64 << 10  #: bytes; contents below it may live in the catalog
 MAX_INLINE: Final = 4 << 20  #: bytes; the catalog takes no larger contents, whatever the thresholds say
 LOOK: Final = MAX_INLINE  #: bytes; a writer looks no further into a body of unknown size
+
+
+Acknowledge = int | Literal["all"]
+ALL: Final = "all"  #: as many copies as there are stores
 
 
 class WhenDown(StrEnum):
@@ -45,6 +51,7 @@ class Facts:
     tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     inline: int | None = None
     apart: bool = False
+    tier: str = ""  #: what a version that is there says instead of its rule (`policy.moving`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +72,25 @@ class Match:
 class Rule:
     """Where objects that match belong.
 
-    `stores` best first; `acknowledge` copies must be durable before the writer is answered. `inline` is the size in
+    `stores` best first; `acknowledge` copies must be durable before the writer is answered, or all of them. A store that
+    a move brings in is one of them while it is there. `inline` is the size in
     bytes below which contents live in the catalog instead (0: never; None: as bucket, tenant or service say).
     """
 
     name: str
     stores: tuple[str, ...]
     match: Match = Match()
-    acknowledge: int = 1
+    acknowledge: Acknowledge = 1
     inline: int | None = None
     when_down: WhenDown = WhenDown.REFUSE
     fallback: tuple[str, ...] = ()
     encrypt: bool = (
         False  #: contents are encrypted before they leave this process, and never live in the catalog
     )
+
+    def needed(self, stores: int) -> int:
+        """Return how many copies must be durable before the writer is answered when it has so many stores."""
+        return stores if self.acknowledge == ALL else min(int(self.acknowledge), stores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +128,23 @@ class Explanation:
     plan: Plan
     asked: Sequence[Verdict]
     why_inline: str = ""
+    why_elsewhere: str = ""  #: what put other stores in the place of those of the rule: a tier, moves
 
 
 @dataclass(frozen=True)
 class Placement:
-    """The rules and the default. `inline` is the service's own threshold in bytes; 0: nothing goes into the catalog."""
+    """The rules, the default, and the moves that hold for both.
+
+    `inline` is the service's own threshold in bytes; 0: nothing goes into the catalog.
+    """
 
     default: Rule
     rules: tuple[Rule, ...] = ()
     inline: int = 0
+    moves: tuple[moving.Move, ...] = ()
 
     @classmethod
-    def everything(cls, stores: Sequence[str], acknowledge: int = 1, *, inline: int = 0) -> Placement:
+    def everything(cls, stores: Sequence[str], acknowledge: Acknowledge = 1, *, inline: int = 0) -> Placement:
         """Return the placement without rules: all objects go to the same stores."""
         return cls(Rule("default", tuple(stores), acknowledge=acknowledge), inline=inline)
 
@@ -138,9 +155,24 @@ class Placement:
 
     @cached_property
     def stores(self) -> tuple[str, ...]:
-        """Every store that some rule names, `INLINE` not among them, each once."""
-        named = (name for rule in (self.default, *self.rules) for name in (*rule.stores, *rule.fallback))
-        return tuple(dict.fromkeys(named))
+        """Every store that some rule names, or that a move brings into its plan, `INLINE` not among them, each once."""
+        named = [name for rule in (self.default, *self.rules) for name in (*rule.stores, *rule.fallback)]
+        return tuple(dict.fromkeys((*named, *moving.apply(named, self.moves))))
+
+    def stores_by(self, name: str) -> tuple[str, ...] | None:
+        """Return the stores in which the rule called `name` wants copies; None when there is no such rule."""
+        return self._named.get(name)
+
+    @cached_property
+    def _named(self) -> Mapping[str, tuple[str, ...]]:
+        return {rule.name: plan.stores for rule, plan, _ in self._plans}
+
+    def moved(self, rule: Rule) -> Rule:
+        """Return `rule` with its stores as the moves leave them."""
+        plan = self._plan_of(rule)
+        if not self.moves:
+            return rule
+        return replace(rule, stores=plan.stores, fallback=plan.fallback, acknowledge=plan.acknowledge)
 
     @cached_property
     def thresholds(self) -> int:
@@ -165,11 +197,18 @@ class Placement:
     @cached_property
     def _plans(self) -> tuple[tuple[Rule, Plan, Plan], ...]:
         """Every rule as it is asked, its plan, and its plan for what is small."""
-        return tuple((rule, _plan_of(rule), Plan((INLINE,), 1, rule.name)) for rule in self.ordered)
+        return tuple((rule, self._plan_of(rule), Plan((INLINE,), 1, rule.name)) for rule in self.ordered)
+
+    @cached_property
+    def behind(self) -> frozenset[str]:
+        """The stores that readers are sent to only after others."""
+        return moving.behind(self.moves)
 
     def plan(self, facts: Facts) -> Plan:
         """Return where the object of `facts` belongs; the same as `explain` says, without asking every rule."""
         rule, plan, inline = self._plans[self._matches.first(facts)]
+        if facts.tier:
+            return self._tiered(rule, plan, facts)
         size = facts.size
         if size is None or size >= MAX_INLINE or facts.apart or rule.encrypt:
             return plan
@@ -185,12 +224,46 @@ class Placement:
             reason = mismatch(rule.match, facts)
             asked.append(Verdict(rule.name, not reason, reason))
             if not reason:
-                return Explanation(self._plan(rule, facts), asked, self._why(rule, facts))
+                return Explanation(
+                    self._plan(rule, facts), asked, self._why(rule, facts), self._why_elsewhere(rule, facts)
+                )
         raise AssertionError("the default matches everything")
 
     def _plan(self, rule: Rule, facts: Facts) -> Plan:
+        if facts.tier:
+            return self._tiered(rule, self._plan_of(rule), facts)
         small = facts.size is not None and facts.size < self._threshold(rule, facts)[0]
-        return Plan((INLINE,), 1, rule.name) if small else _plan_of(rule)
+        return Plan((INLINE,), 1, rule.name) if small else self._plan_of(rule)
+
+    def _plan_of(self, rule: Rule) -> Plan:
+        """Return the plan of `rule`, as the moves leave it, for what does not live in the catalog."""
+        fallback = rule.fallback if rule.when_down is WhenDown.FALLBACK else ()
+        if not self.moves:
+            return Plan(rule.stores, rule.needed(len(rule.stores)), rule.name, fallback, rule.encrypt)
+        stores = moving.apply(rule.stores, self.moves)
+        spare = tuple(name for name in moving.apply(fallback, self.moves) if name not in stores)
+        needed = min(rule.needed(len(rule.stores)), len(stores))  # a move asks for no more than the rule does
+        return Plan(stores, needed, rule.name, spare, rule.encrypt)
+
+    def _tiered(self, rule: Rule, plan: Plan, facts: Facts) -> Plan:
+        """Return the plan of a version that says for itself where it belongs."""
+        untiered = self.plan(replace(facts, tier="")).stores
+        named = moving.apply((moving.store_of(facts.tier),), self.moves)
+        besides = facts.tier.startswith(AS_RULED)
+        stores = tuple(dict.fromkeys((*untiered, *named))) if besides else named
+        return Plan(stores, 1, rule.name, (), plan.encrypt)
+
+    def _why_elsewhere(self, rule: Rule, facts: Facts) -> str:
+        reasons = []
+        if facts.tier:
+            reasons.append(f"the tier of the version is {facts.tier}")
+        named = moving.tier_stores(facts.tier, rule.stores)
+        reasons += [
+            f"{move.source} is moved to {move.target} ({move.phase})"
+            for move in self.moves
+            if move.source in named and move.phase is not moving.Phase.BACK
+        ]
+        return "; ".join(reasons)
 
     def _threshold(self, rule: Rule, facts: Facts) -> tuple[int, str]:
         if facts.apart:
@@ -237,12 +310,6 @@ def _scope(rule: Rule) -> int:
     return 0 if rule.match.tenants else 1 if rule.match.content_types else 2
 
 
-def _plan_of(rule: Rule) -> Plan:
-    """Return the plan of `rule` for what does not live in the catalog."""
-    fallback = rule.fallback if rule.when_down is WhenDown.FALLBACK else ()
-    return Plan(rule.stores, min(rule.acknowledge, len(rule.stores)), rule.name, fallback, rule.encrypt)
-
-
 @dataclass(frozen=True, slots=True)
 class Copy:
     """What is known of one copy when a reader asks for it."""
@@ -252,13 +319,14 @@ class Copy:
     external: bool
     failing: bool
     copy_number: int
+    behind: bool = False  #: its store is being filled or left
 
 
 def reading_order(copies: Sequence[Copy]) -> list[int]:
-    """Return the indexes of `copies`, best first: sound before failing before suspect, near before far, first copy first."""
+    """Return the indexes of `copies`, best first: sound before failing before suspect, then as moves say, near before far, first copy first."""
 
-    def rank(index: int) -> tuple[bool, bool, bool, int]:
+    def rank(index: int) -> tuple[bool, bool, bool, bool, int]:
         copy = copies[index]
-        return copy.suspect, copy.failing, copy.external, copy.copy_number
+        return copy.suspect, copy.failing, copy.behind, copy.external, copy.copy_number
 
     return sorted(range(len(copies)), key=rank)

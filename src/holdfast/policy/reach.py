@@ -9,7 +9,7 @@ from holdfast.policy.placement import Match, Placement
 def reachable(placement: Placement, tenant: str, bucket: str) -> tuple[str, ...]:
     """Return every store that some rule for this tenant and bucket names, in the order in which rules are asked."""
     found: dict[str, None] = {}
-    for rule in placement.ordered:
+    for rule in map(placement.moved, placement.ordered):
         match = rule.match
         if match.tenants and not any_like(match.tenants, tenant):
             continue

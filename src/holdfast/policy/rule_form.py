@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.sizes import parse_size
-from holdfast.policy.placement import INLINE, MAX_INLINE, Match, Rule, WhenDown
+from holdfast.policy.placement import ALL, INLINE, MAX_INLINE, Acknowledge, Match, Rule, WhenDown
 
 DEFAULT: Final = "default"  #: the name of the rule that comes last
 MAX_RULES: Final = 1000
@@ -76,7 +76,7 @@ def rule_of(members: Mapping[str, Any]) -> Rule:
         name=name,
         stores=_texts(where, "stores", members.get("stores", ())),
         match=_match(where, match),
-        acknowledge=_number(where, "acknowledge", members.get("acknowledge", 1)) or 0,
+        acknowledge=_acknowledge(where, members.get("acknowledge", 1)),
         inline=_size(where, "inline", members.get("inline")),
         when_down=_when_down(where, members.get("when_down", WhenDown.REFUSE.value)),
         fallback=_texts(where, "fallback", members.get("fallback", ())),
@@ -138,9 +138,9 @@ def check_rule(rule: Rule, stores: Collection[str]) -> Rule:
         raise InvalidRequestError(f"{where}: stores is empty; name one store at least")
     _stores(where, "stores", rule.stores, stores)
     _stores(where, "fallback", rule.fallback, stores)
-    if not 1 <= rule.acknowledge <= len(rule.stores):
+    if rule.acknowledge != ALL and not 1 <= int(rule.acknowledge) <= len(rule.stores):
         raise InvalidRequestError(
-            f"{where}: acknowledge is from 1 to the number of its stores, {len(rule.stores)};"
+            f"{where}: acknowledge is from 1 to the number of its stores, {len(rule.stores)}, or 'all';"
             f" not {rule.acknowledge}"
         )
     _when_down_check(where, rule)
@@ -232,6 +232,14 @@ def _texts(where: str, member: str, value: Any) -> tuple[str, ...]:
 def _number(where: str, member: str, value: Any) -> int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
         raise InvalidRequestError(f"{where}: {member} is a whole number")
+    return value
+
+
+def _acknowledge(where: str, value: Any) -> Acknowledge:
+    if value == ALL:
+        return "all"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequestError(f"{where}: acknowledge is a whole number, or 'all'")
     return value
 
 

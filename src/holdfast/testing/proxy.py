@@ -143,6 +143,7 @@ class Proxy:
         self.connections = 0
         self._script: deque[Fault] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -177,6 +178,24 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def stop(self) -> None:
+        """Refuse connections from now on, and reset those that are open, as a machine does that dies."""
+        assert self._server is not None
+        self._server.close()
+        await self.drop()
+
+    async def drop(self) -> None:
+        """Reset the connections that are open."""
+        for writer in list(self._open):
+            reset(writer)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def start(self) -> None:
+        """Take connections again, on the same port."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1 << 20)
+
     def choose(self, head: Head) -> Fault:
         """Return what is done with a request: the next of the script that matches it, else the default."""
         for index, fault in enumerate(self._script):
@@ -191,11 +210,13 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._open.add(writer)
         try:
             with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await _Connection(self, reader, writer, self._upstream).serve(self.choose)
         finally:
             self._tasks.discard(task)
+            self._open.discard(writer)
             writer.close()
 
 

@@ -67,6 +67,7 @@ def test_the_steps_make_the_schema_on_sqlite(tmp_path: Path) -> None:
     )  # sqlite_sequence too
 
 
+#: The tables of the queue that wakes workers are made by its library, which knows their steps.
 COLUMNS = """
     SELECT c.relname, a.attname, a.attnum, format_type(a.atttypid, a.atttypmod), a.attnotnull, l.collname,
            pg_get_expr(d.adbin, d.adrelid)
@@ -74,12 +75,17 @@ COLUMNS = """
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_collation l ON l.oid = a.attcollation
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-    WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relname <> 'alembic_version' ORDER BY 1, 3
+    WHERE n.nspname = 'public' AND c.relkind = 'r' AND c.relname <> 'alembic_version'
+      AND c.relname NOT LIKE 'holdfast_pgqueuer%' ORDER BY 1, 3
 """
-INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1"
+INDEXES = """
+    SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+      AND tablename NOT LIKE 'holdfast_pgqueuer%' ORDER BY 1
+"""
 CONSTRAINTS = """
     SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
-    WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version' ORDER BY 1, 2
+    WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+      AND conrelid::regclass::text NOT LIKE 'holdfast_pgqueuer%' ORDER BY 1, 2
 """
 
 

@@ -2,6 +2,7 @@
 
 from holdfast.api.routes.access import ACCESS
 from holdfast.api.routes.audit import AUDIT
+from holdfast.api.routes.backups import BACKUPS
 from holdfast.api.routes.batch import batch_routes
 from holdfast.api.routes.buckets import BUCKETS
 from holdfast.api.routes.compat import compat
@@ -10,13 +11,19 @@ from holdfast.api.routes.declaring import DECLARING
 from holdfast.api.routes.encrypting import ENCRYPTING
 from holdfast.api.routes.executions import executions
 from holdfast.api.routes.files import file_routes
+from holdfast.api.routes.findings import FINDINGS
+from holdfast.api.routes.following import FOLLOWING
+from holdfast.api.routes.jobs import jobs
+from holdfast.api.routes.moving import MOVING
 from holdfast.api.routes.objects import OBJECTS
 from holdfast.api.routes.pages import pages
 from holdfast.api.routes.params import BINARY, FORM
 from holdfast.api.routes.placing import PLACING
 from holdfast.api.routes.reconciling import reconciliation
+from holdfast.api.routes.retention import RETENTION
 from holdfast.api.routes.service import service
 from holdfast.api.routes.sharing import sharing
+from holdfast.api.routes.snapshots import SNAPSHOTS
 from holdfast.api.routes.stats import stats
 from holdfast.api.routes.stores import STORAGES, STORES
 from holdfast.api.routes.tus import tus
@@ -25,14 +32,20 @@ from holdfast.api.routes.uploads import UPLOADS
 __all__ = [
     "ACCESS",
     "AUDIT",
+    "BACKUPS",
     "BINARY",
     "BUCKETS",
     "COST",
     "DECLARING",
     "ENCRYPTING",
+    "FINDINGS",
+    "FOLLOWING",
     "FORM",
+    "MOVING",
     "OBJECTS",
     "PLACING",
+    "RETENTION",
+    "SNAPSHOTS",
     "STORAGES",
     "STORES",
     "UPLOADS",
@@ -40,6 +53,7 @@ __all__ = [
     "compat",
     "executions",
     "file_routes",
+    "jobs",
     "pages",
     "reconciliation",
     "service",

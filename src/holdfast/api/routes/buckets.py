@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast.api import bucket_models, buckets, listing, models
-from holdfast.api.routes.params import MARKER, PAGE
+from holdfast.api.routes.params import AT, MARKER, PAGE
 from holdfast.api.routing import Param, Route
 
 _BUCKET: Final = "/api/v1/buckets/{name}"
@@ -84,7 +84,7 @@ BUCKETS: Final = (
         "/api/v1/buckets/{name}/files",
         listing.list_objects,
         "List a bucket",
-        (*PAGE, MARKER),
+        (*PAGE, MARKER, AT),
         answers={200: models.Listing},
     ),
     Route(
@@ -92,7 +92,7 @@ BUCKETS: Final = (
         "/api/v1/list/{bucket}",
         listing.list_objects,
         "List objects in byte order",
-        (*PAGE, MARKER),
+        (*PAGE, MARKER, AT),
         answers={200: models.Listing},
     ),
     Route(

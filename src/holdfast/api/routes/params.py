@@ -11,6 +11,7 @@ BINARY: Final = "binary"  #: a body of raw bytes
 FORM: Final = "form"  #: a multipart form
 
 VERSION_ID: Final = Param("version_id", "this version instead of the current one")
+AT: Final = Param("at", "a moment such as 2027-01-31T12:00:00Z: as it was then, where versions are kept")
 DISPOSITION: Final = Param(
     "disposition",
     "`inline` lets a browser show images, audio, video and plain text; everything else stays an attachment",
@@ -24,7 +25,7 @@ RANGE: Final = Param(
     "Range", "one range of bytes; several, or anything else, are ignored and all is sent", where="header"
 )
 IF_RANGE: Final = Param("If-Range", "ETag or date: the range only of this version", where="header")
-READING: Final = (VERSION_ID, DISPOSITION, IF_MATCH, IF_NONE, IF_SINCE, IF_UNSINCE)
+READING: Final = (VERSION_ID, AT, DISPOSITION, IF_MATCH, IF_NONE, IF_SINCE, IF_UNSINCE)
 GUARDS: Final = (IF_MATCH, IF_NONE, IF_UNSINCE)
 IDEMPOTENCY: Final = Param(
     "Idempotency-Key",

@@ -23,6 +23,14 @@ def reconciliation(door: reconciling.Reconciling | type[reconciling.Reconciling]
             answers={200: reconciling.DebtList},
         ),
         Route(
+            "GET",
+            "/api/v1/lag",
+            reconciling.show_lag,
+            "Show the copies that each store should have and does not have yet; for operators",
+            (Param("store", "only of this store"),),
+            answers={200: reconciling.LagList},
+        ),
+        Route(
             "POST",
             "/api/v1/reconcile",
             door.run,

@@ -48,7 +48,8 @@ def _words(value: Any) -> Any:
 class KeySettings(BaseModel):
     """The settings `credentials…` of a driver whose keys can be fetched. Times are seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # built with the first use: it is the settings of drivers that are used, never these by themselves
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, defer_build=True)
 
     credentials_command: Annotated[tuple[str, ...], BeforeValidator(_words)] = Field(
         (),

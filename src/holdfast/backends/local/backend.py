@@ -13,13 +13,14 @@ from types import TracebackType
 from holdfast.backends.local.errors import Translated
 from holdfast.backends.local.folders import Folders
 from holdfast.backends.local.kernel import READ, Kernel, has_openat2
-from holdfast.backends.local.paths import path_of
+from holdfast.backends.local.paths import check_name, path_of
 from holdfast.backends.local.reading import INLINE, OpenFile
 from holdfast.backends.local.root import open_root, probe
 from holdfast.backends.local.settings import LocalSettings
 from holdfast.backends.local.threads import Threads
-from holdfast.backends.local.walking import Walker, info_of
+from holdfast.backends.local.walking import ForeignWalker, Walker, info_of
 from holdfast.backends.local.writing import ATTRIBUTE, NO_LINK, Draft, Writer
+from holdfast.core.adopted import Hold, foreign_name, is_foreign, key_of, parse_foreign
 from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body, FileSlice, Reader
 from holdfast.core.clock import Environment
@@ -67,7 +68,7 @@ class LocalBackend:
             if isinstance(error, ConfigError):
                 raise ConfigError(f"store {name}: {settings.path}: {error.message}") from error
             raise
-        self.capabilities = Capability.RANGE | Capability.FILE | Capability.FOLDERS
+        self.capabilities = Capability.RANGE | Capability.FILE | Capability.FOLDERS | Capability.ADOPT
         if abilities.links:
             self.capabilities |= Capability.IF_ABSENT | Capability.COPY
         if abilities.attributes:
@@ -75,13 +76,14 @@ class LocalBackend:
         self._folders = Folders(self._root, self._kernel, fsync=settings.fsync)
         self._writer = Writer(self._folders, self._kernel, fsync=settings.fsync, unnamed=abilities.unnamed)
         self._walker = Walker(self._root, self._folders, self._kernel)
+        self._foreign = ForeignWalker(self._root, self._folders, self._kernel)
         self._threads = Threads(name, settings.threads)
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
     ) -> BlobInfo:
         """Store `body`; see `Backend.put`. Up to 1 MiB it costs one thread hop."""
-        check_blob_name(name)
+        check_name(name)
         if if_absent:
             self._need(Capability.IF_ABSENT, "put", name)
         with Translated("put", self.store, name):
@@ -107,7 +109,9 @@ class LocalBackend:
 
     async def delete(self, name: str) -> None:
         """Remove `name`, durably; see `Backend.delete`."""
-        check_blob_name(name)
+        check_name(name)
+        if is_foreign(name) and not await self._may_go(name):
+            return
         with Translated("delete", self.store, name):
             await self._threads.run(self._writer.remove, name)
 
@@ -117,20 +121,26 @@ class LocalBackend:
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         """Yield in byte order; see `Backend.list`. Metadata is left out."""
-        walk = self._walker.walk(prefix, after, self._now())
+        foreign = is_foreign(prefix)
+        if foreign:
+            walk = self._foreign.walk(key_of(prefix), key_of(after), self._now())
+        else:
+            walk = self._walker.walk(prefix, after, self._now())
         while True:
             with Translated("list", self.store, prefix):
                 batch = await self._threads.run(next, walk, None)
             if batch is None:
                 return
             for info in batch:
-                yield info
+                yield replace(info, name=foreign_name(info.name)) if foreign else info
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Give the file of `source` the second name `target`: no bytes move; see `Backend.copy`."""
-        check_blob_name(source)
+        check_name(source)
         check_blob_name(target)
         self._need(Capability.COPY, "copy", source)
+        if is_foreign(source):  # a second name would be a blob that others write into
+            return await self._copy_bytes(source, target)
         if source != target:
             draft = Draft(target, False, EMPTY)
             with Translated("copy", self.store, source):
@@ -188,17 +198,33 @@ class LocalBackend:
 
     async def open(self, name: str, operation: str) -> tuple[OpenFile, BlobInfo]:
         """Return the blob's file, to be closed by the caller, and what is known of it."""
-        path = path_of(check_blob_name(name))
+        path = path_of(check_name(name))
         self._threads.check()
         where = Translated(operation, self.store, name)
         with where:
             fd = await self._open(path)
             try:
                 info = self._info(name, fd)
+                self.check_pin(name, info)
             except BaseException:
                 os.close(fd)
                 raise
         return OpenFile(fd, self._threads.pool, where.meaning), info
+
+    def check_pin(self, name: str, info: BlobInfo) -> None:
+        """Raise `NotFoundError` when `name` says a content that its file no longer has."""
+        if is_foreign(name) and (pin := parse_foreign(name).pin) and info.etag != pin:
+            raise NotFoundError("what was adopted here is gone: the file has another content now")
+
+    async def _may_go(self, name: str) -> bool:
+        """Tell whether what others wrote may be deleted under that name."""
+        if parse_foreign(name).hold is not Hold.OWN:
+            return parse_foreign(name).hold is Hold.ANY
+        try:
+            await self.head(name)
+        except NotFoundError:
+            return False
+        return True
 
     async def _open(self, path: str) -> int:
         try:
@@ -308,9 +334,28 @@ class _Opening:
         except BaseException:
             self._file.close()
             raise
+        if is_foreign(self._name):
+            return Reader(info, span, self._unchanged(self._file, info, span))
         slice_ = FileSlice(self._file.fd, span.offset, span.length)
         data = self._file.cached(span.offset, span.end) if span.length <= INLINE else None
         return Reader(info, span, self._file.chunks(span.offset, span.end, data), slice_, data)
+
+    async def _unchanged(self, file: OpenFile, info: BlobInfo, span: Span) -> AsyncIterator[bytes]:
+        """Yield the bytes, the last of them only when the file is still as it was: others may write into it."""
+        held: bytes | None = None
+        async for chunk in file.chunks(span.offset, span.end):
+            if held is not None:
+                yield held
+            held = chunk
+        if info_of(self._name, os.fstat(file.fd)).etag != info.etag:
+            raise UnavailableError(
+                "the file was changed while it was read",
+                operation="get",
+                store=self._backend.store,
+                name=self._name,
+            )
+        if held is not None:
+            yield held
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from holdfast.backends.local.folders import Folders
 from holdfast.backends.local.kernel import READ, Kernel
-from holdfast.backends.local.paths import BLOB, LONG, TEMPORARY
+from holdfast.backends.local.paths import BLOB, LONG, TEMPORARY, is_ours
 from holdfast.core.names import MAX_SEGMENT_BYTES
 from holdfast.core.types import BlobInfo
 
@@ -41,7 +41,7 @@ class Walker:
     def walk(self, prefix: str, after: str, now: float) -> Iterator[list[BlobInfo]]:
         """Yield batches of blobs whose names start with `prefix` and are greater than `after`, in byte order."""
         start = prefix.rpartition("/")[0]
-        if not _could_be(start):
+        if not self._possible(start):
             return
         stack = [(start, iter(self._scan(start, prefix, after, now)))]
         while stack:
@@ -83,6 +83,9 @@ class Walker:
         except OSError:
             return True
 
+    def _possible(self, folder: str) -> bool:
+        return _could_be(folder)
+
     def _scan(self, path: str, prefix: str, after: str, now: float) -> list[_Entry]:
         """Return what is wanted of one folder, sorted; a folder that vanished has nothing."""
         base = f"{path}/" if path else ""
@@ -107,7 +110,7 @@ class Walker:
             if entry.is_file(follow_symlinks=False):
                 yield _Entry(base + name[1:], name)
         elif name.startswith(TEMPORARY):
-            if name != _NOTE:
+            if name != _NOTE and is_ours(name):  # others may have files that begin so
                 self._consider(folder, name, now)
         elif not entry.is_dir(follow_symlinks=False):
             return
@@ -160,6 +163,21 @@ class Walker:
                 self._removed += 1
             finally:
                 os.close(fd)
+
+
+class ForeignWalker(Walker):
+    """Walks over what others put there, and leaves out what is ours; symbolic links and the like are no files."""
+
+    def _possible(self, folder: str) -> bool:
+        return not folder or all(segment not in ("", ".", "..") for segment in folder.split("/"))
+
+    def _entries(self, folder: int, base: str, entry: os.DirEntry[str], now: float) -> Iterator[_Entry]:
+        if is_ours(entry.name):
+            return
+        if entry.is_file(follow_symlinks=False):
+            yield _Entry(base + entry.name, entry.name)
+        elif entry.is_dir(follow_symlinks=False):
+            yield _Entry(f"{base}{entry.name}/", "")
 
 
 def info_of(name: str, facts: os.stat_result) -> BlobInfo:

@@ -38,6 +38,7 @@ class NaasBackend:
         self._store, self._settings, self._environment = store, settings, environment
         self._keys = Keys(Renewing(client.fetch, clock=environment.clock))
         self._left: list[ObjectStoreBackend] = []
+        self._as_found = False
         # Opened where Naas has put storages so far: what it offers is known before it is asked, and mistakes show now.
         prefix = f"{settings.workspace_id}/{settings.storage_name}"
         self._place = (_BUCKET, prefix, "")
@@ -66,6 +67,10 @@ class NaasBackend:
         """Open `name` for reading."""
         async with (await self._opened()).get(name, range=range) as reader:
             yield reader
+
+    def put_requests(self, size: int) -> int:
+        """Return how many requests a put takes; see `ObjectStoreBackend.put_requests`."""
+        return self._s3_store.put_requests(size)
 
     async def head(self, name: str) -> BlobInfo:
         return await (await self._opened()).head(name)
@@ -126,9 +131,21 @@ class NaasBackend:
             self._place, self._s3_store = place, opened
         return self._s3_store
 
+    def as_found(self) -> None:
+        """From now on take keys as they are; see `Bucket.as_found`."""
+        self._as_found = True
+        self._s3_store.as_found()
+
+    async def answer(self) -> Answer:
+        """Return what Naas says now: the keys, when they end, and where the storage is."""
+        return await self._keys.answer()
+
     def _open(self, bucket: str, prefix: str, region: str) -> ObjectStoreBackend:
         settings = self._s3(bucket, prefix, region)
-        return open_s3(self._store, settings, environment=self._environment, source=self._keys)
+        opened = open_s3(self._store, settings, environment=self._environment, source=self._keys)
+        if self._as_found:
+            opened.as_found()
+        return opened
 
     def _s3(self, bucket: str, prefix: str, region: str) -> S3Settings:
         settings = self._settings

@@ -10,8 +10,8 @@ uploads and presigned URLs are requests of our own, signed here.
 
 from __future__ import annotations
 
-from holdfast.backends.object_store.backend import ObjectStoreBackend
-from holdfast.backends.object_store.control import ControlClient
+from typing import TYPE_CHECKING, Any
+
 from holdfast.backends.object_store.credentials import (
     Credentials,
     CredentialSource,
@@ -19,23 +19,27 @@ from holdfast.backends.object_store.credentials import (
     RefreshingCredentials,
     StaticCredentials,
 )
-from holdfast.backends.object_store.driver import Driver
 from holdfast.backends.object_store.settings import S3Settings
-from holdfast.backends.object_store.sources import source_of
-from holdfast.backends.object_store.tenants import PerTenantBackend
 from holdfast.core.backend import Backend
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from holdfast.backends.object_store.backend import ObjectStoreBackend
+    from holdfast.backends.object_store.looking import Listing
+    from holdfast.backends.object_store.tenants import PerTenantBackend
 
 __all__ = [
     "CredentialSource",
     "Credentials",
     "EnvironmentCredentials",
+    "Listing",
     "ObjectStoreBackend",
     "PerTenantBackend",
     "RefreshingCredentials",
     "S3Settings",
     "StaticCredentials",
+    "open_listing",
     "open_s3",
     "open_store",
 ]
@@ -51,6 +55,11 @@ def open_s3(
     Raises:
         ConfigError: a file that cannot be read, a value that the client library refuses, a missing `source`.
     """
+    from holdfast.backends.object_store.backend import ObjectStoreBackend
+    from holdfast.backends.object_store.control import ControlClient
+    from holdfast.backends.object_store.driver import Driver
+    from holdfast.backends.object_store.sources import source_of
+
     keys = source or source_of(name, settings, environment=environment)
     try:
         driver = Driver(settings, keys)
@@ -75,8 +84,41 @@ def open_store(name: str, settings: S3Settings, *, environment: Environment) -> 
     if not settings.per_tenant:
         return open_s3(name, settings, environment=environment)
 
+    from holdfast.backends.object_store.sources import source_of
+    from holdfast.backends.object_store.tenants import PerTenantBackend
+
     def open_for(tenant: str) -> ObjectStoreBackend:
         keys = source_of(name, settings, environment=environment, tenant=tenant)
         return open_s3(name, settings, environment=environment, source=keys)
 
     return PerTenantBackend(name, settings.credentials_tenants, open_for)
+
+
+def open_listing(name: str, settings: S3Settings, *, environment: Environment) -> Listing:
+    """Return what lists the store `name` and does no more, without what moves bytes; nothing is sent yet.
+
+    Raises:
+        ConfigError: a file that cannot be read; keys that only code can hand in.
+    """
+    from holdfast.backends.object_store.looking import Listing, LookingClient
+    from holdfast.backends.object_store.sources import source_of
+
+    keys = source_of(name, settings, environment=environment)
+    return Listing(LookingClient(name, settings, keys, environment))
+
+
+def __getattr__(name: str) -> Any:
+    """Import what moves bytes when it is first asked for: a command that only looks is quick to start."""
+    if name == "ObjectStoreBackend":
+        from holdfast.backends.object_store.backend import ObjectStoreBackend
+
+        return ObjectStoreBackend
+    if name == "PerTenantBackend":
+        from holdfast.backends.object_store.tenants import PerTenantBackend
+
+        return PerTenantBackend
+    if name == "Listing":
+        from holdfast.backends.object_store.looking import Listing
+
+        return Listing
+    raise AttributeError(name)

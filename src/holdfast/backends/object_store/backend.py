@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from hashlib import md5
 from typing import Final
 
@@ -14,13 +14,15 @@ from holdfast.backends.object_store.base import Bucket, named
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.driver import Driver
 from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.foreign import Foreign
 from holdfast.backends.object_store.keys import Names
 from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.ranges import Ranges
 from holdfast.backends.object_store.reading import Opening
 from holdfast.backends.object_store.settings import S3Settings
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
-from holdfast.core.body import Body
+from holdfast.core.adopted import is_foreign
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
     AlreadyExistsError,
@@ -61,8 +63,10 @@ class ObjectStoreBackend(Bucket):
         self._client: ControlClient = client
         self._environment = environment
         self._ranges = Ranges(client)
+        self._foreign = Foreign(store, client, environment)
         self._names = Names(settings.prefix, terminated=self._server.folders)
         self._capabilities = Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.PRESIGN
+        self._capabilities |= Capability.ADOPT
         if self._server.conditional_writes:
             self._capabilities |= Capability.IF_ABSENT
         self._limits = Limits(
@@ -79,6 +83,8 @@ class ObjectStoreBackend(Bucket):
         A large body with `if_absent` goes through our own requests, since only they can complete conditionally.
         After a failure that left the outcome open, a repeated `if_absent` may meet its own first try.
         """
+        if is_foreign(name):
+            return await self._foreign.put(name, body, options)
         where = Where("put", self._store, name, if_absent)
         if if_absent and not self._server.conditional_writes:
             raise UnsupportedError(
@@ -94,14 +100,25 @@ class ObjectStoreBackend(Bucket):
         self._bucket_seen = True
         return BlobInfo(name, size, self._environment.clock.now(), etag, dict(options.metadata))
 
-    def get(self, name: str, *, range: ByteRange | None = None) -> Opening:
+    def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
+        if is_foreign(name):
+            return self._foreign.get(name, range)
         return Opening(self._driver, self._ranges, Where("get", self._store, name), self._key(name), range)
 
     async def head(self, name: str) -> BlobInfo:
+        if is_foreign(name):
+            return await self._foreign.head(name)
         return await self._head(Where("head", self._store, name))
 
     async def delete(self, name: str) -> None:
-        await self._remove(Where("delete", self._store, name))
+        if is_foreign(name):
+            await self._foreign.delete(name)
+        else:
+            await self._remove(Where("delete", self._store, name))
+
+    async def discard(self, name: str) -> None:
+        """Remove `name` and what puts of it left open; what others wrote is only deleted."""
+        await (self._foreign.delete if is_foreign(name) else super().discard)(name)
 
     async def delete_many(self, names: Sequence[str]) -> None:
         """Remove all of `names`, 1,000 with a request where the server can; raises the first failure after trying all."""
@@ -109,7 +126,18 @@ class ObjectStoreBackend(Bucket):
             self._client, Where("delete", self._store), [self._key(name) for name in names]
         )
 
+    async def pages(self, prefix: str = "", *, after: str = "") -> AsyncIterator[list[BlobInfo]]:
+        """Yield what `list` does of keys taken as they are, as many at a time as the server tells at once."""
+        start = self._settings.prefix
+        async for page in listing.pages(self._client, self._store, start, prefix, after=after):
+            yield page
+
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        if is_foreign(prefix):
+            async with aclosing(self._foreign.list(prefix, after)) as foreign:
+                async for info in foreign:
+                    yield info
+            return
         where = Where("list", self._store, prefix)
         if not self._names.possible(prefix):
             return
@@ -125,9 +153,31 @@ class ObjectStoreBackend(Bucket):
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         where = Where("copy", self._store, source)
-        info = await self._head(where)
-        await copying.copy(self._client, where, self._key(source), self._key(target), info)
+        info = await self.head(source)
+        start = self._foreign.key(source) if is_foreign(source) else self._key(source)
+        await copying.copy(self._client, where, start, self._key(target), info)
         return await self._head(Where("copy", self._store, target))
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `other` is at the same server, for the same keys; see `CopierFrom.can_copy_from`."""
+        if not isinstance(other, ObjectStoreBackend):
+            return False
+        ours, theirs = self._settings, other._settings
+        same = ("endpoint", "region", "credentials", "access_key", "secret_key", "session_token")
+        return (
+            ours.credentials in ("static", "environment")
+            and all(getattr(ours, name) == getattr(theirs, name) for name in same)
+            and "sse-c" not in (ours.sse, theirs.sse)
+        )
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Have the server copy it from the other bucket; see `CopierFrom.copy_from`."""
+        assert isinstance(other, ObjectStoreBackend)
+        where = Where("copy", self._store, target)
+        start = other._foreign.key(source) if is_foreign(source) else other._key(source)
+        info = await other.head(source)
+        await copying.copy(self._client, where, start, self._key(target), info, origin=other._client)
+        return await self._head(where)
 
     async def presign(
         self,
@@ -234,13 +284,20 @@ class ObjectStoreBackend(Bucket):
         except HoldfastError:
             return
 
-    async def _put_parts(self, where: Where, body: Body, options: PutOptions) -> tuple[int, str | None]:
-        plan = upload.plan(
-            body.size,
+    def put_requests(self, size: int) -> int:
+        """Return how many requests a put takes: above `part_size`, its parts, the beginning and the end."""
+        return 1 if size <= self._settings.part_size else upload.requests(size, self._plan(size), around=2)
+
+    def _plan(self, size: int | None) -> upload.Plan:
+        return upload.plan(
+            size,
             part_size=self._settings.part_size,
             concurrency=self._settings.upload_concurrency,
             server=self._server,
         )
+
+    async def _put_parts(self, where: Where, body: Body, options: PutOptions) -> tuple[int, str | None]:
+        plan = self._plan(body.size)
         feed = upload.Feed(body, limit=min(plan.reach, self._server.max_object_size))
         key = self._key(where.name)
         if where.if_absent or self._settings.sse == "sse-c" or self._driver.renewable:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from holdfast.backends.object_store import listing, multipart
 from holdfast.backends.object_store.control import Caller
 from holdfast.backends.object_store.errors import Where
-from holdfast.backends.object_store.keys import Names
+from holdfast.backends.object_store.keys import Names, OwnKeys
 from holdfast.core.backend import Capability, Limits
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -49,6 +49,13 @@ class Bucket(Told, ABC):
     _names: Names
     _prefix: str
     _bucket_seen = False
+
+    def as_found(self) -> None:
+        """From now on take keys as they are, for objects that others write and read: no grammar, no mark at the end.
+
+        A server that keeps folders on a disk then cannot hold `a` beside `a/b`.
+        """
+        self._names = OwnKeys(self._prefix)
 
     @abstractmethod
     async def _remove(self, where: Where) -> None:

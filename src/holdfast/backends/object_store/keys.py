@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from holdfast.core.names import MAX_BLOB_NAME_BYTES, check_blob_name
+from holdfast.core.errors import InvalidRequestError
+from holdfast.core.names import MAX_BLOB_NAME_BYTES, check_blob_name, check_key
 
 #: Sorts before every character of a blob name, so that listings keep their order.
 _END = " "
@@ -39,3 +40,23 @@ class Names:
         """Return whether a key may begin with `prefix`; servers refuse to list what is no path to them."""
         folders = prefix.split("/")
         return not any(folder in (".", "..") for folder in folders[:-1]) and folders[-1] != ".."
+
+
+class OwnKeys(Names):
+    """Names are the keys behind the prefix themselves, as others wrote them and will read them."""
+
+    __slots__ = ()
+
+    def key(self, name: str) -> str:
+        """Return the key of `name`.
+
+        Raises:
+            InvalidRequestError: no file can be called that, and the object-store library would call it otherwise: a
+                slash at either end, two in a row, a dot segment, a control character.
+        """
+        if not all(check_key(name).split("/")):
+            raise InvalidRequestError(f"{name[:80]!r} has an empty segment, which no file can have")
+        key = self.prefix + name
+        if len(key.encode()) > MAX_BLOB_NAME_BYTES:
+            raise InvalidRequestError(f"{name[:80]!r} makes a key of more than {MAX_BLOB_NAME_BYTES} bytes")
+        return key

@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from hashlib import md5, sha256
 from typing import Final, Protocol
 
-from awscrt.checksums import crc64nvme
-
 from holdfast.backends.object_store import encryption
 from holdfast.backends.object_store.control import Answer, Buffer, Caller, ControlClient, needed_header
 from holdfast.backends.object_store.errors import Where
@@ -234,6 +232,8 @@ async def _give_up(multipart: Work, running: set[asyncio.Future[None]]) -> None:
 def _checksum(algorithm: str, data: Buffer) -> str:
     if algorithm == "sha256":
         return base64.b64encode(sha256(data).digest()).decode()
+    from awscrt.checksums import crc64nvme  # costs 30 ms, and few need it
+
     return base64.b64encode(int(crc64nvme(data)).to_bytes(8, "big")).decode()
 
 

@@ -54,6 +54,10 @@ class PerTenantBackend:
     def limits(self) -> Limits:
         return self._pattern.limits
 
+    def put_requests(self, size: int) -> int:
+        """Return how many requests a put takes; the same for every tenant."""
+        return self._pattern.put_requests(size)
+
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
     ) -> BlobInfo:

@@ -51,6 +51,11 @@ def plan(
     return Plan(wanted, max(1, min(concurrency, concurrency * part_size // wanted)), most)
 
 
+def requests(size: int, plan: Plan, *, around: int) -> int:
+    """Return how many requests a put of `size` bytes takes: one, or its parts and what is `around` them."""
+    return 1 if size <= plan.part_size else -(-size // plan.part_size) + around
+
+
 async def gather(body: Body, limit: int) -> tuple[bytes | None, Body]:
     """Return all of `body` when it has at most `limit` bytes, else None and a body that still holds everything."""
     if body.data is not None:

@@ -38,6 +38,8 @@ def parse(body: bytes) -> ElementTree.Element:
 
 def error_code(body: bytes) -> str:
     """Return the `Code` of an error answer, "" when the body holds none."""
+    if b"Error" not in body:
+        return ""  # most bodies that are looked at are pages of listings
     try:
         root = parse(body)
     except XmlError:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from holdfast.config import backups as backup_settings
 from holdfast.config.importing import google_drive, yandex_disk
 from holdfast.config.importing.document import Imported, file_of
 from holdfast.config.importing.harmless import harmless
@@ -14,7 +15,7 @@ from holdfast.core.errors import ConfigError
 PROVIDERS: Final = frozenset({"yandex_disk", "google_drive"})
 _TITLES: Final = {"yandex_disk": "Yandex.Disk", "google_drive": "Google Drive"}
 _TOKENS: Final = ("oauth_token", "access_token")
-_BACKUP: Final = "there are no backups of this kind yet; kept here for the day when there are"
+_BACKUP: Final = "backups have no setting of this meaning; see docs/guides/backing-up.md"
 _EXAMPLES: Final = ("YOUR_", "OPTIONAL_")
 
 
@@ -121,14 +122,21 @@ def _lines(made: Imported, store: str, name: str, given: Mapping[str, Any]) -> l
 
 
 def backups(made: Imported, given: Any) -> None:
-    """Keep the settings of backups as comments; what is not known to be harmless goes into a file.
+    """Carry the settings of backups over; what means nothing here becomes a comment, or a file when it may be secret.
 
     Raises:
         ConfigError: they are no table.
     """
     if not isinstance(given, Mapping):
         raise ConfigError("backup_settings must be a JSON object")
+    found, known = backup_settings.imported(given)
+    for name, value in found.items():
+        made.put(f"backup.{name}", value)
+    if found:
+        made.note("backup", "where they go and whom they are encrypted to is said with store and recipients")
     for path, value in _members(given, whole=True):
+        if path in known:
+            continue
         if harmless(path.rpartition(".")[2], value):
             made.leave(f"backup_settings.{path} = {_shown(value)}", _BACKUP)
         else:

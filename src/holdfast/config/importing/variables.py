@@ -18,7 +18,7 @@ _WITHOUT: Final[Mapping[str, str]] = {
     "MONGODB_DB": "there is no second database",
     "STORAGE_PATH": "files of before stay where they are; the store `local` has a folder of its own",
     "REMOTE_STORAGE_CONFIG": "import that file by itself",
-    "BACKUP_DESTINATION": "there are no backups of this kind yet",
+    "BACKUP_DESTINATION": "backups go to a store: set backup.store; see docs/guides/backing-up.md",
     yandex_disk.WITHOUT: "there are as many pools as hosts",
     "MINIO_PUBLIC_URL": "set public_endpoint of the store",
     "MLFLOW_S3_ENDPOINT_URL": "MLflow reaches its server itself",

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Final, Protocol, TypeVar
 
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, PutOptions
 from holdfast.core.body import CHUNK, Body, Reader
+from holdfast.core.directly import reads_directly
 from holdfast.core.errors import UnavailableError
 from holdfast.core.names import check_blob_name
 from holdfast.core.types import BlobInfo, ByteRange, Span
@@ -55,6 +57,8 @@ class Cache(Layer):
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
     ) -> BlobInfo:
         """Put; nothing is kept of it before it is read."""
+        if is_foreign(name):
+            return await super().put(name, body, options=options, if_absent=if_absent)
         check_blob_name(name)
         try:
             return await super().put(name, body, options=options, if_absent=if_absent)
@@ -69,8 +73,18 @@ class Cache(Layer):
         finally:
             await self.forget(target)
 
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy from another store."""
+        check_blob_name(target)
+        try:
+            return await super().copy_from(other, source, target)
+        finally:
+            await self.forget(target)
+
     async def delete(self, name: str) -> None:
         """Delete, here too."""
+        if is_foreign(name):
+            return await super().delete(name)
         check_blob_name(name)
         try:
             await super().delete(name)
@@ -79,6 +93,8 @@ class Cache(Layer):
 
     async def discard(self, name: str) -> None:
         """Discard, here too."""
+        if is_foreign(name):
+            return await super().discard(name)
         check_blob_name(name)
         try:
             await super().discard(name)
@@ -86,11 +102,15 @@ class Cache(Layer):
             await self.forget(name)
 
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
-        """Open; a read under way ends with `UnavailableError` when the name gets another content meanwhile."""
-        check_blob_name(name)
+        """Open; a read under way ends with `UnavailableError` when the name gets another content meanwhile.
+
+        What others wrote is not kept: it is not ours to say that it does not change.
+        """
+        if not is_foreign(name):
+            check_blob_name(name)
         if range is not None:
             self.need(Capability.RANGE, "get", name)
-        if self._closed:
+        if self._closed or is_foreign(name) or reads_directly():
             return super().get(name, range=range)
         return self._get(name, range)
 
@@ -106,6 +126,8 @@ class Cache(Layer):
 
     async def forget(self, name: str) -> None:
         """Keep nothing of the blob: the next read of it asks the store."""
+        if is_foreign(name):
+            return
         for flight in self._flights.pop(name, ()):
             flight.stale = True
         await self._run(self._writer, lambda: self._folder.drop(name), None)

@@ -5,3 +5,4 @@
 """
 
 from holdfast.layers.encryption.layer import Encryption as Encryption
+from holdfast.layers.encryption.layer import opened_size as opened_size

@@ -14,6 +14,7 @@ from typing import Final
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions
 from holdfast.core.body import CHUNK, Body, Reader
 from holdfast.core.clock import Environment
+from holdfast.core.directly import reads_directly
 from holdfast.core.errors import (
     CorruptedError,
     InvalidRangeError,
@@ -21,7 +22,7 @@ from holdfast.core.errors import (
     TooLargeError,
     UnavailableError,
 )
-from holdfast.core.keyring import BlobKey, KeyRing
+from holdfast.core.keyring import BlobKey, KeyRing, LockedError, ShreddedError
 from holdfast.core.names import check_blob_name
 from holdfast.core.types import BlobInfo, ByteRange, Span
 from holdfast.layers.base import Layer, closed_after
@@ -48,6 +49,7 @@ class Encryption(Layer):
     """
 
     preserves = Capability.RANGE | Capability.IF_ABSENT | Capability.METADATA | Capability.FOLDERS
+    as_stored = False
 
     def __init__(self, inner: Backend, ring: KeyRing, *, environment: Environment) -> None:
         super().__init__(inner)
@@ -266,12 +268,28 @@ class Encryption(Layer):
             if known is not None:
                 floe = stream_of(name, known)
                 if hmac.compare_digest(floe.header, envelope.header):
+                    if reads_directly():
+                        await self._check_carried(name, envelope, known)
                     return floe, known
         key = await self._ring.open(self.store, name, envelope.generation, envelope.wrapped)
         floe = stream_of(name, key)
         if not hmac.compare_digest(floe.header, envelope.header):
             raise self._damaged(FloeError("its header does not belong to its key"), name)
         return floe, key
+
+    async def _check_carried(self, name: str, envelope: Envelope, known: BlobKey) -> None:
+        """See that the blob could be read without the ring: that the key which it carries is its own.
+
+        One that was wrapped by a generation which is gone cannot be told.
+        """
+        try:
+            carried = await self._ring.open(self.store, name, envelope.generation, envelope.wrapped)
+        except (LockedError, ShreddedError):
+            if 0 < envelope.generation <= known.generation:
+                return
+            raise FloeError("it carries the key of a generation that never was") from None
+        if not hmac.compare_digest(carried.secret, known.secret):
+            raise FloeError("the key that it carries is not its own")
 
     async def _carried(self, name: str) -> BlobKey:
         """Return the key that the blob carries."""
@@ -333,6 +351,14 @@ class Encryption(Layer):
         return CorruptedError(
             f"the encrypted blob is damaged: {error}", operation=operation, store=self.store, name=name
         )
+
+
+def opened_size(size: int) -> int:
+    """Return how many bytes of content a blob of `size` bytes holds; -1 when no encrypted blob has that many."""
+    try:
+        return SHAPE.opened(size - ENVELOPE)
+    except FloeError:
+        return -1
 
 
 class _Source:

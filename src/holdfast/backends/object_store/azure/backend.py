@@ -17,7 +17,7 @@ from holdfast.backends.object_store.azure.settings import AzureSettings
 from holdfast.backends.object_store.base import Told, named
 from holdfast.backends.object_store.control import needed_header
 from holdfast.backends.object_store.errors import Where
-from holdfast.backends.object_store.keys import Names
+from holdfast.backends.object_store.keys import Names, OwnKeys
 from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.metadata import check_content_type
 from holdfast.backends.object_store.reading import Opening
@@ -52,6 +52,7 @@ class AzureBackend(Told):
         self._http = http
         self._environment = environment
         self._names = Names(settings.prefix)
+        self._prefix = settings.prefix
         self._links = Links(client, settings)
         self._capabilities = (
             Capability.RANGE | Capability.IF_ABSENT | Capability.METADATA | Capability.COPY
@@ -61,6 +62,10 @@ class AzureBackend(Told):
             max_name_bytes=self._names.max_bytes,
             max_metadata_bytes=_METADATA_BYTES,
         )
+
+    def as_found(self) -> None:
+        """From now on take names of blobs as they are; see `Bucket.as_found`."""
+        self._names = OwnKeys(self._prefix)
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
@@ -169,6 +174,10 @@ class AzureBackend(Told):
             wanted["if-none-match"] = "*"
         answer = await self._client.call(where, "PUT", key, headers=wanted, body=data)
         return needed_header(answer, where, "etag")
+
+    def put_requests(self, size: int) -> int:
+        """Return how many requests a put takes: above `part_size`, its blocks and the list of them."""
+        return upload.requests(size, blocks.plan(size, self._settings), around=1)
 
     async def _put_blocks(
         self, where: Where, key: str, body: Body, headers: dict[str, str]

@@ -175,6 +175,15 @@ class GcsBackend(Bucket):
             return [*payer, *((f"response-{name}", value) for name, value in found.items())], {}
         return payer, {**uploading.stored(self._settings), **found}
 
+    def put_requests(self, size: int) -> int:
+        """Return how many requests a put takes: above `part_size`, its parts, the beginning and the end."""
+        part = self._settings.part_size
+        return (
+            1
+            if size <= part
+            else upload.requests(size, upload.plan(size, part_size=part, concurrency=1), around=2)
+        )
+
     async def _put_large(
         self, where: Where, key: str, body: Body, headers: dict[str, str]
     ) -> tuple[int, str | None]:

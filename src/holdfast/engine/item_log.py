@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
-from holdfast.api.errors import status_of
-from holdfast.api.exchange import Exchange
 from holdfast.catalog.chain import Line
 from holdfast.core.clock import Clock
 from holdfast.core.errors import HoldfastError
+from holdfast.core.types import Principal
 from holdfast.engine.batches import Act, Item, Result
 from holdfast.engine.recording import Raw, Recorder
 
@@ -17,62 +17,73 @@ _AGENT: Final = 256
 
 #: Told of an object that was read, or of why it was not.
 Tell = Callable[[Item, int, HoldfastError | None], None]
+#: Says with which status a door answers an error; 0: no door does.
+Status = Callable[[HoldfastError], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose request it is, and where it came from."""
+
+    principal: Principal
+    request_id: str = ""
+    address: str = ""
+    agent: str = ""
 
 
 class ItemLog:
     """Records objects one by one. What was changed has its row in the audit already, so only failures are told of it."""
 
-    def __init__(self, recorder: Recorder, clock: Clock, *, reads: bool) -> None:
+    def __init__(
+        self, recorder: Recorder, clock: Clock, *, reads: bool = True, status_of: Status | None = None
+    ) -> None:
         self._recorder = recorder
         self._clock = clock
         self._reads = reads
+        self._status_of = status_of
 
-    def told(self, exchange: Exchange, verb: str) -> Tell:
-        """Return what is to be told of each object that `exchange` reads."""
+    def told(self, origin: Origin, verb: str) -> Tell:
+        """Return what is to be told of each object that a request reads."""
 
         def tell(item: Item, size: int, error: HoldfastError | None) -> None:
             if error is not None or self._reads:
-                self._add(exchange, verb, item, size, error)
+                self._add(origin, verb, item, size, error)
 
         return tell
 
-    def watched(self, exchange: Exchange, verb: str, act: Act) -> Act:
+    def watched(self, origin: Origin, verb: str, act: Act) -> Act:
         """Return `act`, with what fails recorded."""
 
         async def watched(item: Item) -> Result:
             try:
                 return await act(item)
             except HoldfastError as error:
-                self._add(exchange, verb, item, 0, error)
+                self._add(origin, verb, item, 0, error)
                 raise
 
         return watched
 
-    def _add(self, exchange: Exchange, verb: str, item: Item, size: int, error: HoldfastError | None) -> None:
-        principal = exchange.session.principal
-        raw = (
-            *(self._clock.now(), principal.tenant, principal.id, verb, item, size, error),
-            *(exchange.request_id, exchange.address, exchange.headers.get(b"user-agent", b"")),
-        )
+    def _add(self, origin: Origin, verb: str, item: Item, size: int, error: HoldfastError | None) -> None:
+        raw = (self._clock.now(), origin, verb, item, size, error, self._status_of)
         self._recorder.add(_line_of, raw)
 
 
 def _line_of(raw: Raw) -> tuple[str, Line]:
-    at, tenant, principal, verb, item, size, error, request_id, address, agent = raw
+    at, origin, verb, item, size, error, status_of = raw
     line = Line(
         at,
-        principal,
+        origin.principal.id,
         verb,
         item.bucket,
         item.key,
         item.version_id or "",
-        request_id,
+        origin.request_id,
         {},
-        address,
-        200 if error is None else status_of(error),
+        origin.address,
+        200 if error is None else 0 if status_of is None else status_of(error),
         size,
         0,
-        agent[:_AGENT].decode("utf-8", "replace"),
+        origin.agent[:_AGENT],
         "" if error is None else error.code,
     )
-    return tenant, line
+    return origin.principal.tenant, line

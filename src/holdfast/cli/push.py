@@ -1,0 +1,67 @@
+"""`holdfast push`: a directory sent to a bucket or a store, what is equal left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from holdfast.cli import syncing
+from holdfast.cli.command import Cli, command
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Add the command to `app`."""
+
+    @command(app, "push", panel=panel)
+    async def push(
+        cli: Cli,
+        source: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="what is sent")],
+        target: Annotated[
+            str,
+            typer.Argument(
+                metavar="TARGET",
+                help="BUCKET/PREFIX; without a catalog store:NAME/PREFIX or s3://BUCKET/PREFIX",
+            ),
+        ],
+        delete: syncing.Delete = False,
+        trash: syncing.Trash = None,
+        no_trash: syncing.NoTrash = False,
+        max_delete: syncing.MaxDelete = "50",
+        dry_run: syncing.DryRun = False,
+        checksum: syncing.Checksum = False,
+        include: syncing.Include = None,
+        exclude: syncing.Exclude = None,
+        exclude_from: syncing.ExcludeFrom = None,
+        no_links: syncing.NoLinks = False,
+        jobs: syncing.Jobs = 32,
+        bandwidth: syncing.Bandwidth = None,
+        verbose: syncing.Verbose = False,
+    ) -> int | None:
+        """Send the files of a directory that are new or changed, by size and time.
+
+        A run that was killed is continued by the next. Exit status 15: some files failed, and each was named.
+        """
+        from holdfast.library.syncing.push import push as send
+
+        where = syncing.remote(target)
+        wish = syncing.wish_of(
+            delete=delete,
+            trash=trash,
+            no_trash=no_trash,
+            max_delete=max_delete,
+            dry_run=dry_run,
+            checksum=checksum,
+            include=include,
+            exclude=exclude,
+            exclude_from=exclude_from,
+            no_links=no_links,
+            jobs=jobs,
+            bandwidth=bandwidth,
+        )
+        async with syncing.opened(cli, where, wish) as place:
+            with cli.out.progress(str(source), None) as progress:
+                report = syncing.report_of(cli, wish, progress, verbose)
+                await send(source, place, wish, report)
+        return syncing.end(cli, report, wish, "sent")
