@@ -22,8 +22,10 @@ from holdfast.core.adopted import (
 from holdfast.core.backend import PutOptions
 from holdfast.core.body import Body
 from holdfast.core.errors import InvalidRequestError, NotFoundError, UnavailableError
+from holdfast.core.names import BACKUPS
 from holdfast.core.types import ByteRange, Quota
 from holdfast.engine.engine import Engine
+from holdfast.engine.replicas import reconcile
 from holdfast.jobs import adopt
 from holdfast.jobs.adopt import Adopt
 from holdfast.jobs.reconcile import walk
@@ -245,6 +247,43 @@ def test_our_own_blobs_and_bad_names_are_not_adopted(sqlite_url: str) -> None:
     run(story())
 
 
+def test_backups_of_this_service_are_not_adopted(sqlite_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        async with ground.opened() as (engine, session):
+            await foreign(ground.spare, f"{BACKUPS}set/1", b"rows of all tenants")
+            assert (await adopted(engine)).counts.notes == {"minted": 1}
+            assert await keys(session) == []
+
+    run(story())
+
+
+def test_a_version_that_was_deleted_does_not_come_back_over_an_older_one(catalog_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(catalog_url)
+        async with ground.opened() as (engine, session):
+            await foreign(ground.spare, "k", b"first")
+            await adopted(engine, bucket="kept")
+            ref = (await session.head("kept", "k"))[0].ref
+            first = (await session.head("kept", "k"))[0].id
+            await reconcile(engine.context, ref, first)
+            ground.advance(10)
+            await foreign(ground.spare, "k", b"second")
+            await adopted(engine, bucket="kept")
+            second = (await session.head("kept", "k"))[0].id
+            assert second != first
+            ground.advance(10)
+            await session.delete("kept", "k", version_id=second)
+            assert (await adopted(engine, bucket="kept")).counts.notes == {"ours": 1}
+            assert await content(session, "kept", "k") == b"first"
+            ground.advance(10)
+            await foreign(ground.spare, "k", b"third")
+            await adopted(engine, bucket="kept")
+            assert await content(session, "kept", "k") == b"third"
+
+    run(story())
+
+
 def test_a_quota_is_filled_and_not_passed(catalog_url: str) -> None:
     async def story() -> None:
         ground = Ground(catalog_url)
@@ -372,6 +411,11 @@ def test_which_is_newer(found: Found, held: HeldKey, way: Way, verdict: str) -> 
 
 
 def test_a_listing_that_shrank_is_not_believed() -> None:
-    assert not shrank(20, 20, share=0.1)
     assert not shrank(100, 1000, share=0.1)
     assert shrank(101, 1000, share=0.1)
+    assert not shrank(0, 0, share=0.1)
+    assert not shrank(1, 4, share=0.1)  # one may always go
+    assert shrank(2, 4, share=0.1)
+    assert shrank(1, 1, share=0.9)  # but not all
+    assert shrank(50, 1000, share=0.1, empty=True)  # of which others were written here
+    assert not shrank(20, 20, share=1.0, empty=True)

@@ -6,6 +6,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +23,20 @@ from holdfast.core.errors import (
     UnavailableError,
 )
 from holdfast.core.failpoints import armed
+from holdfast.core.jobs import Part
+from holdfast.core.names import BACKUPS
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
-from holdfast.jobs.follow import Follow
+from holdfast.jobs.adopt import Adopt
+from holdfast.jobs.clone import CloneBucket
+from holdfast.jobs.follow import OUT, Follow
+from holdfast.jobs.kinds import Step
+from holdfast.jobs.reconcile import walk
 from holdfast.jobs.upstream_gate import VerifyUpstream
-from tests.engine.alone import Ran, run_alone
+from holdfast.policy.placement import Match, Rule
+from tests.engine.alone import Ran, run_alone, work_of
 from tests.engine.outage import Ground, whereabouts
-from tests.helpers import content, noise, run
+from tests.helpers import content, local_store, noise, run
 
 pytestmark = pytest.mark.engine
 
@@ -272,6 +280,164 @@ def test_dual_write_puts_and_deletes_there_too_and_tries_again(catalog_url: str)
             assert await content(session, "plain", "ours") == b"two"
             await follow(engine)
             assert await theirs.all() == {"ours": b"two"}
+
+    run(story())
+
+
+def test_what_is_written_there_later_is_neither_overwritten_nor_deleted(catalog_url: str) -> None:
+    async def story() -> None:
+        async with attached(catalog_url, dual_write=True) as (theirs, engine, session):
+            for key in ("put", "deleted", "unseen", "older"):
+                await theirs.put(key, b"v1")
+            for key in ("put", "deleted"):
+                await session.head("plain", key)
+            theirs.ground.advance(5)
+            for key in ("put", "unseen", "older"):
+                await session.put("plain", key, Body.of_bytes(b"ours"))
+            await session.delete("plain", "deleted")
+            for key in ("put", "deleted", "unseen"):
+                await theirs.put(key, b"later, theirs")
+            ran = await written_out(engine)
+            assert (ran.counts.done, ran.failures) == (4, [])
+            last = {"put": b"later, theirs", "deleted": b"later, theirs", "unseen": b"later, theirs"}
+            assert await theirs.all() == await here(session) == {**last, "older": b"ours"}
+            await follow(engine, passes=2)
+            assert await theirs.all() == await here(session) == {**last, "older": b"ours"}
+            assert (await gate(engine, cutover=True)).result["phase"] == "cutover"
+            theirs.ground.advance(5)
+            await session.put("plain", "put", Body.of_bytes(b"ours again"))
+            await theirs.put("put", b"a late one")
+            ran = await follow(engine)
+            assert "was cut over" in ran.failures[0].message
+            assert (await theirs.all())["put"] == b"a late one"
+
+    run(story())
+
+
+async def written_out(engine: Engine) -> Step:
+    """Write out what is owed before the listing is looked at."""
+    return await Follow().step(work_of(engine, Follow(), {**PLACE, "passes": 1}), Part("j", 2, OUT))
+
+
+def test_our_own_earlier_write_is_not_taken_for_a_later_one_of_others(catalog_url: str) -> None:
+    async def story() -> None:
+        async with attached(catalog_url, dual_write=True) as (theirs, engine, session):
+            upstream = await engine.catalog.upstream("default", "plain")
+            assert upstream is not None
+            await session.put("plain", "k", Body.of_bytes(b"one"))
+            (taken,) = await engine.catalog.take_out(upstream, limit=10, lease=60_000_000)
+            await session.put("plain", "k", Body.of_bytes(b"two"))  # while the first one is on its way
+            await theirs.put("k", b"one")
+            told = await theirs.ground.spare.head(foreign_name("k"))
+            assert not await engine.catalog.settle_out(
+                upstream, taken, pin=told.etag or "", modified=told.modified
+            )
+            await written_out(engine)
+            assert await theirs.all() == await here(session) == {"k": b"two"}
+
+    run(story())
+
+
+def test_blobs_of_this_service_are_never_written_over_there(sqlite_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        async with ground.opened(Rule("r", ("spare",), Match(buckets=("kept",)))) as (engine, session):
+            await session.put("kept", "secret", Body.of_bytes(noise(500)))
+            (blob,) = [info.name async for info in ground.spare.list()]
+            dark = blob[:-4] + ("0000" if blob[-4:] != "0000" else "1111")
+            await ground.spare.put(f"{BACKUPS}set/1", Body.of_bytes(b"rows"))
+            await attach(engine, dual_write=True)
+            for name in (blob, dark, f"{BACKUPS}set/1"):
+                await session.put("plain", name, Body.of_bytes(b"evil"))
+            await session.delete("plain", blob)
+            ran = await follow(engine)
+            assert {failure.code for failure in ran.failures} == {"invalid_request"}
+            assert len(ran.failures) == 3
+            assert await content(session, "kept", "secret") == noise(500)
+            assert sorted([info.name async for info in ground.spare.list()]) == [f"{BACKUPS}set/1", blob]
+            with pytest.raises(NotFoundError):
+                await session.head("plain", f"{BACKUPS}set/2")
+
+    run(story())
+
+
+def test_what_was_adopted_before_comes_home_too_and_the_gate_waits_for_it(catalog_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(catalog_url)
+        async with ground.opened() as (engine, session):
+            theirs = Theirs(ground)
+            await theirs.put("a", noise(90_000))
+            adopting = {"store": "spare", "tenant": "default", "bucket": "plain"}
+            await run_alone(engine, Adopt(), adopting)
+            await attach(engine)
+            await theirs.put("b", noise(80_000))
+            await run_alone(engine, Adopt(), adopting)
+            assert len(await engine.catalog.debts()) == 2
+            await run_alone(engine, CloneBucket(), {"bucket": "plain", "target": "twin"}, tenant="default")
+            await follow(engine)
+            assert await whereabouts(engine, session, "plain", "a") == ["home"]
+            ran = await gate(engine, cutover=True)
+            assert ran.result["phase"] == "following"
+            assert {(one.bucket, one.key) for one in ran.failures} == {("twin", "a"), ("twin", "b")}
+            assert "only in the store that is to be left" in ran.failures[0].message
+            await walk(engine)
+            assert (await gate(engine, cutover=True)).result["phase"] == "cutover"
+            ground.advance(200)
+            await engine.sweep()
+            ground.spare.down = True
+            for bucket in ("plain", "twin"):
+                assert await content(session, bucket, "a") == noise(90_000)
+                assert await content(session, bucket, "b") == noise(80_000)
+
+    run(story())
+
+
+def test_a_bucket_that_belongs_in_its_upstream_may_leave_it(sqlite_url: str) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        async with ground.opened(default=("spare",)) as (engine, session):
+            await Theirs(ground).put("a", noise(90_000))
+            await attach(engine)
+            await follow(engine)
+            assert await whereabouts(engine, session, "plain", "a") == ["spare"]
+            assert (await gate(engine, cutover=True)).result["phase"] == "cutover"
+
+    run(story())
+
+
+def test_an_empty_listing_is_not_believed(sqlite_url: str) -> None:
+    async def story() -> None:
+        async with attached(sqlite_url) as (theirs, engine, session):
+            for number in range(3):
+                await theirs.put(f"k{number}", b"x")
+            await follow(engine)
+            for number in range(40):
+                await session.put("plain", f"ours{number:02}", Body.of_bytes(b"o"))
+            for number in range(3):
+                await theirs.delete(f"k{number}")
+            ran = await follow(engine, passes=2)
+            assert {failure.code for failure in ran.failures} == {"shrank"}
+            assert len(await here(session)) == 43
+            await follow(engine, share=1.0)
+            assert len(await here(session)) == 40
+
+    run(story())
+
+
+def test_names_that_the_upstream_cannot_have_are_only_here(sqlite_url: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        ground = Ground(sqlite_url)
+        (tmp_path / "theirs").mkdir()
+        folder = local_store("spare", tmp_path / "theirs", ground.environment).backend
+        ground.stores["spare"] = folder  # type: ignore[assignment]
+        async with ground.opened() as (engine, session):
+            await attach(engine)
+            for key in ("folder/", "a//b"):
+                with pytest.raises(NotFoundError):
+                    await session.head("plain", key)
+                await session.put("plain", key, Body.of_bytes(b"ours"))
+                assert await content(session, "plain", key) == b"ours"
+                await session.delete("plain", key)
 
     run(story())
 

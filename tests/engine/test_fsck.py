@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,15 +16,18 @@ from holdfast.core.errors import ConflictError, NotFoundError, UnavailableError
 from holdfast.core.findings import FindingKind, FindingState
 from holdfast.core.names import ABOUT
 from holdfast.core.types import BlobInfo, ReplicaState
+from holdfast.jobs.adopt import Adopt
 from holdfast.jobs.fsck import Fsck
 from holdfast.jobs.reconcile import pay
 from holdfast.policy.placement import Rule
 from tests.engine.alone import run_alone, work_of
 from tests.engine.encrypted import Place
 from tests.engine.proving import ALONE, DAY, advance, copies, flip, found, fsck, world
-from tests.helpers import content, noise, run
+from tests.helpers import ADMIN, content, noise, run
 
 pytestmark = pytest.mark.engine
+
+BOSS = replace(ADMIN, role="operator")
 
 
 async def fill(here: Place, count: int = 12, size: int = 500) -> None:
@@ -165,6 +169,34 @@ def test_what_is_found_again_by_a_row_is_left(sqlite_url: str) -> None:
             assert ("dark", "quarantined") not in await found(here)
             await here.engine.sweep()
             assert name in await here.names()
+
+    run(story())
+
+
+def test_bytes_that_were_adopted_are_not_removed(catalog_url: str) -> None:
+    """Whether they are adopted before their removal, or before somebody told of them notes it."""
+
+    async def story() -> None:
+        async with filled(catalog_url, rule=ALONE) as here:
+            name = await plant(here)
+            for _ in range(2):
+                advance(here, 2 * DAY)
+                await fsck(here)
+            held = (await found(here))["dark", "quarantined"]
+            spec = {"store": "main", "tenant": "default", "bucket": "plain", "add": "rescued/"}
+            assert (await run_alone(here.engine, Adopt(), spec)).counts.notes["taken"] == 1
+            assert list(await found(here)) == [("dark", "released")]
+            catalog, desk = here.engine.catalog, here.engine.session(BOSS).admin.findings
+            with pytest.raises(ConflictError, match="not quarantined"):
+                await desk.remove("main", name)
+            await catalog.resolve_findings("main", [name], kinds=["dark"])
+            await catalog.note_findings([held], run="late", at=await catalog.now())
+            await catalog.count_findings("main", "late")
+            await desk.quarantine("main", name, hold=0)
+            with pytest.raises(ConflictError, match="a row knows these bytes"):
+                await desk.remove("main", name)
+            await here.engine.sweep()
+            assert await content(here.session, "plain", f"rescued/{name}") == noise(77)
 
     run(story())
 
@@ -359,5 +391,29 @@ def test_what_it_would_do(sqlite_url: str) -> None:
             told = await kind.forecast(work_of(here.engine, kind, {"store": "main", "deep": True}))
             assert (told.objects, told.bytes) == (3, 1500)
             assert told.calls == {"main": {"list": 1, "get": 3}}
+
+    run(story())
+
+
+def test_a_blob_that_cannot_be_read_is_told_and_the_others_are_looked_into(sqlite_url: str) -> None:
+    async def story() -> None:
+        async with filled(sqlite_url, count=25) as here:
+            disk = here.disks["main"]
+            real, rows = disk.get, await copies(here)
+            refused = {rows[3].blob}
+
+            def get(name: str, **how: Any) -> Any:
+                if name in refused:
+                    raise UnavailableError("not this one", store="main", name=name)
+                return real(name, **how)
+
+            disk.get = get  # type: ignore[method-assign]
+            ran = await fsck(here, deep=True)
+            assert ran.counts.notes["unreadable"] == ran.counts.failed == len(ran.failures) == 1
+            assert rows[3].blob in ran.failures[0].message
+            assert ran.failures[0].code == "unavailable"
+            refused |= {row.blob for row in rows}
+            with pytest.raises(UnavailableError):  # so many in a row: it is the store
+                await fsck(here, deep=True)
 
     run(story())

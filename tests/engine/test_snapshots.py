@@ -24,6 +24,7 @@ from holdfast.core.types import Principal, Version
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
 from holdfast.engine.write import ObjectInput
+from holdfast.jobs.clone import CloneBucket
 from holdfast.jobs.rewind import Rewind
 from holdfast.policy.buckets import changed
 from holdfast.policy.moments import Change, text_of, time_of
@@ -311,6 +312,33 @@ def test_a_rewind_leaves_what_is_newer_than_itself(sqlite_url: str) -> None:
             assert step.done
             assert step.counts.notes == {"newer": 2, "back": 1, "hidden": 2}
             assert await here.texts() == {"a": "newest", "b/y": "y1", "back": "k1"}
+
+    run(story())
+
+
+def test_a_clock_that_was_set_back_hides_nothing_from_a_rewind_or_a_clone(catalog_url: str) -> None:
+    """What is written after a snapshot is dated behind it, whatever the clock says: so the job is meant to find it."""
+
+    async def story() -> None:
+        async with ground(catalog_url) as here:
+            await here.put("a", "one")
+            await here.session.moments.create("kept", "first")
+            here.clock.advance(-600)
+            await here.put("a", "two")
+            here.clock.advance(1)
+            told = {}
+            for kind, spec in (
+                (CloneBucket(), {"bucket": "kept", "target": "twin"}),
+                (Rewind(), {"bucket": "kept", "snapshot": "first"}),
+            ):
+                work = work_of(here.engine, kind, spec, tenant="default")
+                work = replace(work, job=replace(work.job, created=await here.now()))
+                stretch = (await kind.split(work))[0]
+                step = await kind.step(work, Part(work.job.id, 0, stretch.start, stretch.end))
+                told[kind.name] = (step.counts.done, step.failures)
+            assert told == {"clone": (1, []), "rewind": (1, [])}
+            assert await here.texts() == {"a": "one"}
+            assert await content(here.session, "twin", "a") == b"two"
 
     run(story())
 

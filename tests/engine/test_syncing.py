@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,9 +23,15 @@ from hypothesis import strategies as st
 from holdfast.backends import memory
 from holdfast.backends.memory import MemoryBackend
 from holdfast.core.body import Body, Reader
-from holdfast.core.errors import ConflictError, CorruptedError, UnavailableError, UnsupportedError
+from holdfast.core.errors import (
+    ConflictError,
+    CorruptedError,
+    InvalidRequestError,
+    UnavailableError,
+    UnsupportedError,
+)
 from holdfast.core.types import BlobInfo, ByteRange
-from holdfast.library.syncing import fetch, known, tree
+from holdfast.library.syncing import fetch, ground, known, tree
 from holdfast.library.syncing import push as pushing
 from holdfast.library.syncing.opening import Plain
 from holdfast.library.syncing.place import MODE, MTIME
@@ -271,7 +280,130 @@ def test_what_is_gone_goes_into_a_trash_that_is_never_synced(tmp_path: Path) -> 
         assert (gone.removed, gone.trash) == (1, "")
         elsewhere = tmp_path / "old"
         assert (await fetched(store, target, delete=True, trash=str(elsewhere))).removed == 1
-        assert content(elsewhere) == {"b": b"2"}
+        assert content(Path(pulled.trash)) == {"d/c": b"3"}
+        (below,) = elsewhere.iterdir()
+        assert content(below) == {"b": b"2"}
+
+    run(story)
+
+
+@pytest.mark.parametrize("trash", ["in/here", "/in/here/", "in/here/old", f"in/here/{TRASH.rstrip('/')}x"])
+def test_a_trash_that_lies_in_what_is_synced_is_refused(tmp_path: Path, trash: str) -> None:
+    source = make(tmp_path / "source", {"a": b"1", "b": b"2"})
+
+    async def story() -> None:
+        store = Store()
+        await sent(source, store)
+        target = tmp_path / "in" / "here"
+        await fetched(store, target)
+        (source / "b").unlink()
+        before = await names(store)
+        with pytest.raises(InvalidRequestError, match="lies in what is synced"):
+            await sent(source, store, delete=True, trash=trash)
+        assert await names(store) == before
+        await sent(source, store, delete=True)
+        with pytest.raises(InvalidRequestError, match="lies in what is synced"):
+            await fetched(store, target, delete=True, trash=f"{tmp_path}/{trash.strip('/')}")
+        assert content(target) == {"a": b"1", "b": b"2"}
+
+    run(story)
+
+
+@pytest.mark.parametrize("trash", ["in", "bin", f"in/here/{TRASH}mine"])
+def test_a_named_trash_loses_nothing_that_lies_in_it(tmp_path: Path, trash: str) -> None:
+    source = make(tmp_path / "source", {"x": b"kept", "y": b"kept"})
+
+    async def story() -> None:
+        store, target = Store(), tmp_path / "in" / "here"
+        await store.put(f"{trash}/b", Body.of_bytes(b"theirs"))
+        make(tmp_path, {f"{trash}/b": b"theirs"})
+        for data in (b"one", b"two"):
+            (source / "b").write_bytes(data)
+            await sent(source, store)
+            await fetched(store, target)
+            (source / "b").unlink()
+            pushed = await sent(source, store, delete=True, trash=trash)
+            pulled = await fetched(store, target, delete=True, trash=str(tmp_path / trash))
+            for report in (pushed, pulled):
+                assert (report.removed, report.failed) == (1, 0)
+            async with store.get(f"{pushed.trash}b") as reader:
+                assert await reader.read() == Path(pulled.trash, "b").read_bytes() == data
+        assert len(await names(store)) == 5  # x, y, theirs, and both that were removed
+        async with store.get(f"{trash}/b") as reader:
+            assert await reader.read() == (tmp_path / trash / "b").read_bytes() == b"theirs"
+
+    run(story)
+
+
+def test_where_a_trash_takes_two_names_for_one_the_second_stays(tmp_path: Path) -> None:
+    here, there = make(tmp_path / "here", {"a": b"1"}), make(tmp_path / "there", {"run/a": b"other"})
+    (item,) = tree.Tree(here, tell=lambda *_: None).files()
+    with pytest.raises(ConflictError, match="in the trash"):
+        ground.Ground(str(here)).move("a", item.size, item.stamp, ground.Ground(str(there)), "run/")
+    assert (content(here), content(there)) == ({"a": b"1"}, {"run/a": b"other"})
+
+
+def test_a_file_that_merely_ends_like_a_part_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = f".x.{'0' * 16}{PART}"
+    target = make(tmp_path / "target", {f"thesis{PART}": b"mine", ours: b"begun", f"d/{ours}": b"begun"})
+    now = time.time()
+    monkeypatch.setattr(ground, "time", SimpleNamespace(time=lambda: now + 100_000))
+
+    async def story() -> None:
+        store, said = Store(), []
+        assert (await sent(target, store)).moved == 1
+        await store.put(f"in/here/{ours}", Body.of_bytes(b"an object"))
+        report = Report(complain=lambda name, why, error: said.append(why))
+        await pull(place(store), target, Wish(), report)
+        assert (report.moved, report.same, report.failed) == (0, 1, 1)
+        assert "being fetched" in said[0]
+        assert content(target) == {f"thesis{PART}": b"mine"}
+
+    run(story)
+
+
+def test_a_part_that_another_process_has_just_put_in_its_place_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(fetch.SMALL + MIB)
+    real = fcntl.flock
+
+    def late(fd: int, how: int) -> None:
+        (part,) = tmp_path.glob(f".*{PART}")
+        os.write(fd, data)
+        part.rename(tmp_path / "large")
+        real(fd, how)
+
+    monkeypatch.setattr(ground.fcntl, "flock", late)
+
+    async def story() -> None:
+        store = Md5Store()
+        await store.put("in/here/large", Body.of_bytes(data))
+        store.wrong = True
+        report = await fetched(store, tmp_path)
+        assert (report.moved, report.failed) == (0, 1)
+        assert content(tmp_path) == {"large": data}
+
+    run(story)
+
+
+def test_what_a_link_led_to_is_not_gone_when_the_link_is_broken(tmp_path: Path) -> None:
+    source = make(tmp_path / "source", {"real/x": b"1", "y": b"2", "z": b"3", "w": b"4"})
+    (source / "link").symlink_to("real")
+
+    async def story() -> None:
+        store = Store()
+        await sent(source, store)
+        (source / "real").rename(source / "other")
+        (source / "z").unlink()
+        report = await sent(source, store, delete=True)
+        assert (report.failed, report.removed) == (1, 0)
+        assert "were not removed" in report.kept
+        kept = await sent(source, store, delete=True, selection=selection((), ("/link",)))
+        assert (kept.failed, kept.removed) == (0, 2)
+        assert "in/here/link/x" in await names(store)
 
     run(story)
 
@@ -381,7 +513,7 @@ def test_links_are_followed_inside_the_tree_and_what_is_no_file_is_told(tmp_path
         await push(source, place(store), Wish(), report)
         keys = {"file", "real/x", "real/deep/y", "folder/x", "folder/deep/y"}
         assert set(await names(store)) == {f"in/here/{key}" for key in keys}
-        assert (report.left_out, report.failed) == (7, 2)
+        assert (report.left_out, report.failed) == (6, 3)
         told = "\n".join(sorted(said))
         for text in (
             "out: is a link that leads out",

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, null, select, update
 
 from holdfast.catalog import quotas
 from holdfast.catalog.common import (
@@ -33,7 +33,7 @@ from holdfast.catalog.contract import Actor, NewVersion
 from holdfast.catalog.diverging import CONVERGE
 from holdfast.catalog.owing import OWE
 from holdfast.catalog.rows import version_params
-from holdfast.catalog.schema import buckets, debts, replicas, upstreams, versions
+from holdfast.catalog.schema import buckets, debts, findings, replicas, upstreams, versions
 from holdfast.catalog.settings import bucket_settings
 from holdfast.catalog.statements import (
     Batch,
@@ -65,7 +65,7 @@ from holdfast.core.adopted import (
     is_foreign,
 )
 from holdfast.core.errors import ConflictError
-from holdfast.core.names import is_minted
+from holdfast.core.names import BACKUPS, is_minted
 from holdfast.core.types import ObjectRef, Segment
 
 #: The bucket, and what it follows; none of the last when it follows nothing.
@@ -124,6 +124,18 @@ TAKEN = Statement(
     select(replicas.c.blob, replicas.c.id, replicas.c.state, replicas.c.version_id).where(
         replicas.c.store == text_param("of_store"), one_of(replicas.c.blob, "blobs")
     )
+)
+#: What was told of as bytes that no row knows is known from now on. A removal that comes first makes a row; one that
+#: comes after finds another state.
+LEAVE = Statement(
+    update(findings)
+    .where(
+        findings.c.store == text_param("of_store"),
+        one_of(findings.c.blob, "blobs"),
+        findings.c.kind == constant("dark"),
+        findings.c.state != constant("removed"),
+    )
+    .values(state=constant("released"), until=null())
 )
 FORGET = Statement(
     replicas.delete().where(one_of(replicas.c.id, "ids"), replicas.c.state == constant("doomed"))
@@ -238,6 +250,8 @@ def take(
             known = _held(each.found.key, heads.get(each.found.key), diverged.get(each.found.key))
             judged.append((each, known, _judged(each, known, place, judge)))
         going = [each for each, _, taken in judged if taken.outcome is Outcome.TAKEN]
+        if told := [name for each in going for name in _ours(each.found.name)]:  # before rows are asked for
+            yield LEAVE(of_store=taking.store, blobs=told)
         rows = yield TAKEN(of_store=taking.store, blobs=_names(going))
         occupied: dict[str, list[Any]] = {}
         for row in rows:
@@ -273,7 +287,9 @@ def _place(tenant: str, bucket: str, taking: Taking, grace: int, now: int | None
         clock=at,
         upstream=upstream,
     )
-    way = Way(taking.follows, bool(dual) or phase == Phase.BACK)
+    if not taking.follows and store == taking.store and phase != Phase.CUTOVER:
+        taking = replace(taking, rule="")  # the bucket is to leave that store
+    way = Way(taking.follows, (bool(dual) or phase == Phase.BACK) and not taking.later)
     return _Place(ObjectRef(tenant, bucket, ""), taking, head, way, grace)
 
 
@@ -309,7 +325,7 @@ def _take(
     place: _Place, each: Candidate, known: HeldKey, head: Any, occupied: Mapping[str, Any], work: _Work
 ) -> Steps[Taken]:
     found, taking = each.found, place.taking
-    if any(name in occupied for name in _ours(found.name)):
+    if found.name.startswith(BACKUPS) or any(name in occupied for name in _ours(found.name)):
         return Taken(found.key, Outcome.MINTED)
     blob = foreign_name(found.name, found.pin, Hold.KEEP if taking.keep else Hold.OWN)
     known_as = [(hold, foreign_name(found.name, found.pin, hold)) for hold in (Hold.KEEP, Hold.OWN)]

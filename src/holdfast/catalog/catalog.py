@@ -111,6 +111,7 @@ from holdfast.core.adopted import (
     Owing,
     Phase,
     Pinned,
+    Stranded,
     Taken,
     Taking,
     Upstream,
@@ -1226,8 +1227,10 @@ class SqlCatalog:
         changed = findings.change(finding, state, hold, actor=actor, now=self._runner.stamp())
         return await self._runner.write(changed)
 
-    async def remove_finding(self, finding: Finding, row_id: str, *, actor: Actor = NOBODY) -> bool:
-        removal = findings.remove(finding, row_id, actor=actor, now=self._runner.stamp())
+    async def remove_finding(
+        self, finding: Finding, row_id: str, *, names: Sequence[str] = (), actor: Actor = NOBODY
+    ) -> bool:
+        removal = findings.remove(finding, row_id, names, actor=actor, now=self._runner.stamp())
         return await self._runner.write(removal)
 
     async def gather_told(self, run: str, found: Sequence[Told]) -> None:
@@ -1655,6 +1658,11 @@ class SqlCatalog:
 
     async def owing_out(self, upstream: Upstream) -> Owing:
         return await self._runner.scan(upstreams.owing(upstream.bucket_id))
+
+    async def stranded(
+        self, upstream: Upstream, *, after: tuple[str, str] = ("", ""), limit: int = MAX_PAGE
+    ) -> Sequence[Stranded]:
+        return await self._runner.scan(upstreams.stranded(upstream, after, limit))
 
     async def pinned_keys(
         self, upstream: Upstream, *, above: str, upto: str, limit: int = 1000

@@ -26,6 +26,7 @@ from holdfast.core.adopted import (
     Owing,
     Phase,
     Pinned,
+    Stranded,
     Taken,
     Taking,
     Upstream,
@@ -1437,8 +1438,13 @@ class Catalog(Protocol):
         """Give a finding another state, audited; `ConflictError` when it has another one meanwhile."""
         ...
 
-    async def remove_finding(self, finding: Finding, row_id: str, *, actor: Actor = ...) -> bool:
-        """Leave dark bytes to `sweep`, audited: False when a row knows them, or their quarantine is not over."""
+    async def remove_finding(
+        self, finding: Finding, row_id: str, *, names: Sequence[str] = (), actor: Actor = ...
+    ) -> bool:
+        """Leave dark bytes to `sweep`, audited: False when a row knows them, or their quarantine is not over.
+
+        A row may know them under one of `names` too.
+        """
         ...
 
     async def gather_told(self, run: str, found: Sequence[Told]) -> None:
@@ -1767,6 +1773,12 @@ class Catalog(Protocol):
 
     async def owing_out(self, upstream: Upstream) -> Owing:
         """Return how many changes the upstream does not have; at most 100,000 are counted."""
+        ...
+
+    async def stranded(
+        self, upstream: Upstream, *, after: tuple[str, str] = ..., limit: int = ...
+    ) -> Sequence[Stranded]:
+        """Return versions of any bucket whose bytes are only in the upstream's store, behind a (blob, id of the row)."""
         ...
 
     async def pinned_keys(

@@ -250,7 +250,8 @@ def _one_version(
         older = yield NEXT_OLDER(in_bucket=head.bucket_id, of_key=ref.key, below=target.seq)
         call, objects = _new_head(ref, head, older)
         calls += call
-        calls += diverged(head, ref.key, older[0][1] if older and not older[0][2] else "")
+        newest = older[0][1] if older and not older[0][2] else ""
+        calls += diverged(head, ref.key, newest, removed=True)
     size = 0 if target.delete_marker else target.size
     calls.append(
         counted(head.bucket_id, objects=objects, versions=0 if target.delete_marker else -1, bytes=-size)

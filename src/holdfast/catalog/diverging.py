@@ -35,13 +35,16 @@ CONVERGE = Statement(
 )
 
 
-def diverged(head: Head, key: str, version_id: str) -> list[Call]:
+def diverged(head: Head, key: str, version_id: str, *, removed: bool = False) -> list[Call]:
     """Return the call that remembers that a key was written here, or deleted (""); none where nobody asks.
 
-    A bucket that adopted once remembers deletes alone, so that adopting again does not bring back what was deleted.
+    A bucket that adopted once remembers deletes alone, so that adopting again does not bring back what was deleted; also
+    where an older version is the newest one then (`removed`).
     """
     if not head.upstream:
         return []
+    if head.upstream == "adopted" and removed and head.pin:
+        version_id = ""
     if head.upstream == "adopted" and version_id:
         return [CONVERGE(in_bucket=head.bucket_id, of_key=key)]
     seen, seen_at = head.seen or ((head.pin, head.created) if head.pin else ("", 0))

@@ -166,7 +166,7 @@ SET = Statement(
 )
 KNOWN = Statement(
     select(replicas.c.id, replicas.c.state).where(
-        replicas.c.store == text_param("of_store"), replicas.c.blob == text_param("of_blob")
+        replicas.c.store == text_param("of_store"), one_of(replicas.c.blob, "blobs")
     )
 )
 DOOM = insert_into(
@@ -302,8 +302,12 @@ def change(
     return steps
 
 
-def remove(finding: Finding, row_id: str, *, actor: Actor, now: int | None) -> Transaction[bool]:
+def remove(
+    finding: Finding, row_id: str, names: Sequence[str], *, actor: Actor, now: int | None
+) -> Transaction[bool]:
     """Dark bytes left to `sweep`, if no row knows them and their quarantine is over; whether they were.
+
+    `names` are those under which a row may know them besides: they may have been adopted.
 
     The row is that of a version that never was, so nothing keeps it; its bytes are discarded like those of a put that did
     not end, which removes what such a put may leave besides.
@@ -311,9 +315,9 @@ def remove(finding: Finding, row_id: str, *, actor: Actor, now: int | None) -> T
 
     def steps(attempt: Attempt) -> Steps[bool]:
         at = int((yield NOW(now=now))[0][0])
-        known = yield KNOWN(of_store=finding.store, of_blob=finding.blob)
+        known = yield KNOWN(of_store=finding.store, blobs=[finding.blob, *names])
         if known:
-            return bool(attempt.again and known[0][0] == row_id)
+            return bool(attempt.again and any(row[0] == row_id for row in known))
         current = yield from _read(finding.store, finding.blob, finding.kind.value)
         due = current.until is not None and current.until <= at
         if current.kind is not FindingKind.DARK or current.state is not FindingState.QUARANTINED or not due:

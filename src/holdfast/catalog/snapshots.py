@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 from holdfast.catalog.common import BUCKET, audited, no_bucket
 from holdfast.catalog.contract import Actor
 from holdfast.catalog.schema import buckets, snapshots
-from holdfast.catalog.statements import Row, Statement, insert_into, int_param, text_param
+from holdfast.catalog.statements import Row, Statement, catalog_now, insert_into, int_param, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.core.errors import AlreadyExistsError, ConflictError, InvalidRequestError, NotFoundError
 from holdfast.core.records import Snapshot

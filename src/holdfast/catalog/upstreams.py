@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from sqlalchemy import bindparam, func, literal_column, or_, select, update
+from sqlalchemy import and_, bindparam, func, literal_column, or_, select, update
 
-from holdfast.catalog.common import BUCKET, audited, in_bucket, no_bucket
+from holdfast.catalog.common import BUCKET, audited, in_bucket, is_readable, no_bucket
 from holdfast.catalog.contract import Actor
-from holdfast.catalog.schema import buckets, divergences, misses, upstreams
+from holdfast.catalog.schema import buckets, debts, divergences, misses, replicas, upstreams, versions
 from holdfast.catalog.snapped import refuse_snapped
 from holdfast.catalog.statements import (
     Row,
@@ -22,7 +22,7 @@ from holdfast.catalog.statements import (
     text_param,
 )
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
-from holdfast.core.adopted import Divergence, Owing, Phase, Upstream
+from holdfast.core.adopted import Divergence, Owing, Phase, Stranded, Upstream
 from holdfast.core.errors import ConflictError, NotFoundError
 
 MOST: Final = 100_000  #: rows that are counted at most; more are told as this many
@@ -64,6 +64,71 @@ DROP_WRITES = Statement(
 DROP_MISSES = Statement(misses.delete().where(misses.c.bucket_id == int_param("in_bucket")))
 DROP_DIVERGENCES = Statement(divergences.delete().where(divergences.c.bucket_id == int_param("in_bucket")))
 
+_foreign = and_(
+    replicas.c.store == text_param("of_store"),
+    replicas.c.blob >= constant("@"),
+    replicas.c.blob < constant("A"),
+    is_readable(replicas),
+)
+_owed = select(debts.c.version_id).where(debts.c.version_id == versions.c.id).correlate(versions).exists()
+#: What was adopted from the store before, and lies there still, is to leave it too.
+OWE_ALL = Statement(
+    debts.insert()
+    .inline()
+    .from_select(
+        ["version_id", "bucket_id", "rule", "reason", "since", "tries", "not_before", "trouble"],
+        select(
+            versions.c.id,
+            versions.c.bucket_id,
+            constant(""),
+            constant("adopted"),
+            int_param("since"),
+            literal_column("0"),
+            int_param("since"),
+            constant(""),
+        ).where(
+            versions.c.bucket_id == int_param("in_bucket"),
+            versions.c.pin.is_not(None),
+            select(replicas.c.id)
+            .where(replicas.c.version_id == versions.c.id, _foreign)
+            .correlate(versions)
+            .exists(),
+            ~_owed,
+        ),
+        include_defaults=False,
+    )
+)
+_other = replicas.alias("other")
+#: Versions of any bucket whose bytes are only where others wrote them. Debts of the bucket itself are counted elsewhere.
+STRANDED = Statement(
+    select(buckets.c.tenant, buckets.c.name, versions.c.key, versions.c.id, replicas.c.blob, replicas.c.id)
+    .select_from(
+        replicas.join(versions, versions.c.id == replicas.c.version_id).join(
+            buckets, buckets.c.id == versions.c.bucket_id
+        )
+    )
+    .where(
+        _foreign,
+        replicas.c.blob >= text_param("after"),
+        or_(replicas.c.blob > text_param("after"), replicas.c.id > text_param("after_id")),
+        ~select(_other.c.id)
+        .where(
+            _other.c.version_id == replicas.c.version_id,
+            _other.c.segment_id == replicas.c.segment_id,
+            _other.c.state == constant("live"),
+            or_(
+                _other.c.store != replicas.c.store,
+                _other.c.blob < constant("@"),
+                _other.c.blob >= constant("A"),
+            ),
+        )
+        .correlate(replicas)
+        .exists(),
+        or_(versions.c.bucket_id != int_param("in_bucket"), ~_owed),
+    )
+    .order_by(replicas.c.blob, replicas.c.id)
+    .limit(int_param("rows"))
+)
 _DIVERGENCE = tuple(
     divergences.c[name]
     for name in (
@@ -108,11 +173,11 @@ TAKE = Statement(
     .values(not_before=int_param("until"))
     .returning(*_DIVERGENCE)
 )
-#: What changed again while it was written out is due at once.
+#: What changed again while it was written out is due at once. What is there is then ours, and no later change of others.
 RELEASE = Statement(
     update(divergences)
     .where(divergences.c.bucket_id == int_param("in_bucket"), divergences.c.key == text_param("of_key"))
-    .values(not_before=int_param("at"))
+    .values(not_before=int_param("at"), pin=text_param("its_pin"), modified=int_param("its_time"))
 )
 _THIS = (
     divergences.c.bucket_id == int_param("in_bucket"),
@@ -207,6 +272,7 @@ def attach(wish: Upstream, *, actor: Actor, now: int | None) -> Transaction[Upst
             differences=None,
         )
         yield MARK(in_bucket=made.bucket_id, as_what="attached")
+        yield OWE_ALL(in_bucket=made.bucket_id, of_store=made.store, since=made.attached)
         yield _told(made, "attach-upstream", made.attached, actor)
         return made
 
@@ -316,7 +382,7 @@ def settle(bucket_id: int, paid: Divergence, pin: str, modified: int, now: int) 
     def steps(attempt: Attempt) -> Steps[bool]:
         rows = yield SETTLE(**_this(bucket_id, paid), its_pin=pin, its_time=modified)
         if not rows:
-            yield RELEASE(in_bucket=bucket_id, of_key=paid.key, at=now)
+            yield RELEASE(in_bucket=bucket_id, of_key=paid.key, at=now, its_pin=pin, its_time=modified)
         return bool(rows)
 
     return steps
@@ -337,6 +403,17 @@ def owing(bucket_id: int) -> Transaction[Owing]:
     def steps(attempt: Attempt) -> Steps[Owing]:
         count, since, trouble = (yield OWED(in_bucket=bucket_id))[0]
         return Owing(int(count), since, trouble or "")
+
+    return steps
+
+
+def stranded(upstream: Upstream, after: tuple[str, str], limit: int) -> Transaction[Sequence[Stranded]]:
+    """Versions of any bucket whose bytes are only in the store of an upstream, as others wrote them, by blob."""
+
+    def steps(attempt: Attempt) -> Steps[Sequence[Stranded]]:
+        of = {"of_store": upstream.store, "in_bucket": upstream.bucket_id}
+        rows = yield STRANDED(**of, after=after[0], after_id=after[1], rows=limit)
+        return [Stranded(*row) for row in rows]
 
     return steps
 

@@ -126,12 +126,16 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """How candidates of one store are taken over. With `rule` they belong elsewhere, and a debt says so."""
+    """How candidates of one store are taken over. With `rule` they belong elsewhere, and a debt says so.
+
+    With `later` what is there may also replace a change that is to be written out, if it came after it.
+    """
 
     store: str
     keep: bool = True  #: their bytes are never deleted
     follows: bool = False  #: they are in the upstream of the bucket
     rule: str | None = None
+    later: bool = False
 
 
 class Outcome(StrEnum):
@@ -247,6 +251,17 @@ class Pinned(NamedTuple):
     pin: str
     modified: int
     size: int
+
+
+class Stranded(NamedTuple):
+    """A version of any bucket whose bytes are only where others wrote them, in a store that is to be left."""
+
+    tenant: str
+    bucket: str
+    key: str
+    version_id: str
+    blob: str
+    replica_id: str
 
 
 class Missed(NamedTuple):

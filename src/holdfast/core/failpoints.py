@@ -45,6 +45,7 @@ NAMES: Final = (
     "upstream.after_put",
     "upstream.after_delete",
     "backup.after_pin",
+    "backup.after_parent",
     "backup.after_rows",
     "backup.after_contents",
     "backup.before_manifest",

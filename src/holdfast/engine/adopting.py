@@ -16,6 +16,7 @@ from holdfast.core.adopted import (
     Candidate,
     Found,
     HeldKey,
+    Hold,
     Outcome,
     Taken,
     Taking,
@@ -32,12 +33,13 @@ from holdfast.core.errors import (
     UnsupportedError,
 )
 from holdfast.core.failpoints import failpoint
-from holdfast.core.names import check_key
+from holdfast.core.names import ABOUT, BACKUPS, check_key
 from holdfast.core.types import BlobInfo, Bucket
 from holdfast.engine import rules
 from holdfast.engine.context import Context
 from holdfast.engine.object_input import ObjectInput, check_input
 from holdfast.policy import following, media
+from holdfast.policy.proving import tenant_of
 
 ACTOR: Final = Actor("adopt")  #: who it was, in the audit
 _TRIES: Final = 3  #: looks at a key that keeps changing
@@ -77,12 +79,39 @@ async def listed(backend: Backend, prefix: str, *, after: str = "") -> AsyncGene
 
 
 async def look(backend: Backend, name: str, key: str) -> Found | None:
-    """Return what a store has under `name` now, asked for by that name; None when there is nothing."""
+    """Return what a store has under `name` now, asked for by that name; None when there is nothing, or cannot be."""
     try:
         info = await backend.head(foreign_name(name))
-    except NotFoundError:
+    except (NotFoundError, InvalidRequestError):
         return None
     return found_in(info, key)
+
+
+async def aliases(store: Store, name: str) -> list[str]:
+    """Return the names under which rows may know a blob, or the record beside it, if what has its name now was adopted."""
+    if Capability.ADOPT not in store.backend.capabilities:
+        return []
+    base = name.removesuffix(ABOUT)
+    there = [await look(store.backend, each, each) for each in (base, base + ABOUT)]
+    holds = (Hold.KEEP, Hold.OWN)
+    return [foreign_name(one.name, one.pin, hold) for one in there if one for hold in holds]
+
+
+async def is_ours(context: Context, store: str, name: str) -> bool:
+    """Tell whether `name` in a store is for this service alone: of a backup, of a blob, or such as blobs get."""
+    if name.startswith(BACKUPS):
+        return True
+    plain = name.removesuffix(" ")
+    owner = tenant_of(plain)
+    if owner is None:
+        return False
+    if await context.catalog.copies_of_blobs(store, [plain, plain.removesuffix(ABOUT)]):
+        return True
+    try:
+        await context.catalog.tenant(owner)
+    except NotFoundError:
+        return await context.catalog.tenant_was_removed(owner)
+    return True
 
 
 def found_in(info: BlobInfo, key: str) -> Found:

@@ -9,6 +9,7 @@ from typing import Final
 from holdfast.catalog.contract import Actor
 from holdfast.core.errors import ConflictError, InvalidRequestError, NotFoundError
 from holdfast.core.findings import Finding, FindingKind, FindingState, Proven
+from holdfast.engine import adopting
 from holdfast.engine.context import Context
 from holdfast.engine.permits import Permit
 from holdfast.policy.proving import HOLD
@@ -106,8 +107,10 @@ class Findings:
             raise ConflictError(
                 f"it is {finding.state}, not quarantined; quarantine it first", store=store, name=blob
             )
+        known_as = await adopting.aliases(self._context.store(store), blob)
         over = await catalog.change_finding(finding, FindingState.QUARANTINED, hold=0, actor=self._actor)
-        if not await catalog.remove_finding(over, self._context.environment.new_id(), actor=self._actor):
+        row_id = self._context.environment.new_id()
+        if not await catalog.remove_finding(over, row_id, names=known_as, actor=self._actor):
             await catalog.change_finding(over, FindingState.RELEASED, actor=self._actor)
             raise ConflictError("a row knows these bytes by now, so they stay", store=store, name=blob)
         return await catalog.finding(store, blob, FindingKind.DARK.value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -31,7 +32,13 @@ from holdfast.core.adopted import (
 )
 from holdfast.core.backend import PutOptions
 from holdfast.core.body import Body
-from holdfast.core.errors import ConflictError, HoldfastError, NotFoundError, UnavailableError
+from holdfast.core.errors import (
+    ConflictError,
+    HoldfastError,
+    InvalidRequestError,
+    NotFoundError,
+    UnavailableError,
+)
 from holdfast.core.failpoints import failpoint
 from holdfast.core.types import Located, ObjectRef, Span
 from holdfast.engine import adopting
@@ -132,15 +139,27 @@ async def again(context: Context, ref: ObjectRef, located: Located) -> None:
 async def write_out(context: Context, upstream: Upstream, owed: Divergence) -> int:
     """Give the upstream a change that was made here, and return the bytes that went there.
 
-    Dying before the end means that it is done again. Whoever calls has taken `owed`, so nobody else does it.
+    What others wrote there later is taken over in its place. Dying before the end means that it is done again. Whoever
+    calls has taken `owed`, so nobody else does it.
 
     Raises:
         HoldfastError: it could not be written out now.
     """
     backend = adopting.foreign_store(context, upstream.store).backend
-    name = foreign_name(upstream.name(owed.key))
+    plain = upstream.name(owed.key)
+    if await adopting.is_ours(context, upstream.store, plain):
+        raise InvalidRequestError(
+            "blobs and backups of this service have such names there; give the object another key"
+        )
+    found = await adopting.look(backend, plain, owed.key)
+    held = HeldKey(owed.key, owed.version_id, divergence=owed)
+    if found is not None and judge(found, held, Way(True), certain=True) is Verdict.TAKE:
+        await _taken_instead(context, upstream, owed, plain)
+        return 0
+    name = foreign_name(plain)
     if owed.deleted:
-        await backend.delete(name)
+        if found is not None:
+            await backend.delete(name)
         failpoint("upstream.after_delete")
         await context.catalog.settle_out(upstream, owed, pin=owed.pin, modified=owed.modified)
         return 0
@@ -158,6 +177,22 @@ async def write_out(context: Context, upstream: Upstream, owed: Divergence) -> i
     modified = told.modified if told.etag == put.etag else put.modified
     await context.catalog.settle_out(upstream, owed, pin=put.etag or "", modified=modified)
     return version.size
+
+
+async def _taken_instead(context: Context, upstream: Upstream, owed: Divergence, name: str) -> None:
+    """Take over what came after a change that was to be written out."""
+    if not upstream.reads:
+        raise ConflictError(
+            "it was changed there later, and the bucket was cut over; go back to take that over"
+        )
+    taking = replace(taking_of(upstream), later=True)
+    taken = await adopting.take_one(
+        context, upstream.tenant, upstream.bucket, taking, name, owed.key, actor=ACTOR
+    )
+    if taken.outcome not in (Outcome.TAKEN, Outcome.CHANGED):
+        raise ConflictError(
+            f"it was changed there later, and could not be taken over: {taken.reason or 'it changes'}"
+        )
 
 
 async def _bytes_of(context: Context, located: Located) -> AsyncIterator[bytes]:

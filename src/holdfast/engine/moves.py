@@ -100,9 +100,7 @@ async def begin(
     """
     await context.stores.refresh(at_once=True)
     placement = await context.placing.fresh()
-    for name in (source, target):
-        if name not in context.stores and name not in context.stores.waiting():
-            raise NotFoundError("there is no such store", store=name)
+    check_there(context, source, target)
     if context.stores[target].refusal:
         raise ConflictError(
             f"store {target!r} {context.stores[target].refusal}; it takes nothing", store=target
@@ -120,12 +118,25 @@ async def begin(
                 )
             if phase is not Phase.DONE or mine.phase == Phase.DONE:
                 return held
+            if mine.phase == Phase.CUTOVER:
+                raise ConflictError(
+                    f"the store was cut over to {target!r} and is kept so that this can be taken back;"
+                    f" `holdfast move finish {source}` ends that",
+                    store=source,
+                )
         made = KeptMove(source, target, phase.value)
         wanted = [*others, made]
         moving.check([Move(move.source, move.target, Phase(move.phase)) for move in wanted])
         return wanted
 
     return await _change(context, source, change, actor)
+
+
+def check_there(context: Context, *names: str) -> None:
+    """Raise `NotFoundError`, naming the first of these stores that is not there."""
+    for name in names:
+        if name not in context.stores and name not in context.stores.waiting():
+            raise NotFoundError(f"there is no store {name!r}", store=name)
 
 
 def check_rules(placement: Placement, move: Move) -> None:

@@ -33,7 +33,7 @@ _MOST_TOLD: Final = 200_000  #: objects that a forecast counts
 
 
 class Adopt:
-    """Gives rows to what others wrote. See the module docstring."""
+    """Gives rows to what others wrote."""
 
     name = "adopt"
     verb = "operate"  #: a store may hold what belongs to other tenants

@@ -110,6 +110,12 @@ class Backup:
         failpoint("backup.after_pin")
         parent = await _parent(work, store, how)
         attempt = work.engine.context.environment.new_id()[-12:]
+        if parent is not None:  # whoever prunes meanwhile is to know that it is needed
+            await sets.write_json(
+                store.backend, plan_name(work.job.id, f"{attempt}-parent"), {"parent": parent.id}
+            )
+            await sets.load(store, parent.id)
+            failpoint("backup.after_parent")
         plan = await write_rows(
             work, store, work.job.id, attempt, how, opens=opens, parent=parent.id if parent else ""
         )

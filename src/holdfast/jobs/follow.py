@@ -38,7 +38,7 @@ _SHARE: Final = 0.1
 
 
 class Follow:
-    """Keeps a bucket in step with its upstream. See the module docstring."""
+    """Keeps a bucket in step with its upstream."""
 
     name = "follow"
     verb = "operate"
@@ -134,7 +134,8 @@ async def _list(work: Work, upstream: Upstream, part: Part) -> Step:
             await work.beat()
             if seen >= _STEP or work.stopping():
                 return Step(cursor, counts=counts, failures=failures)
-    more, failing = await _missing(work, upstream, (), above=cursor, upto="", number=number)
+    empty = not cursor and not seen
+    more, failing = await _missing(work, upstream, (), above=cursor, upto="", number=number, empty=empty)
     return Step(cursor, done=True, counts=counts + more, failures=failures + failing)
 
 
@@ -157,11 +158,18 @@ async def _page(work: Work, upstream: Upstream, page: Sequence[BlobInfo]) -> Don
 
 
 async def _missing(
-    work: Work, upstream: Upstream, page: Sequence[BlobInfo], *, above: str, upto: str, number: int
+    work: Work,
+    upstream: Upstream,
+    page: Sequence[BlobInfo],
+    *,
+    above: str,
+    upto: str,
+    number: int,
+    empty: bool = False,
 ) -> Done:
     """Remember what a stretch of the listing did not show, and remove what was not shown the time before either.
 
-    `above` and `upto` are names of the upstream; "" is the beginning, or the end.
+    `above` and `upto` are names of the upstream; "" is the beginning, or the end. `empty`: it listed nothing at all.
     """
     catalog = work.engine.catalog
     shown = {upstream.key(key_of(info.name)) for info in page}
@@ -174,19 +182,21 @@ async def _missing(
         missing = [one for one in known if one.key not in shown]
         twice = await catalog.miss_keys(upstream, missing, above=place, upto=stop, number=number)
         if twice:
-            more, failing = await _vanished(work, upstream, [one.key for one in twice], known)
+            more, failing = await _vanished(work, upstream, [one.key for one in twice], known, empty=empty)
             counts, failures = counts + more, failures + failing
         if stop == end:
             return counts, failures
         place = stop
 
 
-async def _vanished(work: Work, upstream: Upstream, keys: Sequence[str], known: Sequence[Pinned]) -> Done:
+async def _vanished(
+    work: Work, upstream: Upstream, keys: Sequence[str], known: Sequence[Pinned], *, empty: bool
+) -> Done:
     """Remove what the upstream has no more, each asked for once more, unless far too much is missing."""
     context, catalog = work.engine.context, work.engine.catalog
     objects = (await catalog.usage(upstream.tenant, upstream.bucket)).objects
     missing = await catalog.count_misses(upstream)
-    if shrank(missing, objects, share=work.spec["share"]):
+    if shrank(missing, objects, share=work.spec["share"], empty=empty):
         why = (
             f"the upstream's listing misses {missing} of {objects} objects; nothing is removed here."
             " If they were deleted there, allow a larger share"

@@ -21,7 +21,7 @@ from holdfast.core.errors import InvalidRequestError, NotFoundError, Unavailable
 from holdfast.core.failpoints import failpoint
 from holdfast.core.findings import LISTED, Finding, FindingKind, FindingState, Provable
 from holdfast.core.jobs import Counts, ItemFailure, Part
-from holdfast.engine import fsck, proving
+from holdfast.engine import adopting, fsck, proving
 from holdfast.engine.fsck import Inspection, Stretch
 from holdfast.engine.proving import Proof, Verdict
 from holdfast.jobs import spec
@@ -33,10 +33,11 @@ _log = structlog.get_logger("holdfast.fsck")
 _ACTOR: Final = Actor("fsck")  #: who it was, in the audit
 _PAGE: Final = 200
 _LOOKED_INTO: Final = 100  #: names of a step that also looks into the blobs
+_IN_A_ROW: Final = 20  #: blobs that cannot be read, until it is the store that does not answer
 
 
 class Fsck:
-    """Compares stores with their rows. See the module docstring."""
+    """Compares stores with their rows."""
 
     name: Final = "fsck"
     verb: Final = "operate"
@@ -131,6 +132,7 @@ class _Pass:
         self._place = _Place.of(part.cursor)
         self._counts = Counts()
         self._failures: list[ItemFailure] = []
+        self._unreadable = 0  #: blobs in a row
         self._into = bool(work.spec["deep"] or work.spec["metadata"])
 
     async def run(self) -> Step:
@@ -205,16 +207,33 @@ class _Pass:
         self._counts += Counts(bytes=proof.read)
         if proof.verdict is Verdict.SOUND:
             await proving.learn(self._context, copy, proof)
+            self._unreadable = 0
             return True
         if proof.verdict is Verdict.BAD:
+            self._unreadable = 0
             if not await self._is_still(copy):
                 return False
             seen.found.append(proving.finding_of(copy, proof))
         elif proof.verdict is Verdict.LOCKED:
             seen.notes["locked"] += 1
         else:
-            raise proof.error or UnavailableError(proof.detail, store=self._name)
+            self._unread(copy, proof)
+            return False
+        self._unreadable = 0
         return False
+
+    def _unread(self, copy: Provable, proof: Proof) -> None:
+        """Tell of a blob that could not be read now; so many in a row, and it is the store that does not answer."""
+        self._unreadable += 1
+        if self._unreadable >= _IN_A_ROW:
+            raise proof.error or UnavailableError(proof.detail, store=self._name)
+        self._counts += Counts(failed=1, notes={"unreadable": 1})
+        ref, replica = copy.ref, copy.replica
+        told = f"{self._name}: {replica.blob} could not be read: {proof.detail}"
+        code = proof.error.code if proof.error is not None else UnavailableError.code
+        self._failures.append(
+            ItemFailure(ref.bucket, ref.key, replica.version_id, code, told, tenant=ref.tenant)
+        )
 
     async def _is_still(self, copy: Provable) -> bool:
         rows = await self._catalog.due_of_blobs(self._name, [copy.replica.blob])
@@ -228,7 +247,9 @@ class _Pass:
         kinds = {kind.value for kind in LISTED}
         if told["metadata"]:
             kinds.add(FindingKind.WRONG_METADATA.value)
-        if told["deep"]:
+        if told["deep"] and not self._work.job.counts.notes.get(
+            "unreadable"
+        ):  # else not all were looked into
             kinds.add(FindingKind.WRONG_HASH.value)
         reluctant = policy.reluctance(look, told["shrink"])
         judged = await self._catalog.judge_findings(
@@ -301,7 +322,8 @@ class _Pass:
         )
         for finding in page:
             row_id = self._context.environment.new_id()
-            if await self._catalog.remove_finding(finding, row_id, actor=_ACTOR):
+            known_as = await adopting.aliases(self._context.store(self._name), finding.blob)
+            if await self._catalog.remove_finding(finding, row_id, names=known_as, actor=_ACTOR):
                 self._counts += Counts(notes={"removed": 1})
                 _log.info("left to the sweep", store=finding.store, blob=finding.blob, bytes=finding.size)
             failpoint("fsck.after_remove")

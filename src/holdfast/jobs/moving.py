@@ -292,6 +292,8 @@ async def _catch_up(work: Work, move: KeptMove, phase: Phase) -> int:
 async def _forecast(work: Work, source: str, target: str) -> Forecast:
     """Return what moving a store costs, up to the end of the move."""
     context = work.engine.context
+    await context.stores.refresh(at_once=True)
+    moves.check_there(context, source, target)
     placement = await context.placing.fresh()
     move = KeptMove(source, target, "")
     moves.check_rules(placement, Move(source, target, Phase.DONE))

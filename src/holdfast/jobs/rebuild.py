@@ -28,7 +28,7 @@ _ROWS: Final = 400
 
 
 class Rebuild:
-    """Makes a catalog from its stores. See the module docstring."""
+    """Makes a catalog from its stores."""
 
     name: Final = "rebuild"
     verb: Final = "operate"

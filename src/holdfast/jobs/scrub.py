@@ -35,7 +35,7 @@ _HOPELESS: Final = 8  #: copies in a row that could not be read: the store does 
 
 
 class Scrub:
-    """Reads copies and compares them with what was written. See the module docstring."""
+    """Reads copies and compares them with what was written."""
 
     name: Final = "scrub"
     verb: Final = "operate"

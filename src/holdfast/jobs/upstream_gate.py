@@ -12,13 +12,24 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
-from holdfast.core.adopted import Found, HeldKey, Phase, Upstream, Verdict, foreign_name, key_of
+from holdfast.core.adopted import (
+    Found,
+    HeldKey,
+    Phase,
+    Stranded,
+    Upstream,
+    Verdict,
+    foreign_name,
+    key_of,
+    parse_foreign,
+)
 from holdfast.core.backend import Backend
 from holdfast.core.errors import HoldfastError, InvalidRequestError, NotFoundError
 from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.names import check_bucket, is_minted
 from holdfast.core.types import BlobInfo, ObjectRef
 from holdfast.engine import adopting, following
+from holdfast.engine.facts import asking
 from holdfast.jobs import spec
 from holdfast.jobs.adopt import LAST, pages, tenant
 from holdfast.jobs.follow import BATCH, upstream_of
@@ -27,10 +38,12 @@ from holdfast.policy.following import judge
 
 _STEP: Final = 10_000
 _SAMPLE: Final = 0.01
+_MOST_STRANDED: Final = 1000
+_STRANDED: Final = "its bytes lie only in the store that is to be left; see: holdfast reconcile"
 
 
 class VerifyUpstream:
-    """Compares a bucket with its upstream. See the module docstring."""
+    """Compares a bucket with its upstream."""
 
     name = "verify-upstream"
     verb = "operate"
@@ -86,6 +99,7 @@ class VerifyUpstream:
                 if seen >= _STEP or work.stopping():
                     return Step(cursor, counts=_told(counts, failures, gate), failures=failures)
         failures += await gate.not_shown((), above=cursor, upto="")
+        failures += await gate.stranded()
         return Step(cursor, done=True, counts=_told(counts, failures, gate), failures=failures)
 
     async def finish(self, work: Work) -> Finish:
@@ -199,8 +213,35 @@ class _Gate:
             place = known[-1].key
         return failures
 
-    def _failure(self, key: str, version_id: str, why: str) -> ItemFailure:
+    async def stranded(self) -> list[ItemFailure]:
+        """Return versions, of any bucket, that would be lost with the store: the first thousand of them."""
+        failures: list[ItemFailure] = []
+        upstream, after = self._upstream, ("", "")
+        while page := await self._catalog.stranded(upstream, after=after):
+            for one in page:
+                ref = ObjectRef(one.tenant, one.bucket, one.key)
+                if parse_foreign(one.blob).key.startswith(upstream.prefix) and await self._leaves(ref, one):
+                    failures.append(self._failure(one.key, one.version_id, _STRANDED, ref=ref))
+            if len(failures) >= _MOST_STRANDED:
+                break
+            after = (page[-1].blob, page[-1].replica_id)
+            await self._work.beat()
+        return failures
+
+    async def _leaves(self, ref: ObjectRef, one: Stranded) -> bool:
+        """Tell whether a version is still there, and belongs in other stores."""
+        context = self._work.engine.context
+        try:
+            located = await self._catalog.resolve(ref, version_id=one.version_id)
+            bucket = await context.rules.bucket(ref.tenant, ref.bucket)
+        except NotFoundError:
+            return False
+        plan = (await asking(context, bucket)).of_version(located.version, parts=len(located.segments))
+        return self._upstream.store not in plan.stores
+
+    def _failure(self, key: str, version_id: str, why: str, *, ref: ObjectRef | None = None) -> ItemFailure:
         name = key.encode("utf-8", "replace").decode()[:1024]
-        return ItemFailure(
-            self._upstream.bucket, name, version_id, "differs", why, tenant=self._upstream.tenant
+        tenant, bucket = (
+            (self._upstream.tenant, self._upstream.bucket) if ref is None else (ref.tenant, ref.bucket)
         )
+        return ItemFailure(bucket, name, version_id, "differs", why, tenant=tenant)

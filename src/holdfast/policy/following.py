@@ -56,9 +56,14 @@ def _whole(moment: int) -> int:
     return moment // _SECOND
 
 
-def shrank(missing: int, known: int, *, share: float, few: int = 20) -> bool:
-    """Tell whether a listing misses so much that it is not to be believed: more than `few`, and more than that share."""
-    return missing > few and missing > known * share
+def shrank(missing: int, known: int, *, share: float, empty: bool = False) -> bool:
+    """Tell whether a listing misses so much that it is not to be believed: more than one object and that share.
+
+    One that is `empty`, or misses all, is believed with share 1 alone: a folder that is not mounted looks so.
+    """
+    if share >= 1:
+        return False
+    return bool(missing) and (empty or missing >= known or missing > max(1, known * share))
 
 
 def mapped(name: str, *, strip: str = "", add: str = "") -> str | None:

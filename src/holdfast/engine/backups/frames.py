@@ -25,7 +25,10 @@ _MOST: Final = 64 << 20  #: bytes of a frame that are believed
 _HEADER: Final = 64 << 10
 _LENGTH: Final = struct.Struct(">I")
 _LEVEL: Final = 3
-_DAMAGE: Final = (zstandard.ZstdError, zlib.error, EOFError, ValueError, KeyError, TypeError, struct.error)
+_DAMAGE: Final = (
+    *(zstandard.ZstdError, zlib.error, EOFError, ValueError, KeyError, TypeError, struct.error),
+    RecursionError,
+)
 
 
 class Packer(Protocol):

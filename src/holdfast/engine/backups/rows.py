@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from holdfast.catalog.checking import check_row
 from holdfast.catalog.rows import digests_of
 from holdfast.core.errors import CorruptedError
 from holdfast.core.types import ObjectRef, Segment
@@ -43,11 +44,14 @@ def _told(value: Any) -> Any:
     return [_told(one) for one in value] if isinstance(value, list) else value
 
 
-def decode(payload: bytes, name: str) -> list[Row]:
-    """Return the rows of lines; `CorruptedError` naming the file when they are none."""
+def decode(payload: bytes, name: str, table: str) -> list[Row]:
+    """Return the rows of lines, of that table; `CorruptedError` naming the file, and what, when they are none."""
     try:
-        return [_meant(msgspec.json.decode(line)) for line in payload.splitlines()]
-    except (msgspec.DecodeError, ValueError, TypeError) as error:
+        found = [_meant(msgspec.json.decode(line)) for line in payload.splitlines()]
+        for row in found:
+            check_row(table, row)
+        return found
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise CorruptedError(f"{name} is damaged: {error}") from None
 
 
@@ -100,7 +104,7 @@ async def rows_in(
                     return  # they come last
                 if name not in wanted:
                     continue
-                for row in decode(payload, opener.told(piece)):
+                for row in decode(payload, opener.told(piece), str(name)):
                     if name != VERSIONS or row["id"] > after:
                         yield name, row
 
@@ -129,7 +133,10 @@ def stretches(payload: bytes, name: str, own: str) -> list[Stretch]:
         for line in payload.decode().splitlines():
             version, position, offset, length, set_id, piece = line.split(" ")
             where = own if set_id == OWN else set_id
-            found.append(Stretch(version, int(position), int(offset), int(length), where, piece))
+            place = int(position), int(offset), int(length)
+            if min(place) < 0:
+                raise ValueError("a line of the index has a number below 0")
+            found.append(Stretch(version, *place, where, piece))
         return found
     except ValueError as error:
         raise CorruptedError(f"{name} is damaged: {error}") from None
