@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -11,3 +12,8 @@ from hypothesis import settings
 
 settings.register_profile("untimed", deadline=None)  # how long an example takes is for benchmarks
 settings.load_profile("untimed")
+
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # a shell's background job: commands would not hear Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)

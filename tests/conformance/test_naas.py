@@ -32,6 +32,7 @@ _NOT_RCLONE = {
     "a_copy_keeps_the_metadata",
     "readers_see_one_whole_content_while_it_is_overwritten",
     "a_reader_never_mixes_two_contents",
+    "of_two_writers_one_wins_whole",
     *(name for name, check in CHECKS.items() if Capability.IF_ABSENT in check.needs),
 }
 

@@ -254,7 +254,7 @@ def test_names_and_labels_follow_the_rules_of_prometheus(service: Service) -> No
             if family.name.startswith(("holdfast_", "storage_")):
                 assert set(sample.labels) <= {
                     *("tenant", "bucket", "operation", "method", "route", "status", "le"),
-                    *("store", "outcome", "direction", "kind", "reason", "to"),
+                    *("store", "outcome", "direction", "kind", "reason", "to", "state"),
                 }
     assert "# HELP storage_uploads_total" in text
     assert "k1" not in text  # no name of an object

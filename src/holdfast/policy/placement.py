@@ -72,9 +72,8 @@ class Match:
 class Rule:
     """Where objects that match belong.
 
-    `stores` best first; `acknowledge` copies must be durable before the writer is answered, or all of them. A store that
-    a move brings in is one of them while it is there. `inline` is the size in
-    bytes below which contents live in the catalog instead (0: never; None: as bucket, tenant or service say).
+    `stores` best first; `acknowledge` copies must be durable before the writer is answered, or all of them; a copy
+    that a move asks for besides is owed. `inline` is the size in bytes below which contents live in the catalog instead (0: never; None: as bucket, tenant or service say).
     """
 
     name: str
