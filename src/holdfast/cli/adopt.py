@@ -37,10 +37,7 @@ def register(app: typer.Typer, panel: str) -> None:
             bool, typer.Option("--read", help="read each object, to know its digests from the start")
         ] = False,
         tenant: Tenant = None,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Index what lies in STORE where it is: no byte is copied, and again only what changed is looked at.
 
@@ -62,8 +59,5 @@ def register(app: typer.Typer, panel: str) -> None:
             cli,
             "adopt",
             spec,
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects,
-            bandwidth=bandwidth,
+            run,
         )

@@ -55,10 +55,7 @@ def _making(group: typer.Typer) -> None:
         ] = None,
         plain: Annotated[bool, typer.Option("--plain", help="do not encrypt")] = False,
         compression: Annotated[str | None, typer.Option(help="zst, gz or none")] = None,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects_per_second: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Back up the service, a tenant or a bucket, as it is at one moment; others go on writing meanwhile."""
         spec = {
@@ -75,10 +72,7 @@ def _making(group: typer.Typer) -> None:
             cli,
             "backup",
             spec,
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects_per_second,
-            bandwidth=bandwidth,
+            run,
             show=_in_a_line(cli, _made),
         )
 
@@ -147,7 +141,7 @@ def _proving(group: typer.Typer) -> None:
         """Read every file of a set and compare it with the manifest; with an identity, look into each as well."""
         spec = {"store": store, "set": wanted, "identity": _path(identity)}
         return await starting.start(
-            cli, "backup-verify", spec, dry_run=dry_run, wait=not no_wait, bandwidth=bandwidth
+            cli, "backup-verify", spec, starting.Run(dry_run, no_wait, bandwidth=bandwidth)
         )
 
     @command(group, "drill")
@@ -169,9 +163,7 @@ def _proving(group: typer.Typer) -> None:
             cli,
             "drill",
             spec,
-            dry_run=dry_run,
-            wait=not no_wait,
-            bandwidth=bandwidth,
+            starting.Run(dry_run, no_wait, bandwidth=bandwidth),
             show=_in_a_line(cli, _drilled),
         )
 
@@ -190,7 +182,7 @@ def _keeping(group: typer.Typer) -> None:
     ) -> int | None:
         """Remove the sets that are not to be kept, but never one that a kept one rests on."""
         spec = {"store": store, "last": keep, "daily": daily, "weekly": weekly, "monthly": monthly}
-        return await starting.start(cli, "backup-prune", spec, dry_run=dry_run, wait=not no_wait)
+        return await starting.start(cli, "backup-prune", spec, starting.Run(dry_run, no_wait))
 
 
 def _in_a_line(cli: Cli, line: Callable[[Mapping[str, Any]], str]) -> Callable[[Job], None]:

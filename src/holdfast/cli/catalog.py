@@ -96,7 +96,7 @@ def register(app: typer.Typer, panel: str) -> None:
             await _would(cli, settings, spec)
             return None
         await _begin(settings)
-        return await starting.start(cli, "rebuild", spec, objects_per_second=objects_per_second)
+        return await starting.start(cli, "rebuild", spec, starting.Run(objects_per_second=objects_per_second))
 
 
 async def _would(cli: Cli, settings: Settings, spec: Mapping[str, Any]) -> None:

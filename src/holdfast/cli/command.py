@@ -8,7 +8,7 @@ import inspect
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_type_hints
 from weakref import WeakKeyDictionary
@@ -89,7 +89,8 @@ def command(
 ) -> Callable[[Body], Body]:
     """Register a coroutine as the command `name`.
 
-    Its first parameter is the `Cli`, the others are typer's. It returns an exit status, or None for success; what it
+    Its first parameter is the `Cli`, the others are typer's, or a dataclass whose fields are: options that several
+    commands have together. It returns an exit status, or None for success; what it
     raises becomes one line on standard error and the status of its kind.
 
     Args:
@@ -98,7 +99,7 @@ def command(
     rest = _BESIDE.get(app) if beside is None else beside
 
     def register(body: Body) -> Body:
-        own = _parameters(body)[1:]
+        own, groups = _expanded(_parameters(body)[1:])
         shared = _parameters(_shared)
         if rest is not None:
             shared = [_unoffered(parameter) for parameter in shared]
@@ -109,6 +110,8 @@ def command(
         def wrapper(**given: Any) -> None:
             called = _called(given.pop(_CONTEXT))
             asked = {parameter.name: given.pop(parameter.name) for parameter in shared}
+            for group, made in groups.items():
+                given[group] = made(**{name: given.pop(name) for name in made.__dataclass_fields__})
             raise typer.Exit(_perform(body, asked, given, called))
 
         wrapper.__name__ = body.__name__
@@ -145,6 +148,30 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
         parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
         for name, parameter in inspect.signature(function).parameters.items()
     ]
+
+
+def _expanded(
+    parameters: list[inspect.Parameter],
+) -> tuple[list[inspect.Parameter], dict[str, type[Any]]]:
+    """Return the parameters with the fields of dataclasses in the place of these, and which those were."""
+    found: list[inspect.Parameter] = []
+    groups: dict[str, type[Any]] = {}
+    for parameter in parameters:
+        if not (isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)):
+            found.append(parameter)
+            continue
+        groups[parameter.name] = parameter.annotation
+        hints = get_type_hints(parameter.annotation, include_extras=True)
+        found += [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=field.default,
+                annotation=hints[field.name],
+            )
+            for field in fields(parameter.annotation)
+        ]
+    return found, groups
 
 
 def _perform(body: Body, shared: dict[str, Any], given: dict[str, Any], called: str) -> int:

@@ -36,10 +36,7 @@ def register(app: typer.Typer, panel: str) -> None:
         quarantine: Annotated[
             bool, typer.Option("--quarantine/--no-quarantine", help="whether what is dark may be quarantined")
         ] = True,
-        objects_per_second: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """List stores and compare them with the catalog: bytes that no row knows, rows without bytes, wrong sizes.
 
@@ -61,8 +58,5 @@ def register(app: typer.Typer, panel: str) -> None:
             cli,
             "fsck",
             spec,
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects_per_second,
-            bandwidth=bandwidth,
+            run,
         )

@@ -38,20 +38,14 @@ def _register_start(group: typer.Typer) -> None:
         spec: Annotated[
             str, typer.Option(metavar="JSON", help="what it is about, as JSON; @FILE reads it from a file")
         ] = "{}",
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects_per_second: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Start a job of any kind and see it to its end."""
         return await starting.start(
             cli,
             kind,
             spec_of(spec),
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects_per_second,
-            bandwidth=bandwidth,
+            run,
         )
 
     @command(group, "run")

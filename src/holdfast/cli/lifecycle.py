@@ -75,20 +75,14 @@ def register(app: typer.Typer, panel: str) -> None:
             int | None,
             typer.Option("--horizon-days", min=1, help="how long what nothing removes is taken to live; 365"),
         ] = None,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Do now what the rules want. A server does so once a day by itself."""
         return await starting.start(
             cli,
             "lifecycle",
             {"bucket": None if bucket is None else _bucket(bucket), "horizon_days": horizon},
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects,
-            bandwidth=bandwidth,
+            run,
         )
 
 

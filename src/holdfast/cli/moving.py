@@ -47,10 +47,7 @@ def _register_jobs(app: typer.Typer, panel: str) -> None:
         no_cutover: Annotated[
             bool, typer.Option("--no-cutover", help="only copy; go on with `holdfast move cutover`")
         ] = False,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Bring everything that one store holds to another, while both serve.
 
@@ -67,10 +64,7 @@ def _register_jobs(app: typer.Typer, panel: str) -> None:
             cli,
             "migrate",
             spec,
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects,
-            bandwidth=bandwidth,
+            run,
         )
 
     @command(app, "drain", panel=panel)
@@ -80,20 +74,14 @@ def _register_jobs(app: typer.Typer, panel: str) -> None:
         to: Annotated[
             str | None, typer.Option(metavar="OTHER", help="where its objects go; else where the rules say")
         ] = None,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Empty a store, so that it may be removed. It takes nothing new from now on."""
         return await starting.start(
             cli,
             "drain",
             {"store": store, "to": to},
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects,
-            bandwidth=bandwidth,
+            run,
         )
 
 
@@ -103,39 +91,27 @@ def _register_mirror(mirror: typer.Typer) -> None:
         cli: Cli,
         store: Annotated[str, typer.Argument(metavar="STORE")],
         other: Annotated[str, typer.Argument(metavar="OTHER")],
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Keep a copy in OTHER of everything that belongs in STORE: of what is there, and of what will come."""
         return await starting.start(
             cli,
             "mirror",
             {"source": store, "target": other},
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects,
-            bandwidth=bandwidth,
+            run,
         )
 
     @command(mirror, "fill")
     async def fill(
         cli: Cli,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Make the copies that rules want and that are not there: after a rule was given another store."""
         return await starting.start(
             cli,
             "mirror",
             {},
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects,
-            bandwidth=bandwidth,
+            run,
         )
 
 
@@ -206,20 +182,14 @@ def _register_move(move: typer.Typer) -> None:
     async def finish(
         cli: Cli,
         source: Source,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Let go of the source; refused while something is missing."""
         return await starting.start(
             cli,
             "finish-move",
             {"source": source},
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects,
-            bandwidth=bandwidth,
+            run,
         )
 
     @command(move, "back")

@@ -25,19 +25,7 @@ def register(app: typer.Typer, panel: str) -> None:
             ),
         ],
         target: Annotated[Path, typer.Argument(metavar="DIRECTORY", help="made if it is not there")],
-        delete: syncing.Delete = False,
-        trash: syncing.Trash = None,
-        no_trash: syncing.NoTrash = False,
-        max_delete: syncing.MaxDelete = "50",
-        dry_run: syncing.DryRun = False,
-        checksum: syncing.Checksum = False,
-        include: syncing.Include = None,
-        exclude: syncing.Exclude = None,
-        exclude_from: syncing.ExcludeFrom = None,
-        no_links: syncing.NoLinks = False,
-        jobs: syncing.Jobs = 32,
-        bandwidth: syncing.Bandwidth = None,
-        verbose: syncing.Verbose = False,
+        options: syncing.Options = syncing.PLAIN,
     ) -> int | None:
         """Fetch the objects that are new or changed, by size and time; nothing is written outside of the directory.
 
@@ -46,22 +34,9 @@ def register(app: typer.Typer, panel: str) -> None:
         from holdfast.library.syncing.pull import pull as fetch
 
         where = syncing.remote(source)
-        wish = syncing.wish_of(
-            delete=delete,
-            trash=trash,
-            no_trash=no_trash,
-            max_delete=max_delete,
-            dry_run=dry_run,
-            checksum=checksum,
-            include=include,
-            exclude=exclude,
-            exclude_from=exclude_from,
-            no_links=no_links,
-            jobs=jobs,
-            bandwidth=bandwidth,
-        )
+        wish = options.wish()
         async with syncing.opened(cli, where, wish) as place:
             with cli.out.progress(str(where), None) as progress:
-                report = syncing.report_of(cli, wish, progress, verbose)
+                report = syncing.report_of(cli, wish, progress, options.verbose)
                 await fetch(place, target, wish, report)
         return syncing.end(cli, report, wish, "fetched")

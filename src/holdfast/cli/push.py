@@ -25,19 +25,7 @@ def register(app: typer.Typer, panel: str) -> None:
                 help="BUCKET/PREFIX; without a catalog store:NAME/PREFIX or s3://BUCKET/PREFIX",
             ),
         ],
-        delete: syncing.Delete = False,
-        trash: syncing.Trash = None,
-        no_trash: syncing.NoTrash = False,
-        max_delete: syncing.MaxDelete = "50",
-        dry_run: syncing.DryRun = False,
-        checksum: syncing.Checksum = False,
-        include: syncing.Include = None,
-        exclude: syncing.Exclude = None,
-        exclude_from: syncing.ExcludeFrom = None,
-        no_links: syncing.NoLinks = False,
-        jobs: syncing.Jobs = 32,
-        bandwidth: syncing.Bandwidth = None,
-        verbose: syncing.Verbose = False,
+        options: syncing.Options = syncing.PLAIN,
     ) -> int | None:
         """Send the files of a directory that are new or changed, by size and time.
 
@@ -46,22 +34,9 @@ def register(app: typer.Typer, panel: str) -> None:
         from holdfast.library.syncing.push import push as send
 
         where = syncing.remote(target)
-        wish = syncing.wish_of(
-            delete=delete,
-            trash=trash,
-            no_trash=no_trash,
-            max_delete=max_delete,
-            dry_run=dry_run,
-            checksum=checksum,
-            include=include,
-            exclude=exclude,
-            exclude_from=exclude_from,
-            no_links=no_links,
-            jobs=jobs,
-            bandwidth=bandwidth,
-        )
+        wish = options.wish()
         async with syncing.opened(cli, where, wish) as place:
             with cli.out.progress(str(source), None) as progress:
-                report = syncing.report_of(cli, wish, progress, verbose)
+                report = syncing.report_of(cli, wish, progress, options.verbose)
                 await send(source, place, wish, report)
         return syncing.end(cli, report, wish, "sent")

@@ -36,10 +36,7 @@ def register(app: typer.Typer, panel: str) -> None:
         overwrite: Annotated[
             bool, typer.Option("--overwrite", help="what was current at the backup is current again")
         ] = False,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
-        objects_per_second: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Put a backup back, over nothing that is newer than it; what is there already is left as it is."""
         if bucket and not tenant:
@@ -60,8 +57,5 @@ def register(app: typer.Typer, panel: str) -> None:
             cli,
             "restore",
             spec,
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects_per_second,
-            bandwidth=bandwidth,
+            run,
         )

@@ -33,10 +33,7 @@ def register(app: typer.Typer, panel: str) -> None:
         sample: Annotated[
             float | None, typer.Option(help="read this share of the copies, by chance, as 0.1")
         ] = None,
-        objects_per_second: starting.Objects = None,
-        bandwidth: starting.Bandwidth = None,
-        dry_run: starting.DryRun = False,
-        no_wait: starting.NoWait = False,
+        run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Read copies whole, the least lately proved first, and compare them with what was written.
 
@@ -58,10 +55,7 @@ def register(app: typer.Typer, panel: str) -> None:
             cli,
             "scrub",
             spec,
-            dry_run=dry_run,
-            wait=not no_wait,
-            objects_per_second=objects_per_second,
-            bandwidth=bandwidth,
+            run,
         )
 
 

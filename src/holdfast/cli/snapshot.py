@@ -44,7 +44,7 @@ def register(app: typer.Typer, panel: str) -> None:
     ) -> int | None:
         """Make a bucket what a snapshot shows, by new versions; nothing is removed and no bytes are copied."""
         spec = {"bucket": bucket_of(bucket), "snapshot": name, "prefix": prefix}
-        return await _start(cli, "rewind", spec, dry_run, no_wait, objects)
+        return await starting.start(cli, "rewind", spec, starting.Run(dry_run, no_wait, objects))
 
 
 def register_of_buckets(group: typer.Typer) -> None:
@@ -65,7 +65,7 @@ def register_of_buckets(group: typer.Typer) -> None:
         What is written after the rewind began stays.
         """
         spec = {"bucket": bucket_of(bucket), "at": to, "prefix": prefix}
-        return await _start(cli, "rewind", spec, dry_run, no_wait, objects)
+        return await starting.start(cli, "rewind", spec, starting.Run(dry_run, no_wait, objects))
 
     @command(group, "clone")
     async def clone(
@@ -89,7 +89,7 @@ def register_of_buckets(group: typer.Typer) -> None:
             "snapshot": snapshot,
             "prefix": prefix,
         }
-        return await _start(cli, "clone", spec, dry_run, no_wait, objects)
+        return await starting.start(cli, "clone", spec, starting.Run(dry_run, no_wait, objects))
 
 
 def _register_names(group: typer.Typer) -> None:
@@ -170,14 +170,6 @@ def _register_reads(group: typer.Typer) -> None:
                     cli.out.record(_change_facts(one), _change_line(one))
                 if not (marker := page.next_marker):
                     return
-
-
-async def _start(
-    cli: Cli, kind: str, spec: dict[str, Any], dry_run: bool, no_wait: bool, objects: float | None
-) -> int | None:
-    return await starting.start(
-        cli, kind, spec, dry_run=dry_run, wait=not no_wait, objects_per_second=objects
-    )
 
 
 def bucket_of(text: str) -> str:

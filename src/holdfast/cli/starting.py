@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from holdfast.cli import job_text
 from holdfast.cli.command import Cli
+from holdfast.cli.rates import bandwidth_of
 from holdfast.core.errors import InvalidRequestError, UnavailableError
 from holdfast.core.jobs import Job, JobState, Pace
 
@@ -29,19 +31,28 @@ Bandwidth = Annotated[
     typer.Option("--bandwidth", metavar="SIZE", help="the most bytes that it moves in a second, as 10MB"),
 ]
 
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a job is to be run: the options of every command that starts one."""
+
+    dry_run: DryRun = False
+    no_wait: NoWait = False
+    objects_per_second: Objects = None
+    bandwidth: Bandwidth = None
+
+
 FAILED: Final = 15  #: items failed, or the job could not go on
 STOPPED: Final = 6  #: somebody cancelled it
+PLAIN: Final = Run()
 
 
 async def start(
     cli: Cli,
     kind: str,
     spec: Mapping[str, Any],
+    run: Run = PLAIN,
     *,
-    dry_run: bool = False,
-    wait: bool = True,
-    objects_per_second: float | None = None,
-    bandwidth: str | None = None,
     show: Callable[[Job], None] | None = None,
 ) -> int | None:
     """Start a job of `kind` and see it to its end; return the exit status: 15 when items failed.
@@ -50,21 +61,20 @@ async def start(
     left out.
 
     Args:
-        dry_run: only tell what it would do.
-        wait: False: show its id and return.
+        run: whether it is only told what would be done, whether it is waited for, and how fast it goes.
         show: shows the job that has ended, instead of the usual lines.
 
     Raises:
         InvalidRequestError: the spec or the pace makes no sense.
     """
-    pace = pace_of(objects_per_second, bandwidth)
+    pace = pace_of(run.objects_per_second, run.bandwidth)
     said = {name: value for name, value in spec.items() if value is not None}
     async with cli.target.client() as client:
-        if dry_run:
+        if run.dry_run:
             job_text.show_forecast(cli, kind, await client.forecast_job(kind, said, pace=pace))
             return None
         job = await client.start_job(kind, said, pace=pace)
-        if not wait:
+        if run.no_wait:
             cli.out.record(job_text.facts(job), f"{job.id}{_who_runs(cli, job)}")
             return None
         return await see_through(cli, client, job, show=show)
@@ -102,19 +112,9 @@ def pace_of(objects_per_second: float | None, bandwidth: str | None) -> Pace:
     Raises:
         InvalidRequestError: naming the option that means none.
     """
-    from holdfast.core.sizes import parse_size
-
     if objects_per_second is not None and not 0 < objects_per_second < float("inf"):
         raise InvalidRequestError("--objects-per-second is a number above 0")
-    if bandwidth is None:
-        return Pace(objects_per_second)
-    try:
-        count = parse_size(bandwidth.removesuffix("/s"))
-    except ValueError as error:
-        raise InvalidRequestError(f"--bandwidth: {error}") from None
-    if count < 1:
-        raise InvalidRequestError("--bandwidth is at least one byte per second")
-    return Pace(objects_per_second, count)
+    return Pace(objects_per_second, bandwidth_of(bandwidth))
 
 
 def _who_runs(cli: Cli, job: Job) -> str:

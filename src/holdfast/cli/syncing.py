@@ -14,6 +14,7 @@ import typer
 from holdfast.cli.address import parse
 from holdfast.cli.command import Cli, fail
 from holdfast.cli.output import human_size, visible
+from holdfast.cli.rates import bandwidth_of
 from holdfast.core.errors import ConfigError, HoldfastError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -28,51 +29,96 @@ _SHARE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%?")
 _WHICH: Final = "Which files"
 _DELETING: Final = "What is gone on the other side"
 
-Delete = Annotated[
-    bool,
-    typer.Option("--delete", help="remove what the source has not (into a trash)", rich_help_panel=_DELETING),
-]
-Trash = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PLACE",
-        help="where that is kept: a prefix of the bucket, for pull a directory",
-        rich_help_panel=_DELETING,
-    ),
-]
-NoTrash = Annotated[bool, typer.Option("--no-trash", help="remove for good", rich_help_panel=_DELETING)]
-MaxDelete = Annotated[
-    str,
-    typer.Option(
-        metavar="SHARE", help="refuse to remove more of what is there, in %", rich_help_panel=_DELETING
-    ),
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="tell what would be done; do nothing")]
-Checksum = Annotated[bool, typer.Option("--checksum", "-c", help="compare contents, not times")]
-Include = Annotated[
-    list[str] | None,
-    typer.Option(metavar="PATTERN", help="only files that fit; repeatable", rich_help_panel=_WHICH),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN",
-        help="leave out files that fit, with ! in front take in again: the last that fits decides; repeatable",
-        rich_help_panel=_WHICH,
-    ),
-]
-ExcludeFrom = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="such patterns, one per line, before --exclude", rich_help_panel=_WHICH
-    ),
-]
-NoLinks = Annotated[
-    bool, typer.Option("--no-links", help="leave links out that lead inside the tree", rich_help_panel=_WHICH)
-]
-Jobs = Annotated[int, typer.Option(min=1, max=128, help="files at a time")]
-Bandwidth = Annotated[str | None, typer.Option(metavar="SIZE", help="the most bytes per second, as 10MB")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="name every file that is moved")]
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be asked of both commands."""
+
+    delete: Annotated[
+        bool,
+        typer.Option(
+            "--delete", help="remove what the source has not (into a trash)", rich_help_panel=_DELETING
+        ),
+    ] = False
+    trash: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="where that is kept: a prefix of the bucket, for pull a directory",
+            rich_help_panel=_DELETING,
+        ),
+    ] = None
+    no_trash: Annotated[
+        bool, typer.Option("--no-trash", help="remove for good", rich_help_panel=_DELETING)
+    ] = False
+    max_delete: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE", help="refuse to remove more of what is there, in %", rich_help_panel=_DELETING
+        ),
+    ] = "50"
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="tell what would be done; do nothing")] = (
+        False
+    )
+    checksum: Annotated[bool, typer.Option("--checksum", "-c", help="compare contents, not times")] = False
+    include: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="only files that fit; repeatable", rich_help_panel=_WHICH),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="leave out files that fit, with ! in front take in again: the last that fits decides; repeatable",
+            rich_help_panel=_WHICH,
+        ),
+    ] = None
+    exclude_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="such patterns, one per line, before --exclude", rich_help_panel=_WHICH
+        ),
+    ] = None
+    no_links: Annotated[
+        bool,
+        typer.Option("--no-links", help="leave links out that lead inside the tree", rich_help_panel=_WHICH),
+    ] = False
+    jobs: Annotated[int, typer.Option(min=1, max=128, help="files at a time")] = 32
+    bandwidth: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="the most bytes per second, as 10MB")
+    ] = None
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="name every file that is moved")] = False
+
+    def wish(self) -> Wish:
+        """Return what the options ask for.
+
+        Raises:
+            InvalidRequestError: naming the option that makes no sense.
+        """
+        from holdfast.library.syncing.report import Wish
+        from holdfast.policy.globs import lines, selection
+
+        if self.trash is not None and self.no_trash:
+            raise InvalidRequestError("--trash and --no-trash exclude each other")
+        if not self.delete and (self.trash is not None or self.no_trash):
+            raise InvalidRequestError(
+                "--trash and --no-trash say what becomes of what --delete removes; add --delete"
+            )
+        excluded = [*(lines(_text(self.exclude_from)) if self.exclude_from else ()), *(self.exclude or ())]
+        return Wish(
+            delete=self.delete,
+            trash=None if self.no_trash else self.trash or "",
+            max_delete=_share(self.max_delete),
+            dry_run=self.dry_run,
+            digests=self.checksum,
+            selection=selection(self.include or (), excluded),
+            follow=not self.no_links,
+            jobs=self.jobs,
+            bandwidth=bandwidth_of(self.bandwidth),
+        )
+
+
+PLAIN: Final = Options()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,50 +156,6 @@ def remote(text: str) -> Remote:
         )
     address = parse(text)
     return Remote("bucket", address.bucket, address.key)
-
-
-def wish_of(
-    *,
-    delete: bool,
-    trash: str | None,
-    no_trash: bool,
-    max_delete: str,
-    dry_run: bool,
-    checksum: bool,
-    include: list[str] | None,
-    exclude: list[str] | None,
-    exclude_from: Path | None,
-    no_links: bool,
-    jobs: int,
-    bandwidth: str | None,
-) -> Wish:
-    """Return what the options ask for.
-
-    Raises:
-        InvalidRequestError: naming the option that makes no sense.
-    """
-    from holdfast.library.syncing.report import Wish
-    from holdfast.policy.globs import lines, selection
-
-    if trash is not None and no_trash:
-        raise InvalidRequestError("--trash and --no-trash exclude each other")
-    if not delete and (trash is not None or no_trash):
-        raise InvalidRequestError(
-            "--trash and --no-trash say what becomes of what --delete removes; add --delete"
-        )
-    return Wish(
-        delete=delete,
-        trash=None if no_trash else trash or "",
-        max_delete=_share(max_delete),
-        dry_run=dry_run,
-        digests=checksum,
-        selection=selection(
-            include or (), [*(lines(_text(exclude_from)) if exclude_from else ()), *(exclude or ())]
-        ),
-        follow=not no_links,
-        jobs=jobs,
-        bandwidth=_bandwidth(bandwidth),
-    )
 
 
 @asynccontextmanager
@@ -285,20 +287,6 @@ def _share(text: str) -> float:
     if match is None or not 0 <= float(match[1]) <= 100:
         raise InvalidRequestError("--max-delete is a share of what is there: 0 to 100, in %")
     return float(match[1]) / 100
-
-
-def _bandwidth(text: str | None) -> int | None:
-    from holdfast.core.sizes import parse_size
-
-    if text is None:
-        return None
-    try:
-        rate = parse_size(text.removesuffix("/s"))
-    except ValueError as error:
-        raise InvalidRequestError(f"--bandwidth: {error}") from None
-    if rate < 1:
-        raise InvalidRequestError("--bandwidth is at least one byte per second")
-    return rate
 
 
 def _text(path: Path) -> str:

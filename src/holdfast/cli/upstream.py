@@ -129,9 +129,7 @@ def _register_jobs(upstream: typer.Typer) -> None:
             "share": share,
             "tenant": tenant or cli.target.settings().tenant,
         }
-        return await starting.start(
-            cli, "follow", spec, wait=not no_wait, objects_per_second=objects, bandwidth=bandwidth
-        )
+        return await starting.start(cli, "follow", spec, starting.Run(False, no_wait, objects, bandwidth))
 
     @command(upstream, "verify")
     async def verify(
@@ -148,7 +146,7 @@ def _register_jobs(upstream: typer.Typer) -> None:
         """Compare BUCKET with its upstream; exit status 15 when something differs."""
         spec = {"bucket": bucket, "sample": sample, "tenant": tenant or cli.target.settings().tenant}
         return await starting.start(
-            cli, "verify-upstream", spec, wait=not no_wait, objects_per_second=objects, bandwidth=bandwidth
+            cli, "verify-upstream", spec, starting.Run(False, no_wait, objects, bandwidth)
         )
 
     @command(upstream, "cutover")
