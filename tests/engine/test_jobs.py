@@ -368,6 +368,40 @@ def test_one_job_run_here_to_its_end(catalog_url: str, tmp_path: Path) -> None:
     run(story())
 
 
+def test_what_was_taken_while_it_was_broken_off_is_let_go_too(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    items = place(tmp_path)
+
+    async def story() -> None:
+        async with engine_at(sqlite_url, tmp_path) as engine:
+            desk, runner = desk_of(engine), Runner(engine, Kinds([Toy()]), habits=QUICK)
+            job = await desk.start("toy", {"dir": str(items), "items": 30})
+            assert await runner.turn(job.id)
+            taken, answered = asyncio.Event(), asyncio.Event()
+            take = engine.catalog.take_job_work
+
+            async def slowly(*args: Any, **more: Any) -> Any:
+                claim = await take(*args, **more)
+                taken.set()
+                await answered.wait()
+                return claim
+
+            monkeypatch.setattr(engine.catalog, "take_job_work", slowly)
+            turn = asyncio.ensure_future(runner.turn(job.id))
+            await taken.wait()
+            assert not await _standing(engine, job.id)
+            for _ in range(2):  # whoever waits may lose patience twice
+                turn.cancel()
+                await asyncio.sleep(0)
+            answered.set()
+            with pytest.raises(asyncio.CancelledError):
+                await turn
+            assert await _standing(engine, job.id)
+
+    run(story())
+
+
 class Both(Toy):
     """Needs more than its verb on its bucket."""
 

@@ -143,13 +143,17 @@ class Context:
 
 
 async def finish(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` to its end even when the caller is being cancelled."""
+    """Run `work` to its end even when the caller is being cancelled, however often; then the cancellation goes on."""
     task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

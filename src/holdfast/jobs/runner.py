@@ -126,13 +126,7 @@ class Runner:
         Raises:
             UnavailableError: the catalog does not answer.
         """
-        claim = await self._engine.catalog.take_job_work(
-            self.worker,
-            self._kinds.names,
-            lease=self._habits.lease_micros,
-            job_id=job_id,
-            number=number,
-        )
+        claim = await self._take(job_id, number)
         if claim is None:
             return False
         kind = self._kinds.find(claim.job.kind)
@@ -150,6 +144,27 @@ class Runner:
         except NotFoundError as error:
             _log.info("the job is gone", job=claim.job.id, error=error.message)
         return True
+
+    async def _take(self, job_id: str, number: int) -> Claim | None:
+        """Take something; who is cancelled meanwhile lets go of what was taken all the same."""
+        taking = asyncio.ensure_future(
+            self._engine.catalog.take_job_work(
+                self.worker, self._kinds.names, lease=self._habits.lease_micros, job_id=job_id, number=number
+            )
+        )
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await finish(self._give_back(taking))
+            raise
+
+    async def _give_back(self, taking: asyncio.Future[Claim | None]) -> None:
+        try:
+            claim = await taking
+        except HoldfastError:
+            return
+        if claim is not None:
+            await self._let_go(claim)
 
     async def _walk(self, kind: Kind, holding: Holding, part: Part) -> None:
         """Do steps of a part until its end, or until it is time for others."""
