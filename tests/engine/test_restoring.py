@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.body import Body
-from holdfast.core.errors import InvalidRequestError, NotFoundError
+from holdfast.core.errors import ConflictError, InvalidRequestError, NotFoundError
 from holdfast.core.types import BucketSettings, Quota
 from holdfast.engine.backups.shelf import described, shown
 from holdfast.engine.session import Session
@@ -218,5 +218,43 @@ def test_a_restore_adds_nothing_to_a_snapshot(sqlite_url: str) -> None:
             assert [("snapshot" in one.message, one.key) for one in back.failures] == [(True, "gone")]
             back = await restored(engine, "latest", tenant="default", bucket="kept", into="beside")
             assert (back.counts.done, len(back.failures)) == (2, 0)
+
+    run(story())
+
+
+def test_snapshots_come_back_with_what_they_show(catalog_url: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        vault = Vault()
+        clock = vault.environment.clock
+        async with vault.opened(f"sqlite:///{tmp_path / 'old.db'}") as engine:
+            await furnish(engine)
+            who = session(engine)
+            await put(who, "kept", "k", b"one")
+            for name in ("early", "late"):
+                clock.advance(60)  # type: ignore[attr-defined]
+                made = await engine.catalog.create_snapshot("default", "kept", name, note=f"the {name} one")
+                await put(who, "kept", f"after-{name}", b"two")
+            await who.delete("kept", "k")
+            before = await all_rows(engine)
+            assert before["snapshots"].count(b"\n") == 2
+            await backed_up(engine, **PLAIN)
+            assert (await ran(engine, Drill())).result["different"] == 0
+        at = datetime.fromtimestamp(made.at / 1e6 - 1, UTC).isoformat()
+        async with vault.opened(catalog_url, main="fresh") as engine:
+            place = {"tenant": "default", "bucket": "kept"}
+            assert not (await restored(engine, "latest", **place, prefix="k", into="part")).failures
+            assert not (await restored(engine, "latest", **place, at=at, into="then")).failures
+            back = await restored(engine, "latest", twice=True)
+            assert not back.failures
+            found = {
+                bucket: [one.name for one in await engine.catalog.snapshots("default", bucket)]
+                for bucket in ("part", "then", "kept")
+            }
+            assert found == {"part": [], "then": ["early"], "kept": ["early", "late"]}
+            late = await engine.catalog.snapshot("default", "kept", "late")
+            assert (late.at, late.note) == (made.at, "the late one")
+            with pytest.raises(ConflictError, match="snapshot"):
+                (version,) = (await engine.catalog.list_versions("default", "kept", prefix="after-e")).items
+                await session(engine).delete("kept", "after-early", version_id=version.id)
 
     run(story())

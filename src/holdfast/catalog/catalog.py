@@ -1010,6 +1010,8 @@ class SqlCatalog:
             locks = (request_lock(row["name"], "tenant"),)
         elif name == "buckets":
             locks = (bucket_lock(row["tenant"], ""), bucket_lock(row["tenant"], row["name"], shared=False))
+        elif name == "snapshots":
+            locks = (bucket_lock(row["tenant"], row["bucket"], shared=False),)
         return await self._runner.write(restoring.restore_row(name, row, self._runner.stamp()), locks)
 
     async def note_change(

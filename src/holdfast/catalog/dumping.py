@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Boolean, Table, and_, literal_column, or_, select
+from sqlalchemy import Boolean, Column, FromClause, Table, and_, literal_column, or_, select
 
 from holdfast.catalog import schema
 from holdfast.catalog.common import NOW
-from holdfast.catalog.schema import buckets, objects, segments, versions
+from holdfast.catalog.schema import buckets, objects, segments, snapshots, versions
 from holdfast.catalog.statements import Statement, int_param, one_of, text_param
 from holdfast.catalog.transaction import Attempt, Steps, Still, Transaction
 
@@ -22,8 +22,10 @@ _LEFT_OUT: Final[Mapping[str, frozenset[str]]] = {
     "buckets": frozenset({"id", "metered", "dating", "counting_since", "snapped"}),
     "stores": frozenset({"sealed", "fingerprint", "tested", "tested_at", "trouble", "active"}),
     "schedules": frozenset({"next_at", "last_job"}),
+    "snapshots": frozenset({"bucket_id"}),
 }
-#: Tables of which rows are kept as they are, and whether a row belongs to a tenant. Buckets come after tenants.
+#: Tables of which rows are kept as they are, and whether a row belongs to a tenant. Buckets come after tenants; rules
+#: and snapshots, which stand in the way of what is put back, come last.
 KEPT: Final[Mapping[str, bool]] = {
     "tenants": True,
     "buckets": True,
@@ -33,6 +35,14 @@ KEPT: Final[Mapping[str, bool]] = {
     "schedules": True,
     "rules": False,
     "stores": False,
+    "snapshots": True,
+}
+#: Of tables that know their bucket by its number: what they are read from, and the names of the bucket.
+_NAMED_BY: Final[Mapping[str, tuple[FromClause, Mapping[str, Column[Any]]]]] = {
+    "snapshots": (
+        snapshots.join(buckets, buckets.c.id == snapshots.c.bucket_id),
+        {"tenant": buckets.c.tenant, "bucket": buckets.c.name},
+    )
 }
 
 
@@ -43,33 +53,43 @@ def table(name: str) -> Table:
 
 def columns(name: str) -> list[str]:
     """Return the columns of a table that are kept."""
+    return list(_columns(name))
+
+
+def _columns(name: str) -> dict[str, Column[Any]]:
     left_out = _LEFT_OUT.get(name, frozenset())
-    return [column.name for column in table(name).columns if column.name not in left_out]
+    _, named_by = _NAMED_BY.get(name, (None, {}))
+    own = {column.name: column for column in table(name).columns if column.name not in left_out}
+    return {**named_by, **own}
 
 
-def _key(name: str) -> list[str]:
+def key(name: str) -> list[str]:
     """Return the columns that rows of a table are paged by."""
-    return ["tenant", "name"] if name == "buckets" else [column.name for column in table(name).primary_key]
+    if name == "buckets":
+        return ["tenant", "name"]
+    own = [column.name for column in table(name).primary_key if column.name != "bucket_id"]
+    return ["tenant", "bucket", *own] if name in _NAMED_BY else own
 
 
 def _page(name: str) -> Statement:
     """Return the statement that reads rows of a table by key, those of one tenant or of all."""
-    found, key = table(name), _key(name)
+    found, by = _columns(name), key(name)
     owner = {"tenants": "name"}.get(name, "tenant") if KEPT[name] else None
     # (a, b) > (x, y), spelled so that the first column finds the place
     later: Any = literal_column("false")
-    for number, column in enumerate(key):
-        same = [found.c[one] == text_param(f"after_{one}") for one in key[:number]]
-        later = or_(later, and_(*same, found.c[column] > text_param(f"after_{column}")))
-    terms = [found.c[key[0]] >= text_param(f"after_{key[0]}"), later]
+    for number, column in enumerate(by):
+        same = [found[one] == text_param(f"after_{one}") for one in by[:number]]
+        later = or_(later, and_(*same, found[column] > text_param(f"after_{column}")))
+    terms = [found[by[0]] >= text_param(f"after_{by[0]}"), later]
     if owner is not None:
         terms.append(
-            or_(text_param("in_tenant") == literal_column("''"), found.c[owner] == text_param("in_tenant"))
+            or_(text_param("in_tenant") == literal_column("''"), found[owner] == text_param("in_tenant"))
         )
     return Statement(
-        select(*[found.c[column] for column in columns(name)])
+        select(*found.values())
+        .select_from(_NAMED_BY[name][0] if name in _NAMED_BY else table(name))
         .where(*terms)
-        .order_by(*[found.c[column] for column in key])
+        .order_by(*[found[column] for column in by])
         .limit(int_param("rows"))
     )
 
@@ -110,9 +130,10 @@ Rows = Sequence[dict[str, Any]]
 
 def _named(name: str, names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
     """Return a row by the names of its columns, the same whichever database it is from."""
-    found = table(name).columns
+    kinds = table(name).columns
+    flags = {column.name for column in kinds if isinstance(column.type, Boolean)}
     return {
-        column: bool(value) if isinstance(found[column].type, Boolean) and value is not None else value
+        column: bool(value) if column in flags and value is not None else value
         for column, value in zip(names, row, strict=True)
     }
 
@@ -130,7 +151,7 @@ def rows(name: str, *, tenant: str, after: Mapping[str, Any] | None, limit: int)
     """A page of a table in the order of its key, behind the row `after`."""
 
     def steps(attempt: Attempt) -> Steps[Rows]:
-        place = {f"after_{column}": (after or {}).get(column, "") for column in _key(name)}
+        place = {f"after_{column}": (after or {}).get(column, "") for column in key(name)}
         params = place | ({"in_tenant": tenant} if KEPT[name] else {})
         found = yield _PAGES[name](**params, rows=limit)
         return [_named(name, columns(name), row) for row in found]

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import insert, select
 
-from holdfast.catalog import generations, metering, placing, quotas
+from holdfast.catalog import generations, metering, placing, quotas, snapshots
 from holdfast.catalog import stores as store_rows
 from holdfast.catalog.common import (
     BUCKET,
@@ -81,7 +81,7 @@ SEGMENT_ADD = Statement(insert(segments).inline(), keys=[column.name for column 
 _ADDS: Final = {
     name: insert_into(table(name), *sorted({*columns(name), *_DEFAULTS.get(name, {})}), unless_there=True)
     for name in KEPT
-    if name != "buckets"
+    if name not in ("buckets", "snapshots")
 }
 
 
@@ -227,6 +227,8 @@ def restore_row(name: str, row: Mapping[str, Any], now: int | None) -> Transacti
     def steps(attempt: Attempt) -> Steps[bool]:
         if name == "buckets":
             return (yield from _bucket(row, now))
+        if name == "snapshots":
+            return (yield from _snapshot(row))
         if name not in _ADDS:
             raise InternalError(f"rows of {name} are not put back")
         if (yield _THERE[name](**{f"of_{column}": row[column] for column in _keys(name)})):
@@ -264,6 +266,22 @@ def _bucket(row: Mapping[str, Any], now: int | None) -> Steps[bool]:
     yield USAGE_ADD(bucket_id=bucket_id, objects=0, versions=0, bytes=0, upload_bytes=0)
     if metered:
         yield metering.row_of(row["tenant"], bucket_id, settings.quota)
+    return True
+
+
+def _snapshot(row: Mapping[str, Any]) -> Steps[bool]:
+    """Name a moment of a bucket again; not of one that keeps no versions or follows a store, as it could not be kept."""
+    found = yield BUCKET(tenant=row["tenant"], bucket=row["bucket"], now=0)
+    if not found:
+        return False
+    bucket_id, versioning = found[0][0], found[0][1]
+    if not versioning or (yield snapshots.UPSTREAM(in_bucket=bucket_id))[0][0] == "attached":
+        return False
+    if (yield snapshots.ONE(in_bucket=bucket_id, of_name=row["name"])):
+        return False
+    told = {name: row[name] for name in ("name", "at", "created", "principal", "note")}
+    yield snapshots.ADD(bucket_id=bucket_id, **told)
+    yield snapshots.MARK(in_bucket=bucket_id)
     return True
 
 

@@ -19,6 +19,8 @@ from holdfast.policy.backups import BackupSettings
 _PAGE: Final = 500
 _FILE: Final = 8 << 20  #: bytes of a file of rows, about: a step that goes on reads one again
 _BEAT: Final = 5.0  #: seconds
+#: Tables that go with a bucket alone, and the column that names it.
+_OF_BUCKET: Final = {"tenants": "", "buckets": "name", "snapshots": "bucket"}
 
 Row = dict[str, Any]
 
@@ -138,13 +140,13 @@ def _document(plan: Plan) -> dict[str, Any]:
 async def _tables(moment: Moment, tenant: str, bucket: str) -> AsyncIterator[tuple[str, Sequence[Row]]]:
     """Yield pages of all tables but versions that belong to what is backed up."""
     for table, of_tenant in KEPT.items():
-        if (tenant and not of_tenant) or (bucket and table not in ("tenants", "buckets")):
+        if (tenant and not of_tenant) or (bucket and table not in _OF_BUCKET):
             continue
         after: Row | None = None
         while page := await moment.rows(table, tenant=tenant, after=after, limit=_PAGE):
             after = page[-1]
-            if bucket and table == "buckets":
-                page = [row for row in page if row["name"] == bucket]
+            if bucket and (member := _OF_BUCKET[table]):
+                page = [row for row in page if row[member] == bucket]
             yield table, page
 
 

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast.backends.local import LocalSettings, open_local
-from holdfast.catalog import open_catalog
-from holdfast.catalog.dumping import KEPT
+from holdfast.catalog import dumping, open_catalog
 from holdfast.core.backend import Store
-from holdfast.core.clock import Environment
+from holdfast.core.clock import Environment, iso
 from holdfast.core.errors import ConfigError, HoldfastError
 from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.names import check_store
@@ -31,6 +30,7 @@ from holdfast.engine.engine import Engine
 from holdfast.engine.keyring import CatalogKeyRing
 from holdfast.engine.secrets import RootSecret
 from holdfast.engine.wrapping import root_keys
+from holdfast.jobs import looking
 from holdfast.jobs import spec as members
 from holdfast.jobs.backup_rows import Beat, version_pages
 from holdfast.jobs.backup_set import passes
@@ -43,7 +43,7 @@ from holdfast.policy.placement import Placement
 
 _STORE: Final = "scratch"
 _TOLD: Final = 100  #: differences that are told one by one
-_TABLES: Final = (*(name for name in KEPT if name != "rules"), VERSIONS)
+_TABLES: Final = (*(name for name in dumping.KEPT if name != "rules"), VERSIONS)
 
 
 @dataclass(slots=True)
@@ -92,6 +92,10 @@ class Drill:
             "folder": members.text(spec, "folder"),
         }
 
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["store"])
+
     async def forecast(self, work: Work) -> Forecast:
         """Return how much would be restored."""
         work = _restoring(work)
@@ -138,7 +142,9 @@ class Drill:
         """Return the evidence."""
         source = await Source.of(_restoring(work))
         name = f"{sets.prefix_of(source.manifest.id)}drill-{work.job.id}.json"
-        return Finish({**await sets.read_json(source.store.backend, name, name), "file": name})
+        told = await sets.read_json(source.store.backend, name, name)
+        times = {one: iso(told[one]) for one in ("moment", "began")}
+        return Finish({**told, **times, "file": name})
 
 
 def _restoring(work: Work) -> Work:
@@ -232,11 +238,7 @@ async def _pushed(first: tuple[str, Row], rest: AsyncIterator[tuple[str, Row]]) 
 def _key(one: tuple[str, Row]) -> tuple[Any, ...]:
     """Return where a row stands among all rows, in the order in which they are read."""
     table, row = one
-    names = {VERSIONS: ("id",), "buckets": ("tenant", "name")}.get(table)
-    if names is None:
-        from holdfast.catalog.dumping import table as table_of
-
-        names = tuple(column.name for column in table_of(table).primary_key)
+    names = ["id"] if table == VERSIONS else dumping.key(table)
     return (_TABLES.index(table), *(str(row[name]) for name in names))
 
 

@@ -1,7 +1,8 @@
 """Restore: rows and contents of a set put back, over nothing that is newer unless that is wanted.
 
 Versions come in the order of their ids, each in one transaction of its own, so a step that is done twice finds them
-there. Rules come last, and only those whose stores take something here; schedules and stores come switched off.
+there. Rules and snapshots come last: rules only if their stores take something here, snapshots only if nothing
+failed. Schedules and stores come switched off.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from holdfast.catalog.dumping import KEPT
 from holdfast.catalog.settings import bucket_settings, tenant_settings
 from holdfast.catalog.upgrading import newest
 from holdfast.core.backend import Store
-from holdfast.core.clock import moment
+from holdfast.core.clock import iso, moment
 from holdfast.core.errors import HoldfastError, InvalidRequestError, UnsupportedError
 from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.names import check_bucket, check_key, check_store, check_tenant
@@ -28,6 +29,8 @@ from holdfast.engine.backups import ages, sets
 from holdfast.engine.backups.contents import Contents
 from holdfast.engine.backups.rows import VERSIONS, Index, Row, ref_of, rows_in, segments_of
 from holdfast.engine.backups.writing import Writing
+from holdfast.engine.engine import Engine
+from holdfast.jobs import looking
 from holdfast.jobs import spec as members
 from holdfast.jobs.backup_rows import Beat
 from holdfast.jobs.backup_set import passes, set_of
@@ -38,7 +41,8 @@ _MEMBERS: Final = (
     *("store", "set", "tenant", "bucket", "key", "prefix", "at", "into", "identity", "overwrite"),
 )
 _SECONDS: Final = 120.0  #: of a step, about: each opens the files anew
-_FIRST: Final = tuple(name for name in KEPT if name != "rules")
+_AFTER: Final = ("rules", "snapshots")  #: what stands in the way of versions that are put back
+_FIRST: Final = tuple(name for name in KEPT if name not in _AFTER)
 _VERSIONS: Final = "versions:"
 _LAST: Final = "rules"
 
@@ -71,11 +75,21 @@ class Chosen:
             return None if self.tenant else row
         if self.tenant and row["name" if table == "tenants" else "tenant"] != self.tenant:
             return None
+        if table == "snapshots":
+            return self._snapshot(row)
         if self.bucket and table not in ("tenants", "buckets"):
             return None
         if table == "buckets" and self.bucket:
             return None if row["name"] != self.bucket else {**row, "name": self.into or self.bucket}
         return row
+
+    def _snapshot(self, row: Row) -> Row | None:
+        """Return a snapshot as it is put back: only where all that it shows is, too."""
+        if self.bucket and row["bucket"] != self.bucket:
+            return None
+        if self.key or self.prefix or (self.at is not None and row["at"] > self.at):
+            return None
+        return {**row, "bucket": self.into or row["bucket"]}
 
 
 class Restore:
@@ -105,6 +119,10 @@ class Restore:
         if made["at"]:
             moment(made["at"])
         return made | {"overwrite": members.flag(spec, "overwrite")}
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["store"])
 
     async def forecast(self, work: Work) -> Forecast:
         """Return how much would be looked at; what is there already is not written again."""
@@ -139,7 +157,7 @@ class Restore:
         ]
 
     async def step(self, work: Work, part: Part) -> Step:
-        """Put back other rows, then versions for a while, then rules."""
+        """Put back other rows, then versions for a while, then rules and snapshots."""
         return await self.put(work, await Source.of(work), part)
 
     async def put(self, work: Work, source: Source, part: Part) -> Step:
@@ -149,7 +167,7 @@ class Restore:
             counts = await put_rows(work, source, chosen, _FIRST)
             return Step(_VERSIONS, counts=counts)
         if part.cursor == _LAST:
-            counts = await put_rows(work, source, chosen, ("rules",))
+            counts = await put_rows(work, source, chosen, _AFTER)
             await limit(work, source, chosen)
             return Step(part.cursor, done=True, counts=counts)
         return await put_versions(work, source, chosen, part.cursor.removeprefix(_VERSIONS))
@@ -157,7 +175,9 @@ class Restore:
     async def finish(self, work: Work) -> Finish:
         """Return what was put back, by where it went."""
         source = await Source.of(work)
-        return Finish({"set": source.manifest.id, "moment": source.manifest.moment, **work.job.counts.notes})
+        return Finish(
+            {"set": source.manifest.id, "moment": iso(source.manifest.moment), **work.job.counts.notes}
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +232,14 @@ async def put_rows(work: Work, source: Source, chosen: Chosen, tables: Sequence[
     """Put back rows of other tables that are not there."""
     notes: dict[str, int] = {}
     beat = Beat(work)
-    if tables == ("rules",) and chosen.tenant:
-        return Counts()
     async with aclosing(source.rows(set(tables))) as rows:
         async for table, row in rows:
             meant = chosen.row(table, row)
             if meant is not None:
                 if table == "rules" and not _rule_works(work, meant):
                     notes["rules_left"] = notes.get("rules_left", 0) + 1
+                elif table == "snapshots" and work.job.counts.failed:  # it would keep out what is missing yet
+                    notes["snapshots_left"] = notes.get("snapshots_left", 0) + 1
                 elif await work.engine.catalog.restore_row(table, meant):
                     notes[table] = notes.get(table, 0) + 1
             await beat()
