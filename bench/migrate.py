@@ -1,8 +1,9 @@
 """A store moved to another while its objects are proved, beside `rclone copy` of the same blobs between the same servers.
 
-Two S3 servers, each a process of its own. Ours is the copying of the job `migrate` with all that it does: every copy read
-back and compared, every row written, and in the end the look whether anything is missing; its pauses, which wait for
-other processes, are left out. `rclone check --download` is what rclone would need besides to have read its copies back.
+Two S3 servers, each a process of its own. Ours is the copying of the job `migrate` with all that it does, on the event loop
+that commands and servers run on: every copy read back and compared, every row written, and in the end the look whether
+anything is missing; its pauses, which wait for other processes, are left out. `rclone check --download` is what rclone
+would need besides to have read its copies back.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+
+import uvloop
 
 from bench.figures import Figure, Target
 from bench.options import Options
@@ -70,7 +73,7 @@ def _round(figure: Figure, home: Path, size: int, count: int) -> None:
         figure.notes = [
             f"both are {source.kind}; ours in one process, with every copy read back and compared"
         ]
-        ours = asyncio.run(_ours(home, source, target, size, count))
+        ours = uvloop.run(_ours(home, source, target, size, count))
         total = size * count / 1e6
         figure.add("holdfast", total / ours, seconds=ours, objects_per_second=count / ours)
         for name, transfers in (("rclone copy", 4), ("rclone copy, 16 at once", 16)):

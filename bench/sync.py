@@ -72,7 +72,12 @@ def _tree(home: Path, share: int) -> Path:
 
 
 def _environment(server: S3Server, home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    # whoever installed a program has its bytecode, which a variable of a developer would forbid
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name != "PYTHONDONTWRITEBYTECODE" and not name.lower().endswith("_proxy")
+    }
     return kept | {
         "HOME": str(home),
         "XDG_CACHE_HOME": str(home / "cache"),

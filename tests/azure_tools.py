@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +14,10 @@ from typing import Any
 from aiohttp import web
 
 from holdfast.backends.object_store.azure import AzureBackend, AzureSettings, open_azure
+from holdfast.backends.object_store.azure.signing import encode_query, stamp
+from holdfast.backends.object_store.errors import Where
 from holdfast.core.clock import Environment
+from holdfast.core.errors import ConflictError
 from holdfast.testing.azurite import AzureServer
 
 DIRECTORY, OWNER = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
@@ -35,6 +40,24 @@ def settings(server: AzureServer, **changes: Any) -> AzureSettings:
 def store(server: AzureServer, environment: Environment | None = None, **changes: Any) -> AzureBackend:
     """Return a store on `server`."""
     return open_azure("az", settings(server, **changes), environment=environment or Environment())
+
+
+async def make_container(made: AzureBackend) -> None:
+    """Make the container of a store, unless it is there."""
+    with contextlib.suppress(ConflictError):
+        query = [("restype", "container")]
+        await made._client.call(Where("make", "az"), "PUT", "", query=query, done=201)
+
+
+def shared(server: AzureServer) -> str:
+    """Return a signature for everything in the account, made here as documented."""
+    ends = stamp(int((time.time() + 600) * 1e6))
+    fields = [("sp", "rwdlac"), ("ss", "b"), ("srt", "sco"), ("se", ends), ("sv", "2020-12-06")]
+    lines = [server.account, "rwdlac", "b", "sco", "", ends, "", "", "2020-12-06", "", ""]
+    digest = hmac.new(
+        base64.b64decode(server.account_key), "\n".join(lines).encode(), hashlib.sha256
+    ).digest()
+    return "?" + encode_query([*fields, ("sig", base64.b64encode(digest).decode())])
 
 
 def jwt(lifetime: int = 3600, *, number: int = 0) -> str:

@@ -15,11 +15,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import ConfigError
-from holdfast.core.types import Bucket, ByteRange, Deleted, Digests, ListPage, Part, Upload, Usage, Version
 from holdfast.library import opening
 
 if TYPE_CHECKING:
     from holdfast.config import Settings
+    from holdfast.core.types import (
+        Bucket,
+        ByteRange,
+        Deleted,
+        Digests,
+        ListPage,
+        Part,
+        Upload,
+        Usage,
+        Version,
+    )
     from holdfast.library.client import AsyncClient
     from holdfast.library.sync import Client
 
@@ -45,7 +55,12 @@ __all__ = [
 #: The condition of a write that must not replace anything.
 IF_ABSENT: Final = Preconditions(if_none_match=("*",))
 
-_LAZY: Final = {"Client": "holdfast.library.sync", "AsyncClient": "holdfast.library.client"}
+_TYPES: Final = "Bucket", "ByteRange", "Deleted", "Digests", "ListPage", "Part", "Upload", "Usage", "Version"
+_LAZY: Final = {
+    "Client": "holdfast.library.sync",
+    "AsyncClient": "holdfast.library.client",
+    **dict.fromkeys(_TYPES, "holdfast.core.types"),
+}
 
 
 def open(
@@ -150,7 +165,7 @@ opening.provide(_opener)
 
 
 def __getattr__(name: str) -> Any:
-    """Return `Client`, `AsyncClient` or `__version__` when it is asked for: importing holdfast stays cheap."""
+    """Return a class or `__version__` when it is asked for: importing holdfast stays cheap."""
     if name in _LAZY:
         from importlib import import_module
 

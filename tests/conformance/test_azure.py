@@ -14,6 +14,7 @@ from holdfast.testing.azurite import AzureServer, azurite
 from holdfast.testing.run import State, conformance, run
 from holdfast.testing.servers import require
 from tests import azure_tools, helpers
+from tests.conformance import copies
 
 pytestmark = pytest.mark.engine
 
@@ -38,6 +39,24 @@ def with_key(environment: Environment, folder: Path) -> AzureBackend:
 
 
 test_promise_with_a_key = conformance(with_key)
+
+
+async def between_containers(environment: Environment, folder: Path) -> tuple[AzureBackend, AzureBackend]:
+    there = azure_tools.store(_server(), environment, container="another", prefix="p/")
+    await azure_tools.make_container(there)
+    return azure_tools.store(_server(), environment), there
+
+
+def between_accounts(environment: Environment, folder: Path) -> tuple[AzureBackend, AzureBackend]:
+    return azure_tools.store(_server().other, environment), azure_tools.store(_server(), environment)
+
+
+test_copies_between_containers = copies.kept_by(between_containers)
+#: What depends on how the source is read: by a link that its own account signs.
+test_copies_between_accounts = copies.kept_by(
+    between_accounts,
+    only=("a_copy_has_the_bytes_the_name_and_the_metadata", "names_of_any_kind_are_found"),
+)
 
 
 class _Token:

@@ -18,6 +18,7 @@ from holdfast.core.clock import Environment
 from holdfast.testing.checks import CHECKS
 from holdfast.testing.run import conformance
 from holdfast.testing.servers import SERVERS, S3Server, minio_s3, require
+from tests.conformance import copies
 
 pytestmark = pytest.mark.engine
 
@@ -100,3 +101,18 @@ test_promise_on_versitygw = but_for(_VERSITYGW, on("versitygw", dialect="versity
 test_promise_on_moto = but_for({}, on("moto", conditional_writes=True))
 # rclone ignores If-None-Match, and says so nowhere; its dialect has to.
 test_promise_on_rclone = but_for(_RCLONE, on("rclone", dialect="rclone"))
+
+
+def pair(environment: Environment, folder: Path) -> tuple[ObjectStoreBackend, ObjectStoreBackend]:
+    made = [on("moto", conditional_writes=True, prefix=f"{name}/")(environment, folder) for name in "ab"]
+    return made[0], made[1]
+
+
+#: The rest is that of copies inside a bucket, which are the same request.
+test_copies_on_moto = copies.kept_by(
+    pair,
+    only=(
+        *("it_says_of_whom_it_copies", "a_copy_has_the_bytes_the_name_and_the_metadata"),
+        "a_source_that_changes_meanwhile_is_copied_whole_or_not",
+    ),
+)

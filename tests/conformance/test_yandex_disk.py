@@ -13,8 +13,12 @@ from holdfast.backends.yandex_disk import YandexDiskBackend, YandexDiskSettings,
 from holdfast.core.clock import Environment
 from holdfast.testing.fakes.yandex_disk import FakeYandexDisk
 from holdfast.testing.run import conformance
+from tests.conformance import copies
 
 pytestmark = pytest.mark.engine
+
+#: Promises that the same lines keep for copies inside one store, which are tried anyway.
+_OF_COPY = {"names_of_any_kind_are_found", "a_copy_replaces_its_target_and_leaves_no_third_name"}
 
 _running: list[FakeYandexDisk] = []
 
@@ -35,3 +39,11 @@ def _backend(environment: Environment, folder: Path) -> YandexDiskBackend:
 
 
 test_promise = conformance(_backend)
+
+
+def pair(environment: Environment, folder: Path) -> tuple[YandexDiskBackend, YandexDiskBackend]:
+    """Return two folders of one Disk."""
+    return _backend(environment, folder), _backend(environment, folder)
+
+
+test_copies_inside_the_disk = copies.kept_by(pair, only=sorted(set(copies.PROMISES) - _OF_COPY))

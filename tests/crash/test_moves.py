@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.core.body import Body
 from holdfast.core.types import ReplicaState
+from holdfast.engine import replicas
 from holdfast.jobs.kinds import Kind
 from holdfast.jobs.moving import Migrate
 from holdfast.jobs.tiering import Recall, Tier
@@ -67,6 +68,10 @@ async def recall(here: Here) -> None:
     await done(here, Recall(), WITHIN, "home")
 
 
+async def migrate_folders(here: Here) -> None:
+    await done(here, Migrate(), {"source": "local-home", "target": "local-spare", "keep": 0}, "local-spare")
+
+
 MIGRATE = Flow("migrate", some, migrate)
 TIER = Flow("tier", put_old, tier)
 RECALL = Flow("recall", tiered, recall)
@@ -88,3 +93,22 @@ def test_invariants_hold_wherever_it_fails(flow: Flow, bucket: str, calls: str, 
     assert tally.violations == []
     assert tally.calls
     assert tally.tripped >= tally.faults * 0.9, f"only {tally.tripped} of {tally.faults} faults happened"
+
+
+@pytest.mark.parametrize("describing", [False, True])
+def test_invariants_hold_where_a_store_copies_by_itself(
+    describing: bool, ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "_WORTH", 1)
+    folders = ("local-home", "local-spare")
+    tally = drive(
+        Flow("migrate folders", put_old, migrate_folders),
+        "kept",
+        ground,
+        folders,
+        rule=Rule("at-home", folders[:1]),
+        calls=lambda label: label == "local-spare.copy_from",
+        describing=describing,
+    )
+    assert tally.violations == []
+    assert (tally.faults, tally.tripped) == (4, 4)

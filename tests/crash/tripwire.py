@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from holdfast.core.backend import NO_OPTIONS, PutOptions, Store
+from holdfast.core.backend import NO_OPTIONS, CopierFrom, PutOptions, Store
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import UnavailableError
 from holdfast.core.types import BlobInfo, ByteRange
@@ -158,6 +158,16 @@ class WiredBackend:
         async with self._inner.get(name, range=range) as reader:
             self._wire.trip(number, When.AFTER)
             yield reader
+
+    def can_copy_from(self, other: Any) -> bool:
+        below = other._inner if isinstance(other, WiredBackend) else other
+        return isinstance(self._inner, CopierFrom) and self._inner.can_copy_from(below)
+
+    async def copy_from(self, other: Any, source: str, target: str) -> Any:
+        below = other._inner if isinstance(other, WiredBackend) else other
+        return await self._wire.call(
+            f"{self.store}.copy_from", lambda: self._inner.copy_from(below, source, target)
+        )
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         async for info in self._inner.list(prefix, after=after):

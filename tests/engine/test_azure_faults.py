@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import hmac
-import time
 import traceback
 import urllib.error
 import urllib.parse
@@ -27,7 +25,6 @@ from holdfast.backends.object_store.azure import (
     open_azure,
 )
 from holdfast.backends.object_store.azure.client import Answer as Said
-from holdfast.backends.object_store.azure.signing import encode_query, stamp
 from holdfast.backends.object_store.errors import Where
 from holdfast.core import errors
 from holdfast.core.backend import Capability, PutOptions
@@ -37,7 +34,7 @@ from holdfast.core.types import ByteRange
 from holdfast.testing.azurite import AzureServer, azurite
 from holdfast.testing.proxy import Answer, Cut, Fault, Flip, Proxy, Refuse, Truncate
 from holdfast.testing.servers import free_port, require
-from tests.azure_tools import jwt, store
+from tests.azure_tools import jwt, shared, store
 from tests.helpers import noise, run
 from torture.azure import storm
 
@@ -439,21 +436,10 @@ def test_variables_of_the_environment_do_not_change_who_asks(
     run(story())
 
 
-def _shared(server: AzureServer) -> str:
-    """Return a signature for everything in the account, made here as documented."""
-    ends = stamp(int((time.time() + 600) * 1e6))
-    fields = [("sp", "rwdlac"), ("ss", "b"), ("srt", "sco"), ("se", ends), ("sv", "2020-12-06")]
-    lines = [server.account, "rwdlac", "b", "sco", "", ends, "", "", "2020-12-06", "", ""]
-    digest = hmac.new(
-        base64.b64decode(server.account_key), "\n".join(lines).encode(), hashlib.sha256
-    ).digest()
-    return "?" + encode_query([*fields, ("sig", base64.b64encode(digest).decode())])
-
-
 def test_a_shared_access_signature_is_enough_for_all_but_links(server: AzureServer) -> None:
     async def story() -> None:
         data = noise(2 * MIB + 1)
-        backend = store(server, credentials="sas", sas_token=_shared(server), part_size=MIB)
+        backend = store(server, credentials="sas", sas_token=shared(server), part_size=MIB)
         assert Capability.PRESIGN not in backend.capabilities
         await backend.put("sas/large", Body.of_bytes(data), if_absent=True)
         await backend.put("sas/small", Body.of_bytes(b"x"))
@@ -472,7 +458,7 @@ def test_a_shared_access_signature_is_enough_for_all_but_links(server: AzureServ
 
 def test_no_signature_of_a_link_is_in_an_error(server: AzureServer) -> None:
     async def story() -> None:
-        token = _shared(server)
+        token = shared(server)
         secret = token.rpartition("sig=")[2]
         async with Proxy("127.0.0.1", server.port) as proxy:
             endpoint = f"http://127.0.0.1:{proxy.port}/{server.account}"

@@ -404,6 +404,70 @@ def test_a_copy_whose_answer_is_lost_makes_one_file() -> None:
     told(story)
 
 
+def test_only_stores_of_the_same_credentials_copy_from_each_other() -> None:
+    async def story(here: World) -> None:
+        place = here.fake.state.add_folder(here.person.root)
+        one, two = here.open(), here.open(MemoryNotes(), folder_id=place)
+        consent = here.fake.granting.add_consent(here.person.email, client_id="id", client_secret="secret")
+        again = here.open(MemoryNotes(), folder_id=place, refresh_token=consent)
+        assert two.can_copy_from(one)
+        assert not again.can_copy_from(one)  # perhaps somebody else: nothing here tells
+        robots = [here.robot(subject=who) for who in (here.person.email, here.person.email, "")]
+        assert [robots[0].can_copy_from(other) for other in robots] == [True, True, False]
+        assert not any(robot.can_copy_from(one) for robot in robots)
+
+    told(story)
+
+
+def test_a_source_that_is_overwritten_while_it_is_copied_is_copied_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(here: World) -> None:
+        one, two = (
+            here.open(),
+            here.open(MemoryNotes(), folder_id=here.fake.state.add_folder(here.person.root)),
+        )
+        await put(one, "a", b"first")
+        copy, turns = two._uploads.copy, iter(range(100))
+
+        async def overtaken(*args: Any) -> Any:
+            if (turn := next(turns)) < most:
+                await put(one, "a", b"turn %d" % turn)
+            return await copy(*args)
+
+        monkeypatch.setattr(two._uploads, "copy", overtaken)
+        most = 2
+        await two.copy_from(one, "a", "b")
+        assert await read(two, "b") == b"turn 1"
+        most = 100
+        with pytest.raises(UnavailableError, match="again and again"):
+            await two.copy_from(one, "a", "c")
+        assert await names(two) == ["b"]
+        assert len(here.files()) == 2  # what was begun is gone
+
+    told(story)
+
+
+def test_a_copy_says_what_is_wrong_with_its_source_and_with_its_folder() -> None:
+    async def story(here: World) -> None:
+        place = here.fake.state.add_folder(here.person.root)
+        one, two = here.open(), here.open(MemoryNotes(), folder_id=place)
+        for name in ("a", "b"):
+            await put(one, name, b"as it was")
+        here.fake.state.fill(here.files("a")[0], b"otherwise")
+        with pytest.raises(CorruptedError, match="when it was written"):
+            await two.copy_from(one, "a", "c")
+        assert await names(two) == []
+        for folder in [item for item in here.fake.state.items.values() if item.parents == [place]]:
+            here.fake.state.remove(folder)
+        with pytest.raises(UnavailableError, match="made anew at the next try"):
+            await two.copy_from(one, "b", "c")
+        await two.copy_from(one, "b", "c")
+        assert await read(two, "c") == b"as it was"
+
+    told(story)
+
+
 def test_a_server_that_keeps_fewer_bytes_gets_the_rest_again() -> None:
     async def story(here: World) -> None:
         backend = here.open(chunk_size=2 * STEP)

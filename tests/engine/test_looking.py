@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from holdfast.backends.object_store import S3Settings, open_listing, open_s3
-from holdfast.core.clock import Environment
+from holdfast.backends.object_store.onward import Onward
+from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.errors import (
     ConfigError,
     HoldfastError,
@@ -56,7 +57,7 @@ Answer = Callable[
 
 
 @contextmanager
-def server(answer: Answer) -> Iterator[str]:
+def server(answer: Answer, name: str = "another") -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -68,6 +69,9 @@ def server(answer: Answer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
             self.close_connection = length != len(body)
+
+        def version_string(self) -> str:
+            return name
 
         def log_message(self, *_: object) -> None:
             return None
@@ -126,6 +130,46 @@ def test_pages_are_those_that_the_store_itself_lists(etag: str) -> None:
 
     with server(answer) as url:
         run(story(url))
+
+
+PAGES = [["in/a", "in/b"], ["in/c", "in/d"], ["in/e"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "knows", "wanted"),
+    [
+        ("MinIO", True, ["", "in/b", "in/d"]),  # the last key of the page before
+        ("MinIO", False, ["", "in/b", "1", "2"]),  # it lists from the beginning again: tokens after all
+        ("another", True, ["", "1", "2"]),
+    ],
+)
+def test_minio_goes_on_by_key_as_long_as_it_goes_on(name: str, knows: bool, wanted: list[str]) -> None:
+    asked = []
+
+    def answer(query: dict[str, str]) -> tuple[int, bytes, int]:
+        after, token = query.get("start-after", ""), query.get("continuation-token", "")
+        asked.append(token or after)
+        number = int(token) if token else sum(keys[-1] <= after for keys in PAGES) if knows else 0
+        return whole(page(PAGES[number], str(number + 1) if number < 2 else ""))
+
+    async def story(url: str) -> None:
+        assert [info.name for info in await listed(url)] == [key for keys in PAGES for key in keys]
+        assert asked == wanted
+
+    with server(answer, name) as url:
+        run(story(url))
+
+
+def test_minio_goes_on_by_token_when_the_listing_takes_long() -> None:
+    clock, found = ManualClock(), [BlobInfo("in/a", 1, 1)]
+    onward = Onward("", clock)
+    for moment, query in ((0.6, ("start-after", "in/a")), (0.6, ("continuation-token", "next"))):
+        onward.query()
+        clock.advance(moment)
+        assert onward.follows(found)
+        onward.more("next", found, {"server": "MinIO"})
+        assert onward.query() == [query]
+        found = [BlobInfo("in/b", 1, 1)]
 
 
 def test_an_answer_that_fails_for_a_moment_is_asked_for_again() -> None:
@@ -216,8 +260,13 @@ def test_a_push_that_sends_nothing_imports_nothing_that_moves_bytes(tmp_path: Pa
     assert "holdfast.backends.object_store.looking" in imported
     assert not imported & {
         "aiohttp",
+        "configparser",
+        "msgspec",
         "obstore",
         "rich",
         "sqlalchemy",
+        "xml.sax",
+        "holdfast.backends._credentials.url",
         "holdfast.backends.object_store.backend",
+        "holdfast.core.types",
     }

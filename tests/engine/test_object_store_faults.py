@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import random
 import time
 import traceback
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import obstore
 import pytest
+from awscrt.checksums import crc64nvme
 
 from holdfast.backends.object_store import (
     Credentials,
@@ -33,7 +36,7 @@ from holdfast.core import errors
 from holdfast.core.backend import Capability, PutOptions
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, SystemClock
-from holdfast.core.types import ByteRange
+from holdfast.core.types import ByteRange, Digests
 from holdfast.testing.proxy import Answer, Cut, Fault, Flip, Head, Hole, Proxy, Refuse, Throttle, Truncate
 from holdfast.testing.servers import SERVERS, S3Server, free_port, minio_s3, require
 
@@ -103,6 +106,13 @@ async def stream(data: bytes, *, step: int = 300_000, then: Exception | None = N
         yield data[start : start + step]
     if then is not None:
         raise then
+
+
+def known(data: bytes, *, said: bytes | None = None) -> Body:
+    """Return a body that flows, of which the digests are known before: those of `said`, if that is given."""
+    told = data if said is None else said
+    digests = Digests(sha256=hashlib.sha256(told).digest(), crc64nvme=crc64nvme(told).to_bytes(8, "big"))
+    return Body(lambda: stream(data), len(data), True, known=digests)
 
 
 async def read(backend: ObjectStoreBackend, name: str, range: ByteRange | None = None) -> bytes:
@@ -374,6 +384,7 @@ def test_an_untrusted_certificate_is_a_configuration_error(secure: S3Server) -> 
 VERBS: dict[str, Callable[[ObjectStoreBackend], Coroutine[Any, Any, Any]]] = {
     "put": lambda backend: backend.put("verb", Body.of_bytes(b"x")),
     "put large": lambda backend: backend.put("verb", Body.of_bytes(noise(PART + 1))),
+    "put known": lambda backend: backend.put("verb", known(noise(PART + 1))),
     "put if absent": lambda backend: backend.put("verb-new", Body.of_bytes(noise(PART + 1)), if_absent=True),
     "get": lambda backend: read(backend, "verb"),
     "range": lambda backend: read(backend, "verb", ByteRange(0, 0)),
@@ -587,6 +598,117 @@ def test_a_cut_upload_leaves_old_content(strict: S3Server) -> None:
                         await backend.put("kept", Body.of_bytes(data))
             assert await read(direct, "kept") == b"old"
             assert await open_uploads(direct, "kept") == 0
+
+    run(check())
+
+
+# -- bodies that are known before they flow ------------------------------------------------------------------------
+def test_a_known_body_goes_in_one_request_that_says_what_it_is(server: S3Server) -> None:
+    async def check() -> None:
+        data = noise(PART + 9)
+        async with behind(server) as (proxy, backend):
+            options = PutOptions("text/plain", {"colour": "grün"})
+            assert (await backend.put("known", known(data), options=options)).size == len(data)
+            (head,) = (one for one in proxy.seen if one.method in ("PUT", "POST"))
+            assert head.headers["x-amz-content-sha256"] == hashlib.sha256(data).hexdigest()
+            assert (head.headers["expect"], head.length) == ("100-continue", len(data))
+            sizes = backend.put_requests(len(data)), backend.put_requests(len(data), known(data).known)
+            assert sizes == (4, 1)  # begun, two parts, completed
+            assert await read(backend, "known") == data
+            assert (await backend.head("known")).metadata == {"colour": "grün"}
+
+    run(check())
+
+
+@pytest.mark.parametrize("way", ["strict", "secure"])
+def test_a_server_refuses_what_is_not_what_was_known(way: str, request: pytest.FixtureRequest) -> None:
+    async def check(server: S3Server) -> None:
+        data, other = noise(PART + 9), noise(PART + 9, 1)
+        async with opened(server, retries=0) as backend:
+            with pytest.raises(errors.CorruptedError):
+                await backend.put("damaged", known(data, said=other))
+            assert await names(backend, "damaged") == []
+            await backend.put("damaged", known(data))
+            assert await read(backend, "damaged") == data
+
+    run(check(request.getfixturevalue(way)))
+
+
+def test_a_server_that_does_not_say_whether_it_wants_a_body_is_not_asked_again(strict: S3Server) -> None:
+    async def check() -> None:
+        data = noise(PART + 1)
+        async with behind(strict, retries=0, read_timeout=0.7) as (proxy, backend):
+            proxy.script(Hole(match=lambda head: "expect" in head.headers))
+            for name in ("unasked", "unasked-2"):
+                await backend.put(name, known(data))
+                assert await read(backend, name) == data
+            assert ["expect" in head.headers for head in proxy.seen if is_put(head)] == [True, False, False]
+
+    run(check())
+
+
+def test_a_refusal_is_heard_before_a_known_body_flows(strict: S3Server) -> None:
+    async def check() -> None:
+        begun = False
+
+        async def chunks() -> AsyncIterator[bytes]:
+            nonlocal begun
+            begun = True
+            yield noise(PART + 1)
+
+        body = replace(known(noise(PART + 1)), opener=chunks, replayable=False)
+        async with opened(strict, secret_key=CANARY) as backend:
+            with pytest.raises(errors.UnauthenticatedError):
+                await backend.put("refused", body)
+            assert not begun
+
+    run(check())
+
+
+@pytest.mark.parametrize("replayable", [True, False])
+def test_a_known_body_is_sent_again_only_if_it_can_be_read_again(strict: S3Server, replayable: bool) -> None:
+    async def check() -> None:
+        data = noise(PART + 1)
+        body = replace(known(data), replayable=replayable)
+        async with behind(strict, clock=SleeplessClock(), retries=1) as (proxy, backend):
+            proxy.script(Cut(after=MIB, upward=True, match=is_put))
+            if replayable:
+                await backend.put("again", body)
+                assert await read(backend, "again") == data
+            else:
+                with pytest.raises(errors.UnavailableError):
+                    await backend.put("again-not", body)
+                assert await names(backend, "again-not") == []
+
+    run(check())
+
+
+@pytest.mark.parametrize("end", ["fails", "cancelled"])
+def test_a_known_body_that_ends_early_leaves_nothing_and_is_let_go_of(strict: S3Server, end: str) -> None:
+    closed = asyncio.Event()
+
+    async def chunks(stuck: asyncio.Event) -> AsyncIterator[bytes]:
+        try:
+            yield noise(MIB)
+            stuck.set()
+            if end == "cancelled":
+                await asyncio.sleep(60)
+            raise errors.DigestMismatchError("wrong")
+        finally:
+            closed.set()
+
+    async def check() -> None:
+        stuck = asyncio.Event()
+        async with opened(strict) as backend:
+            body = replace(known(noise(PART + 1)), opener=lambda: chunks(stuck))
+            put = asyncio.ensure_future(backend.put("early", body))
+            await stuck.wait()
+            if end == "cancelled":
+                put.cancel()
+            with pytest.raises((errors.DigestMismatchError, asyncio.CancelledError)):
+                await put
+            await asyncio.wait_for(closed.wait(), 5)
+            assert await names(backend, "early") == []
 
     run(check())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -26,6 +27,7 @@ from holdfast.engine.replicas import reconcile
 from holdfast.engine.session import Session
 from holdfast.engine.simulating import simulate
 from holdfast.jobs.reconcile import keep_paying, owed, pay, walk
+from holdfast.layers.retry import Retry
 from holdfast.policy.placement import Match, Rule
 from tests.engine.outage import FALLBACK, Ground, Switched, whereabouts
 from tests.helpers import content, noise, run
@@ -389,6 +391,40 @@ def test_a_new_copy_that_a_store_damaged_is_given_up_and_the_old_one_stays(
             ground.advance(5000)
             await settled(engine)
             assert await content(session, "plain", "k") == data
+
+    run(story())
+
+
+def _breaking_once(put: Any, told: list[Body]) -> Any:
+    """Return a put whose first try breaks off in the middle; `told` is given every body."""
+
+    async def broken(name: str, body: Body, **options: Any) -> Any:
+        told.append(body)
+        if len(told) > 1:
+            return await put(name, body, **options)
+        await anext(body.chunks())
+        raise UnavailableError("it broke off", operation="put", store="home")
+
+    return broken
+
+
+def test_a_copy_that_breaks_off_on_its_way_is_read_and_sent_again(sqlite_url: str) -> None:
+    async def story() -> None:
+        ground, told = Ground(sqlite_url), list[Body]()
+        home, data = ground.home, noise(3_000_001)
+        ground.stores["home"] = Retry(home, environment=ground.environment)  # type: ignore[arg-type,assignment]
+        async with ground.opened(FALLBACK) as (engine, session):
+            home.down = True
+            await session.put("plain", "k", Body.of_bytes(data))
+            home.down = False
+            home._inner.put = _breaking_once(home._inner.put, told)  # type: ignore[method-assign]
+            report = await pay(engine, hurry=True)
+            assert (report.moved, report.copied, report.failed) == (1, 1, 0)
+            assert [body.known.sha256 for body in told] == [hashlib.sha256(data).digest()] * 2
+            assert await whereabouts(engine, session, "plain", "k") == ["home"]
+            assert await content(session, "plain", "k") == data
+            ground.advance(5000)
+            await settled(engine)
 
     run(story())
 

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from holdfast.backends.local import LocalBackend
+from holdfast.backends.local.kernel import Kernel
 from holdfast.backends.memory import MemoryBackend
 from holdfast.backends.object_store import open_s3
 from holdfast.backends.object_store.settings import S3Settings
 from holdfast.core.backend import Backend, CopierFrom, Store
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
-from holdfast.core.errors import UnavailableError, UnsupportedError
+from holdfast.core.errors import CorruptedError, HoldfastError, UnavailableError, UnsupportedError
 from holdfast.core.types import BlobInfo
 from holdfast.engine.engine import Engine
 from holdfast.jobs.moving import Migrate
 from holdfast.layers import stack
 from holdfast.layers.base import Layer
+from holdfast.layers.origins import read_origin
 from holdfast.testing import servers
 from holdfast.testing.servers import S3Server
 from tests.engine.alone import run_alone
 from tests.engine.outage import whereabouts
-from tests.helpers import content, engine_on, noise, run
+from tests.helpers import content, engine_on, local_store, noise, run
 
 pytestmark = pytest.mark.engine
 LARGE = noise(2 << 20, 3)
@@ -95,10 +100,11 @@ def test_large_blobs_are_copied_there_and_small_ones_sent(in_memory: Callable[..
     in_memory(story)
 
 
-def test_what_a_server_will_not_copy_is_sent(in_memory: Callable[..., None]) -> None:
+@pytest.mark.parametrize("refusal", [UnsupportedError("not this one"), CorruptedError("not as it was")])
+def test_what_a_server_will_not_copy_is_sent(in_memory: Callable[..., None], refusal: HoldfastError) -> None:
     async def story(engine: Engine, session, one: Counting, two: Counting) -> None:  # type: ignore[no-untyped-def]
         await session.put("plain", "large", Body.of_bytes(LARGE))
-        two.fails = UnsupportedError("not this one")
+        two.fails = refusal
         assert await moved(engine) == []
         assert two.copies == 1
         assert await content(session, "plain", "large") == LARGE
@@ -146,6 +152,56 @@ def test_encrypted_blobs_are_never_copied_as_they_are(in_memory: Callable[..., N
         assert not sealed.can_copy_from(engine.stores["one"].backend)
 
     in_memory(story, encrypt=True)
+
+
+def test_folders_of_this_machine_copy_and_what_cannot_be_read_there_is_sent(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied, bad = [], False
+    read, copy = Kernel.read, LocalBackend.copy_from
+
+    async def counted(self: LocalBackend, other: Backend, source: str, target: str) -> BlobInfo:
+        copied.append(target)
+        return await copy(self, other, source, target)
+
+    def worn_out(self: Kernel, fd: int, offset: int, count: int) -> bytes:
+        if bad:
+            raise OSError(errno.EIO, "a bad block")
+        return read(self, fd, offset, count)
+
+    def apart(self: Kernel, *more: int) -> int:
+        raise OSError(errno.EXDEV, "two file systems")
+
+    async def story() -> None:
+        nonlocal bad
+        environment = Environment.seeded(3)
+        one, two = (local_store(name, tmp_path / name, environment) for name in ("one", "two"))
+        for store in (one, two):
+            settings = stack.StackSettings(attempts=1, describe="always")
+            store.backend = stack.build(store.backend, settings, environment=environment)
+        async with engine_on(sqlite_url, one, two, environment=environment, acknowledge=1) as (
+            engine,
+            session,
+        ):
+            placing = engine.context.placing
+            rule = replace(placing.own.default, stores=("one",))
+            placing.own = placing._current = replace(placing.own, default=rule)
+            for number, name in enumerate(("first", "second")):
+                bad = number == 1
+                version = await session.put("plain", name, Body.of_bytes(LARGE))
+                await run_alone(engine, Migrate(), {**MOVE, "cutover": False}, most_rounds=15)
+                assert await whereabouts(engine, session, "plain", name) == ["one", "two"]
+                (there,) = [row for row in await engine.catalog.replicas(store="two") if row.blob in copied]
+                told = await read_origin(two.backend, there.blob)
+                assert told is not None
+                copied.clear()
+                assert (told.version, await content(session, "plain", name)) == (version.id, LARGE)
+
+    monkeypatch.setattr(LocalBackend, "copy_from", counted)
+    monkeypatch.setattr(Kernel, "read", worn_out)
+    monkeypatch.setattr(Kernel, "clone", apart)
+    monkeypatch.setattr(Kernel, "copy_range", apart)
+    run(story())
 
 
 def test_an_s3_server_copies_between_its_buckets() -> None:

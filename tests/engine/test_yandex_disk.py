@@ -835,6 +835,68 @@ def test_settings_that_cannot_be_meant(fake: FakeYandexDisk, changes: dict[str, 
     assert "marlin" not in str(error.value)
 
 
+def test_only_stores_of_the_same_grant_copy_from_each_other(
+    fake: FakeYandexDisk, environment: Environment
+) -> None:
+    async def story(one: YandexDiskBackend) -> None:
+        for changes, same in (
+            ({"root": "disk:/other"}, True),
+            ({"root": "disk:/other", "token": "another one of the grant"}, True),
+            ({"root": "app:/other"}, False),
+            ({"refresh_token": "of somebody else"}, False),
+            ({"refresh_token": ""}, False),
+            ({"api_url": "http://127.0.0.1:1/v1/disk"}, False),
+        ):
+            other = opened(fake, environment, **changes)
+            assert (other.can_copy_from(one), one.can_copy_from(other)) == (same, same), changes
+            await other.close()
+        tokens = [opened(fake, environment, refresh_token="", token=token) for token in ("x", "x", "y")]
+        assert [tokens[0].can_copy_from(other) for other in tokens] == [True, True, False]
+        for other in tokens:
+            await other.close()
+
+    play(opened(fake, environment), story)
+
+
+def test_a_copy_from_another_folder_moves_no_bytes_and_is_what_its_source_was(
+    fake: FakeYandexDisk, environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(one: YandexDiskBackend) -> None:
+        two = opened(fake, environment, root="disk:/other")
+        try:
+            for name in ("a", "b"):
+                await put(one, name, name.encode())
+            fake.server.requests.clear()
+            await two.copy_from(one, "a", "folder/copy")
+            assert (fake.server.requests[UP], fake.server.requests[DOWN]) == (0, 0)
+            assert fake.server.requests["POST /resources/copy"] > 0
+            assert await read(two, "folder/copy") == b"a"
+            copied = two._writer._copied
+
+            async def overtaken(where: Where, source: str, path: str) -> None:
+                await put(one, "a", b"another")
+                await copied(where, source, path)
+
+            async def mistaken(where: Where, source: str, path: str) -> None:
+                await copied(where, source.replace("^b", "^a"), path)
+
+            monkeypatch.setattr(two._writer, "_copied", overtaken)
+            with pytest.raises(UnavailableError, match="changed while it was copied"):
+                await two.copy_from(one, "a", "never")
+            monkeypatch.setattr(two._writer, "_copied", mistaken)
+            with pytest.raises(CorruptedError, match="differs"):
+                await two.copy_from(one, "b", "never")
+            monkeypatch.undo()
+            assert [info.name async for info in two.list()] == ["folder/copy"]
+            there = fake.disk.find("disk:/other")
+            assert there is not None
+            assert list(there.children) == ["folder"]
+        finally:
+            await two.close()
+
+    play(opened(fake, environment), story)
+
+
 def test_the_driver_is_registered_and_gets_notes(fake: FakeYandexDisk, environment: Environment) -> None:
     settings = registry.parse("yandex_disk", fake.settings(root="disk:/"))
     notes = MemoryNotes()

@@ -466,7 +466,7 @@ def test_a_shared_access_source_carries_its_permission_into_a_copy() -> None:
         given(account_key="", credentials="sas", sas_token="?sv=1&sig=a%2Bb%3D&se=2030-01-01"),
         environment=Environment(),
     )
-    url = asyncio.run(copying._source(store._client, "x/y"))
+    url = asyncio.run(copying.own_source(store._client, "x/y"))
     assert url == "https://acct.blob.core.windows.net/box/x/y?sv=1&sig=a%2Bb%3D&se=2030-01-01"
     asyncio.run(store.close())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -144,9 +145,10 @@ def test_a_meter_sees_what_flows(parts: list[bytes]) -> None:
     assert meter.digests == Digests(sha256=hashlib.sha256(whole).digest())
 
 
-def test_a_meter_beside_the_flow_sees_the_same() -> None:
+@pytest.mark.parametrize("gather", [0, 500_000, 10**9])
+def test_a_meter_beside_the_flow_sees_the_same(gather: int) -> None:
     async def story(executor: ThreadPoolExecutor) -> None:
-        meter = Meter({"sha256": hashlib.sha256, "md5": hashlib.md5}, executor)
+        meter = Meter({"sha256": hashlib.sha256, "md5": hashlib.md5}, executor, gather=gather)
         parts = [bytes([number]) * 200_000 for number in range(9)] + [b"tail"]
         await Body.of_stream(parts).metered(meter).read()
         whole = b"".join(parts)
@@ -154,6 +156,23 @@ def test_a_meter_beside_the_flow_sees_the_same() -> None:
         assert meter.digests.md5 == hashlib.md5(whole).digest()
 
     with ThreadPoolExecutor(2) as executor:
+        run(story(executor))
+
+
+def test_what_a_pass_left_undigested_is_not_in_the_next() -> None:
+    """The pass broke off while a thread was still to digest its last chunk."""
+
+    async def story(executor: ThreadPoolExecutor) -> None:
+        free = threading.Event()
+        executor.submit(free.wait, 10)  # the only thread is busy
+        meter = Meter({"sha256": hashlib.sha256}, executor)
+        await meter.update(b"a" * 200_000)
+        meter.begin()
+        free.set()
+        await meter.update(b"b" * 200_000)
+        assert (await meter.finish()).sha256 == hashlib.sha256(b"b" * 200_000).digest()
+
+    with ThreadPoolExecutor(1) as executor:
         run(story(executor))
 
 

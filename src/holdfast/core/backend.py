@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from enum import Flag, StrEnum, auto
 from typing import Final, Protocol, runtime_checkable
 
+from holdfast.core.blobs import EMPTY, NO_DIGESTS, BlobInfo, ByteRange, Digests, Origin
 from holdfast.core.body import Body, Reader
 from holdfast.core.circuit import Circuit
 from holdfast.core.errors import ConfigError, InvalidRequestError
 from holdfast.core.names import Layout, is_sealed
-from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Origin
 
 
 class Capability(Flag):
@@ -196,6 +196,8 @@ class CopierFrom(Protocol):
 
         Raises:
             NotFoundError: it is not there. UnsupportedError, PermissionDeniedError: this one has to be read and put.
+            CorruptedError: the source is not what it was when it was written; whoever reads it is told why.
+            UnavailableError: the store does not answer, or the source was changed meanwhile.
         """
         ...
 
@@ -225,8 +227,8 @@ class Roomy(Protocol):
 class Billed(Protocol):
     """What a backend offers besides whose large blobs take several billed requests to write."""
 
-    def put_requests(self, size: int) -> int:
-        """Return how many requests a put of `size` bytes takes."""
+    def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
+        """Return how many requests a put of `size` bytes takes whose digests are `known` before."""
         ...
 
 

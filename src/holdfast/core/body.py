@@ -8,14 +8,14 @@ A body is made from bytes, from a file, or from a stream that can be read once. 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from holdfast.core.blobs import NO_DIGESTS, BlobInfo, Digests, Span
 from holdfast.core.errors import DigestMismatchError, InvalidRequestError
-from holdfast.core.types import NO_DIGESTS, BlobInfo, Digests, Span
 
 CHUNK = 256 << 10  #: the size that bodies are gathered to before they are handed on
 _SMALL = 16 << 10  #: up to this size, bytes are digested in slices…
@@ -35,37 +35,60 @@ class Meter:
     """Counts and digests what flows by; the bytes of large chunks are digested beside the flow, in `executor`.
 
     `factories` makes one hasher per algorithm, named as the fields of `Digests`, others as its extras. A meter starts anew with every pass,
-    so a replayed body is counted once.
+    so a replayed body is counted once. With `gather` so many bytes are handed to `executor` together, which spares hops.
     """
 
-    def __init__(self, factories: dict[str, Callable[[], Hasher]], executor: Executor | None = None) -> None:
+    def __init__(
+        self,
+        factories: dict[str, Callable[[], Hasher]],
+        executor: Executor | None = None,
+        *,
+        gather: int = 0,
+    ) -> None:
         self._factories = factories
         self._executor = executor
-        self._pending: asyncio.Future[None] | None = None
+        self._gather = gather
         self.begin()
 
     def begin(self) -> None:
         """Forget the last pass."""
         self.size = 0
+        self._held: list[bytes] = []
+        self._holding = 0
+        self._pending: asyncio.Future[None] | None = None
         self._hashers = {name: make() for name, make in self._factories.items()}
 
     async def update(self, chunk: bytes) -> None:
-        """Take the next chunk; returns when the chunk *before* it is digested."""
+        """Take the next chunk; returns when those *before* it are digested, or held to be digested together."""
         self.size += len(chunk)
-        if self._pending is not None:
-            pending, self._pending = self._pending, None
-            await pending
-        if self._executor is None or len(chunk) <= _INLINE:
-            self._digest(chunk)
-        else:
-            self._pending = asyncio.get_running_loop().run_in_executor(self._executor, self._digest, chunk)
+        if self._executor is None:
+            _digest(self._hashers, [chunk])
+            return
+        self._held.append(chunk)
+        self._holding += len(chunk)
+        if self._holding >= self._gather:
+            await self._hand_over(self._executor)
 
     async def finish(self) -> Digests:
         """Return the digests of all that flowed by."""
+        if self._held and self._executor is not None:
+            await self._hand_over(self._executor)
         if self._pending is not None:
             pending, self._pending = self._pending, None
             await pending
         return self.digests
+
+    async def _hand_over(self, executor: Executor) -> None:
+        """Have what is held digested, once what was handed over before it is."""
+        held, size, self._held, self._holding = self._held, self._holding, [], 0
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            await pending
+        if size <= _INLINE:
+            _digest(self._hashers, held)
+        else:
+            loop = asyncio.get_running_loop()
+            self._pending = loop.run_in_executor(executor, _digest, self._hashers, held)
 
     @property
     def digests(self) -> Digests:
@@ -78,8 +101,10 @@ class Meter:
         """Return the hasher of that name, to read what else it gathered."""
         return self._hashers.get(name)
 
-    def _digest(self, chunk: bytes) -> None:
-        for hasher in self._hashers.values():
+
+def _digest(hashers: Mapping[str, Hasher], chunks: Sequence[bytes]) -> None:
+    for chunk in chunks:
+        for hasher in hashers.values():
             if len(chunk) > _SMALL:
                 hasher.update(chunk)
             else:
@@ -101,6 +126,9 @@ class Body:
     size: int | None
     replayable: bool
     data: bytes | None = None  #: all of it, when it is in memory anyway
+    known: Digests = (
+        NO_DIGESTS  #: of all of it, known before it flows: a store may be told, to check what it gets
+    )
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Body:

@@ -27,6 +27,11 @@ def moment(text: str) -> int:
         raise InvalidRequestError("a time looks like 2026-11-20T08:00:00Z or 2026-11-20") from None
 
 
+def iso(micros: int) -> str:
+    """Return a time as bodies and results of jobs show it: RFC 3339, UTC, whole seconds."""
+    return datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class Clock(Protocol):
     """Wall time, elapsed time and waiting."""
 

@@ -14,10 +14,12 @@ from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from holdfast.core.errors import InvalidRequestError
-from holdfast.core.types import ObjectRef
+
+if TYPE_CHECKING:
+    from holdfast.core.types import ObjectRef
 
 BUCKET_PREFIX = "opsconductor"  #: how the names of the default buckets for artifacts begin
 MAX_KEY_BYTES = 1024

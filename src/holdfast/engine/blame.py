@@ -36,7 +36,12 @@ _OF_US: Final = (
 
 
 class UnreadableError(UnavailableError):
-    """The bytes that were to be copied cannot be read. It names no store: the one they were to go to is not to blame."""
+    """The bytes that were to be copied cannot be read. It names no store: the one they were to go to is not to blame.
+
+    Every copy was tried again already.
+    """
+
+    retryable = False
 
 
 @contextmanager

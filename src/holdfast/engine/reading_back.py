@@ -13,6 +13,7 @@ from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 
 _NO_MD5: Final = -1
+_AT_ONCE: Final = 1 << 20  #: bytes that are digested with one hop to another thread
 
 
 async def read_back(context: Context, segment: Segment, made: Replica) -> None:
@@ -23,7 +24,7 @@ async def read_back(context: Context, segment: Segment, made: Replica) -> None:
         UnavailableError: the store does not give it back.
     """
     hashers = checksums.factories(segment.size, segment.digests, md5_limit=_NO_MD5)
-    meter = Meter(hashers, context.executor if segment.size > CHUNK else None)
+    meter = Meter(hashers, context.executor if segment.size > CHUNK else None, gather=_AT_ONCE)
     async with context.leased([made]) if segment.size > CHUNK else nullcontext():
         with at_stores():
             async with context.store(made.store).for_blob(made.blob).get(made.blob) as reader:

@@ -235,14 +235,21 @@ class _Move:
         copies = [replica for replica in self._located.replicas if replica.segment_id == segment.id]
         if segment.size >= _WORTH and not self._sends and await self._copied_there(segment, made, copies):
             return segment
-        run = Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies)
+        runs: list[Run] = []
+
+        async def chunks() -> AsyncIterator[bytes]:
+            await _close(runs)  # a pass that broke off
+            runs.append(Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies))
+            async for chunk in _readable(runs[0], copies):
+                yield chunk
+
         try:
-            body = Body.of_stream(_readable(run, copies), size=segment.size)
+            body = Body(chunks, segment.size, True).expecting(size=segment.size)
             if segment.size <= CHUNK:  # known as a whole, it is digested and sent in one piece
                 body = Body.of_bytes(b"".join([chunk async for chunk in body.chunks()]))
             return await self._store(segment, made, body)
         finally:
-            await run.close()
+            await _close(runs)
 
     async def _copied_there(self, segment: Segment, made: Replica, copies: Sequence[Replica]) -> bool:
         """Have the target copy it by itself from a sound copy that it can reach; False when it has to be sent there.
@@ -259,14 +266,15 @@ class _Move:
                 continue
             if held.name == made.store or not there.can_copy_from(held.backend):
                 continue
+            self._by_itself = True
             try:
                 if isinstance(there, Describer):
                     await there.describe(made.blob, self._told(segment, made))
                 async with context.leased([made]):
                     await there.copy_from(held.backend, copy.blob, made.blob)
             except (NotFoundError, UnsupportedError, PermissionDeniedError):  # nothing was begun there
+                self._by_itself = False
                 continue
-            self._by_itself = True
             return True
         return False
 
@@ -322,6 +330,11 @@ class _Move:
         self._report.gone = self._report.gone or not adopted.there
         self._report.settled = self._report.settled or adopted.settled
         self._report.doomed += adopted.doomed
+
+
+async def _close(runs: list[Run]) -> None:
+    while runs:
+        await runs.pop().close()
 
 
 async def _readable(run: Run, copies: Sequence[Replica]) -> AsyncIterator[bytes]:

@@ -158,7 +158,7 @@ async def store_segment(
     source = Source(body)
     flow = source.body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
     if proved:
-        flow = source.body.metered(meter).expecting(size=body.size)
+        flow = replace(source.body.metered(meter).expecting(size=body.size), known=announced)
     if small:
         # Already here: digest now, so that the driver can take the bytes in one piece.
         async for _ in flow.chunks():

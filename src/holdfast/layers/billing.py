@@ -10,7 +10,7 @@ from typing import Final
 from holdfast.core.backend import NO_OPTIONS, Backend, Billed, PutOptions
 from holdfast.core.body import Body, Reader
 from holdfast.core.ledger import Ledger
-from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
 from holdfast.layers.base import ALL, Layer, closed_after
 from holdfast.layers.tally import Tally
 
@@ -34,7 +34,7 @@ class Billing(Layer):
         failed, calls, size = 1, 1, 0
         try:
             info = await super().put(name, body, options=options, if_absent=if_absent)
-            failed, calls, size = 0, self._parts(info.size), info.size
+            failed, calls, size = 0, self._parts(info.size, body.known), info.size
         finally:
             self.ledger.add(self.store, "write", calls, failed, sent=size)
         return info
@@ -97,7 +97,7 @@ class Billing(Layer):
             self.ledger.add(self.store, "list", max(1, -(-seen // PAGE)), failed)
 
 
-def _one(size: int) -> int:
+def _one(size: int, known: Digests = NO_DIGESTS) -> int:
     return 1
 
 

@@ -259,6 +259,9 @@ class _Connection:
                 while await self._reader.read(_BLOCK):
                     pass
                 return False
+            case Answer(after_effect=False) if _asks(head):
+                await self._say(fault, head, last=True)
+                return False
             case Answer(after_effect=False):
                 await drain(self._reader, head)
                 return await self._say(fault, head)
@@ -280,7 +283,7 @@ class _Connection:
         limit: int | None = None,
     ) -> None:
         to_server.write(head.raw)
-        if head.headers.get("expect", "").lower() == "100-continue":
+        if _asks(head):
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         left = head.length if limit is None else min(limit, head.length)
         offset = 0
@@ -441,6 +444,11 @@ def _end(writer: asyncio.StreamWriter, hard: bool) -> None:
         reset(writer)
     else:
         writer.close()
+
+
+def _asks(request: Head) -> bool:
+    """Tell whether the client sends its body only when the server wants it."""
+    return request.headers.get("expect", "").lower() == "100-continue"
 
 
 def _bare(request: Head, answer: Head) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 import stat
 from pathlib import Path
@@ -26,6 +25,8 @@ def from_file(path: Path, profile: str) -> Document:
     text = read_private(path, "credentials_file")
     if text.lstrip().startswith(b"{"):
         return parsed(text, f"credentials_file {path}")
+    import configparser  # few keep their keys so, and it is slow to import
+
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:
         parser.read_string(text.decode())

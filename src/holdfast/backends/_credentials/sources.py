@@ -1,4 +1,4 @@
-"""From settings to the function that gets one document with keys."""
+"""From settings to the function that gets one document with keys. What reads a kind of source is imported with its first use."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from pathlib import Path
 from ssl import SSLContext
 from urllib.parse import quote
 
-from holdfast.backends._credentials.command import from_command
 from holdfast.backends._credentials.document import Document
-from holdfast.backends._credentials.file import from_file
 from holdfast.backends._credentials.settings import TENANT, KeySettings
-from holdfast.backends._credentials.url import from_url
-from holdfast.backends._credentials.web_identity import from_web_identity
 from holdfast.backends._http import Http
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, UnavailableError
@@ -45,19 +41,27 @@ def fetch_of(
     token_file = put(str(settings.credentials_token_file or ""))
 
     async def command() -> Document:
+        from holdfast.backends._credentials.command import from_command
+
         return await from_command(
             [put(word) for word in settings.credentials_command], settings.credentials_timeout
         )
 
     async def file() -> Document:
+        from holdfast.backends._credentials.file import from_file
+
         path = Path(put(str(settings.credentials_file)))
         return await asyncio.to_thread(from_file, path, put(settings.credentials_profile))
 
     async def url() -> Document:
+        from holdfast.backends._credentials.url import from_url
+
         address = settings.credentials_url.replace(TENANT, quote(tenant, safe=""))
         return await _over_http(lambda http: from_url(settings, address, token_file, http))
 
     async def web_identity() -> Document:
+        from holdfast.backends._credentials.web_identity import from_web_identity
+
         return await _over_http(
             lambda http: from_web_identity(
                 url=settings.credentials_url.replace(TENANT, quote(tenant, safe="")),

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 if TYPE_CHECKING:
     import aiohttp
 
@@ -38,6 +36,8 @@ async def read_bounded(
 
 def parse_json(raw: bytes, type: Any = Any) -> Any:
     """Return the JSON of an answer, as `type`; `ValueError` for everything that is none, or is too deep."""
+    import msgspec  # only what speaks JSON waits for it
+
     try:
         return msgspec.json.decode(raw, type=type)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:

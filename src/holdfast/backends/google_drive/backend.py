@@ -22,7 +22,7 @@ from holdfast.backends.google_drive.reading import Opening
 from holdfast.backends.google_drive.settings import GoogleDriveSettings
 from holdfast.backends.google_drive.tokens import Tokens
 from holdfast.backends.google_drive.upload import MAX_SIZE, Target, Uploads, gather
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Room, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -40,6 +40,7 @@ from holdfast.core.notes import Notes
 from holdfast.core.types import BlobInfo, ByteRange
 
 _POSSIBLE: Final = re.compile(r"[A-Za-z0-9!$'()*+,./:;=@_~-]*")  #: how a blob's name may begin
+_RACES: Final = 5  #: times that a source may be overwritten while it is copied
 _TIDY_SECONDS: Final = 60.0  #: how long closing waits for what is being removed
 
 
@@ -134,30 +135,28 @@ class GoogleDriveBackend:
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Copy inside Drive; the copy is compared with what is known of its source."""
-        where = self._client.where("copy", source)
+        return await self.copy_from(self, source, target)
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `other` is opened with the same credentials: what one store reads, the other may."""
+        return isinstance(other, GoogleDriveBackend) and self._settings.identity == other._settings.identity
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Copy inside Drive from the folder of another store; see `copy`."""
+        assert isinstance(other, GoogleDriveBackend)
+        where, whence = self._client.where("copy", target), other._client.where("copy", source)
         check_blob_name(target)
-        live = await self._find(where, source)
-
-        async def make(made: Target) -> File:
+        live = await other._find(whence, source)
+        for _ in range(_RACES):
             try:
-                file = await self._uploads.copy(where, made, live.id)
+                return (await self._copied(where, target, other, whence, live)).info(target)
             except NotFoundError:
-                await self._files.get(
-                    where, live.id
-                )  # which of the two is not there: the file or the folder?
-                raise
-            if (file.bytes, file.md5_checksum) != (live.size, live.md5):
-                raise failure(
-                    CorruptedError, "the copy is not what its source was when it was written", where
-                )
-            return file
-
-        try:
-            copied = await self._make(where, target, live.metadata, "", make)
-        except NotFoundError:
-            await self._missing(where, live)
-            raise
-        return copied.info(target)
+                await other._missing(whence, live)
+                newer = await other._find(whence, source)
+                if newer.id == live.id:
+                    raise
+                live = newer  # it was overwritten: what we wanted to copy has gone
+        raise failure(UnavailableError, "the source is overwritten again and again", where)
 
     async def presign(
         self,
@@ -248,6 +247,29 @@ class GoogleDriveBackend:
                     UnavailableError, "a folder of the store was gone; it is made anew at the next try", where
                 ) from error
             raise
+
+    async def _copied(
+        self, where: Where, target: str, other: GoogleDriveBackend, whence: Where, live: Live
+    ) -> Live:
+        """Make `target` of a file of `other`.
+
+        Raises:
+            NotFoundError: the file has gone.
+        """
+
+        async def make(made: Target) -> File:
+            try:
+                file = await self._uploads.copy(where, made, live.id)
+            except NotFoundError as error:  # which of the two is not there: the file or the folder?
+                await other._files.get(whence, live.id)
+                raise FolderGoneError from error
+            if (file.bytes, file.md5_checksum) != (live.size, live.md5):
+                raise failure(
+                    CorruptedError, "the copy is not what its source was when it was written", where
+                )
+            return file
+
+        return await self._make(where, target, live.metadata, "", make)
 
     async def _delete(self, where: Where, name: str, *, pending: bool) -> None:
         await self._home.root(where)

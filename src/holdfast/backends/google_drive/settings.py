@@ -95,6 +95,13 @@ class GoogleDriveSettings(BaseModel):
             return "service account"
         return "user" if self.refresh_token.get_secret_value() else "token"
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Who we are there, and where: two stores of the same identity may read the same files. Never shown."""
+        secrets = (self.refresh_token, self.service_account, self.token)
+        who = (self.client_id, self.subject, self.scope, *(one.get_secret_value() for one in secrets))
+        return self.api_base, self.token_url, *who
+
     @field_validator("api_base", "upload_base", "token_url")
     @classmethod
     def _url(cls, value: str) -> str:

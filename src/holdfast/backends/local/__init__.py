@@ -1,7 +1,7 @@
 """Blobs as files below one folder of this machine.
 
 Comes in: `LocalSettings`. Goes out: a `Backend` with RANGE, IF_ABSENT, COPY, FILE, and METADATA where the file system
-keeps extended attributes.
+keeps extended attributes. It copies from other folders of this machine by itself.
 
 Promises: a put that has returned survives the loss of power (bytes, then name, then every folder that was made are
 fsynced, in that order); an fsync that fails is never repeated and its blob never shown; no name and no symbolic link

@@ -6,10 +6,11 @@ import asyncio
 import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 
+from holdfast.backends.local.copying import Copier, Source
 from holdfast.backends.local.errors import Translated
 from holdfast.backends.local.folders import Folders
 from holdfast.backends.local.kernel import READ, Kernel, has_openat2
@@ -21,7 +22,7 @@ from holdfast.backends.local.threads import Threads
 from holdfast.backends.local.walking import ForeignWalker, Walker, info_of
 from holdfast.backends.local.writing import ATTRIBUTE, NO_LINK, Draft, Writer
 from holdfast.core.adopted import Hold, foreign_name, is_foreign, key_of, parse_foreign
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Room, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body, FileSlice, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -75,6 +76,7 @@ class LocalBackend:
             self.capabilities |= Capability.METADATA
         self._folders = Folders(self._root, self._kernel, fsync=settings.fsync)
         self._writer = Writer(self._folders, self._kernel, fsync=settings.fsync, unnamed=abilities.unnamed)
+        self._copier = Copier(self._writer, self._kernel)
         self._walker = Walker(self._root, self._folders, self._kernel)
         self._foreign = ForeignWalker(self._root, self._folders, self._kernel)
         self._threads = Threads(name, settings.threads)
@@ -88,14 +90,7 @@ class LocalBackend:
             self._need(Capability.IF_ABSENT, "put", name)
         with Translated("put", self.store, name):
             draft = Draft(name, if_absent, self._metadata(options.metadata))
-            try:
-                facts = await self._write(draft, body)
-            except (
-                FileNotFoundError
-            ) as error:  # a folder is missing, which no put may answer with "no such blob"
-                raise UnavailableError("the store's folder is gone") from error
-        info = info_of(name, facts)
-        return replace(info, metadata=dict(draft.metadata)) if draft.metadata else info
+            return _made(draft, await self._write(draft, body))
 
     def get(self, name: str, *, range: ByteRange | None = None) -> _Opening:
         """Open `name`; see `Backend.get`. What is read is one whole blob, whatever becomes of the name meanwhile."""
@@ -151,6 +146,29 @@ class LocalBackend:
                         raise
                     return await self._copy_bytes(source, target)
         return await self.head(target)
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `other` is a folder of this machine, too."""
+        return isinstance(other, LocalBackend)
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Make `target` of a file of another folder, as durable as a put; see `CopierFrom.copy_from`.
+
+        The bytes are shared or copied by the kernel where it can. A file that others write into is one content or none.
+        """
+        assert isinstance(other, LocalBackend)
+        check_blob_name(target)
+        file, found = await other.open(source, "copy")
+        try:
+            with Translated("copy", self.store, target):
+                draft = Draft(target, False, self._metadata(found.metadata))
+                async with self._drafted(draft):
+                    await self._fill(draft, Source(file.fd, found.size))
+                    if is_foreign(source):
+                        other.check_unchanged(source, file.fd, found, "copy")
+                    return _made(draft, await self._finish(draft))
+        finally:
+            file.close()
 
     async def presign(
         self,
@@ -216,6 +234,13 @@ class LocalBackend:
         if is_foreign(name) and (pin := parse_foreign(name).pin) and info.etag != pin:
             raise NotFoundError("what was adopted here is gone: the file has another content now")
 
+    def check_unchanged(self, name: str, fd: int, info: BlobInfo, operation: str) -> None:
+        """Raise `UnavailableError` when the file is not as it was when it was opened: others may write into it."""
+        if info_of(name, os.fstat(fd)).etag != info.etag:
+            raise UnavailableError(
+                "the file was changed while it was read", operation=operation, store=self.store, name=name
+            )
+
     async def _may_go(self, name: str) -> bool:
         """Tell whether what others wrote may be deleted under that name."""
         if parse_foreign(name).hold is not Hold.OWN:
@@ -254,25 +279,39 @@ class LocalBackend:
         return replace(info, metadata=found) if found else info
 
     async def _write(self, draft: Draft, body: Body) -> os.stat_result:
-        async with aclosing(_generator(body.gathered())) as flow:
-            try:
-                first = await anext(flow, b"")
-                second = await anext(flow, None) if first else None
-                if second is None:
-                    return await self._threads.run(
-                        self._writer.whole, draft, first, when_cancelled=draft.cancel
-                    )
-                await self._threads.run(self._writer.begin, draft, body.size)
-                await self._stream(draft, first, second, flow)
-                return await self._threads.run(self._writer.finish, draft, when_cancelled=draft.cancel)
-            except BaseException:
-                draft.cancel()
-                if draft.published and not self._threads.closed:
-                    await self._threads.surely(self._writer.withdraw, draft)
-                raise
-            finally:
-                if draft.fd >= 0 or draft.folder >= 0:
-                    await self._threads.surely(self._writer.end, draft)
+        async with aclosing(_generator(body.gathered())) as flow, self._drafted(draft):
+            first = await anext(flow, b"")
+            second = await anext(flow, None) if first else None
+            if second is None:
+                return await self._threads.run(self._writer.whole, draft, first, when_cancelled=draft.cancel)
+            await self._threads.run(self._writer.begin, draft, body.size)
+            await self._stream(draft, first, second, flow)
+            return await self._finish(draft)
+
+    async def _finish(self, draft: Draft) -> os.stat_result:
+        return await self._threads.run(self._writer.finish, draft, when_cancelled=draft.cancel)
+
+    @asynccontextmanager
+    async def _drafted(self, draft: Draft) -> AsyncIterator[None]:
+        """Let go of `draft` after the block, and when that fails of the name that it may have got."""
+        try:
+            yield
+        except BaseException as error:
+            draft.cancel()
+            if draft.published and not self._threads.closed:
+                await self._threads.surely(self._writer.withdraw, draft)
+            if isinstance(error, FileNotFoundError):  # a folder is missing: that is no "no such blob"
+                raise UnavailableError("the store's folder is gone") from error
+            raise
+        finally:
+            if draft.fd >= 0 or draft.folder >= 0:
+                await self._threads.surely(self._writer.end, draft)
+
+    async def _fill(self, draft: Draft, source: Source) -> None:
+        """Give `draft` the bytes of a file, part by part."""
+        await self._threads.run(self._copier.begin, draft, source)
+        while draft.written < source.size:
+            await self._threads.run(self._copier.part, draft, source, when_cancelled=draft.cancel)
 
     async def _stream(self, draft: Draft, first: bytes, second: bytes, flow: AsyncIterator[bytes]) -> None:
         """Write all chunks, each while the next one is awaited."""
@@ -347,13 +386,7 @@ class _Opening:
             if held is not None:
                 yield held
             held = chunk
-        if info_of(self._name, os.fstat(file.fd)).etag != info.etag:
-            raise UnavailableError(
-                "the file was changed while it was read",
-                operation="get",
-                store=self._backend.store,
-                name=self._name,
-            )
+        self._backend.check_unchanged(self._name, file.fd, info, "get")
         if held is not None:
             yield held
 
@@ -362,6 +395,11 @@ class _Opening:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _made(draft: Draft, facts: os.stat_result) -> BlobInfo:
+    info = info_of(draft.name, facts)
+    return replace(info, metadata=dict(draft.metadata)) if draft.metadata else info
 
 
 async def _generator(body: Body) -> AsyncGenerator[bytes, None]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import secrets
 
 _OPENAT2 = 437  #: the number is the same on every architecture
 _BENEATH, _NO_SYMLINKS, _NO_MAGIC, _CACHED = 0x08, 0x04, 0x02, 0x20
 _WRITE_NOW = 2  #: SYNC_FILE_RANGE_WRITE
+_CLONE = 0x40049409  #: FICLONE
 READ = (
     os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 )  #: NONBLOCK: a FIFO put there must not hang us
@@ -128,6 +130,17 @@ class Kernel:
             _libc.sync_file_range(
                 ctypes.c_int(fd), ctypes.c_int64(offset), ctypes.c_int64(length), ctypes.c_uint(_WRITE_NOW)
             )
+
+    def clone(self, source: int, fd: int) -> None:
+        """Let the file `fd` share the bytes of `source` until one of them is written to."""
+        fcntl.ioctl(fd, _CLONE, source)
+
+    def copy_range(self, source: int, offset: int, fd: int, count: int) -> int:
+        """Append up to `count` bytes of `source` from `offset` on; return how many. They stay in the kernel."""
+        return os.copy_file_range(source, fd, count, offset)
+
+    def read(self, fd: int, offset: int, count: int) -> bytes:
+        return os.pread(fd, count, offset)
 
     def set_attribute(self, fd: int, key: str, value: bytes) -> None:
         os.setxattr(fd, key, value)

@@ -81,13 +81,22 @@ class Writer:
         else:
             raise OSError(errno.EBUSY, "the folder keeps vanishing")
         failpoint("local.after_create")
-        if size is not None and size >= _ALLOCATE:
+        if size is not None:
+            self.reserve(draft, size)
+
+    def reserve(self, draft: Draft, size: int) -> None:
+        """Reserve `size` bytes when they are many."""
+        if size >= _ALLOCATE:
             self._kernel.allocate(draft.fd, size)
 
     def write(self, draft: Draft, chunk: bytes) -> None:
         """Append `chunk`."""
         self._kernel.write(draft.fd, chunk)
-        draft.written += len(chunk)
+        self.wrote(draft, len(chunk))
+
+    def wrote(self, draft: Draft, count: int) -> None:
+        """Note that `count` more bytes are in the file, however they came there."""
+        draft.written += count
         if self._fsync and draft.written - draft.started >= _STEP:
             self._kernel.write_back(draft.fd, draft.started, draft.written - draft.started)
             draft.started = draft.written

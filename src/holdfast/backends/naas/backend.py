@@ -18,7 +18,7 @@ from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 from holdfast.core.renewing import Renewing
-from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
 
 _BUCKET: Final = (
     "api-naas-storage"  #: where Naas keeps its storages, as far as we have seen; its answer decides
@@ -68,9 +68,9 @@ class NaasBackend:
         async with (await self._opened()).get(name, range=range) as reader:
             yield reader
 
-    def put_requests(self, size: int) -> int:
+    def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
         """Return how many requests a put takes; see `ObjectStoreBackend.put_requests`."""
-        return self._s3_store.put_requests(size)
+        return self._s3_store.put_requests(size, known)
 
     async def head(self, name: str) -> BlobInfo:
         return await (await self._opened()).head(name)

@@ -17,6 +17,7 @@ from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.foreign import Foreign
 from holdfast.backends.object_store.keys import Names
 from holdfast.backends.object_store.library import REST_SECONDS
+from holdfast.backends.object_store.once import Once
 from holdfast.backends.object_store.ranges import Ranges
 from holdfast.backends.object_store.reading import Opening
 from holdfast.backends.object_store.settings import S3Settings
@@ -33,7 +34,7 @@ from holdfast.core.errors import (
     PermissionDeniedError,
     UnsupportedError,
 )
-from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
 
 _MAX_SIGNED_SECONDS: Final = 604_800
 _VERIFIED = 64 << 10  #: an MD5 of bodies up to this size costs next to nothing
@@ -63,6 +64,7 @@ class ObjectStoreBackend(Bucket):
         self._client: ControlClient = client
         self._environment = environment
         self._ranges = Ranges(client)
+        self._once = Once(client)
         self._foreign = Foreign(store, client, environment)
         self._names = Names(settings.prefix, terminated=self._server.folders)
         self._capabilities = Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.PRESIGN
@@ -80,6 +82,8 @@ class ObjectStoreBackend(Bucket):
     ) -> BlobInfo:
         """Store `body`: in one request up to `part_size`, above in parts that are given back when it fails.
 
+        What is larger, but known before it flows and not too large to be sent again, is sent in one request as well.
+
         A large body with `if_absent` goes through our own requests, since only they can complete conditionally.
         After a failure that left the outcome open, a repeated `if_absent` may meet its own first try.
         """
@@ -92,11 +96,10 @@ class ObjectStoreBackend(Bucket):
             )
         if body.size is not None and body.size > self._server.max_object_size:
             raise upload.too_large(self._server.max_object_size)
-        data, body = await upload.gather(body, self._settings.part_size)
-        if data is not None:
-            size, etag = len(data), await self._put_bytes(where, data, options)
+        if not if_absent and self._once.takes(body.size, body.known):
+            size, etag = body.size or 0, await self._put_once(where, body, options)
         else:
-            size, etag = await self._put_parts(where, body, options)
+            size, etag = await self._put_gathered(where, body, options)
         self._bucket_seen = True
         return BlobInfo(name, size, self._environment.clock.now(), etag, dict(options.metadata))
 
@@ -284,9 +287,11 @@ class ObjectStoreBackend(Bucket):
         except HoldfastError:
             return
 
-    def put_requests(self, size: int) -> int:
+    def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
         """Return how many requests a put takes: above `part_size`, its parts, the beginning and the end."""
-        return 1 if size <= self._settings.part_size else upload.requests(size, self._plan(size), around=2)
+        if size <= self._settings.part_size or self._once.takes(size, known):
+            return 1
+        return upload.requests(size, self._plan(size), around=2)
 
     def _plan(self, size: int | None) -> upload.Plan:
         return upload.plan(
@@ -307,6 +312,23 @@ class ObjectStoreBackend(Bucket):
         etag = await self._driver.put_stream(where, key, feed, plan, options)
         return feed.size, etag
 
+    async def _put_once(self, where: Where, body: Body, options: PutOptions) -> str | None:
+        return await self._once.put(where, self._key(where.name), body, self._headers(options))
+
+    async def _put_gathered(self, where: Where, body: Body, options: PutOptions) -> tuple[int, str | None]:
+        data, body = await upload.gather(body, self._settings.part_size)
+        if data is not None:
+            return len(data), await self._put_bytes(where, data, options)
+        return await self._put_parts(where, body, options)
+
+    def _headers(self, options: PutOptions) -> dict[str, str]:
+        headers = encryption.write_headers(self._settings) | {
+            "content-type": metadata.check_content_type(options.content_type)
+        }
+        return headers | {
+            f"x-amz-meta-{name}": value for name, value in metadata.encode(options.metadata).items()
+        }
+
     async def _put_by_hand(
         self, where: Where, key: str, feed: upload.Feed, plan: upload.Plan, options: PutOptions
     ) -> tuple[int, str]:
@@ -319,12 +341,8 @@ class ObjectStoreBackend(Bucket):
                 yield work.send(number, data)
                 del data  # the next part must not find this one in memory
 
-        headers = encryption.write_headers(self._settings) | {
-            "content-type": metadata.check_content_type(options.content_type)
-        }
-        headers |= {f"x-amz-meta-{name}": value for name, value in metadata.encode(options.metadata).items()}
         try:
-            etag = await multipart.run(work, headers, parts(), concurrency=plan.concurrency)
+            etag = await multipart.run(work, self._headers(options), parts(), concurrency=plan.concurrency)
         finally:
             await feed.close()
         return feed.size, etag.strip('"')

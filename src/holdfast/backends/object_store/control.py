@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 Buffer = bytes | memoryview
 #: What a gateway's page may answer to a deletion; the store's own word is 204.
 _PAGES = frozenset({200, 201, 202, 203, 205, 206, 404})
+_ENDLESS = 7 * 86400.0  #: seconds; the HTTP library counts silence while it is we who send
 _INLINE = 64 << 10  #: bodies up to this size are hashed without a thread hop
 
 
@@ -48,8 +49,19 @@ class Answer:
     body: bytes
 
 
+class Flow(Protocol):
+    """A body on its way: how much of it was given, and whether the server is `asked` first if it wants it."""
+
+    size: int
+    asked: bool
+
+    def __aiter__(self) -> AsyncIterator[memoryview]: ...
+
+
 class Caller(Protocol):
     """What sends a request to the bucket and gives a 2xx answer or one of our errors."""
+
+    environment: Environment
 
     async def call(
         self,
@@ -128,6 +140,31 @@ class ControlClient:
         )
         ends = now + expires_in * 1_000_000
         return f"{self._public.scheme}://{self._public.host}{target}", min(ends, credentials.expires or ends)
+
+    async def stream(
+        self, where: Where, key: str, headers: Mapping[str, str], flow: Flow, size: int, payload: str
+    ) -> Answer:
+        """Return the answer to one PUT of the `size` bytes of `flow`; not tried again once it gave any.
+
+        `payload` is the hex SHA-256 of the bytes, or `sigv4.UNSIGNED`. Silence is for the caller to bound.
+        """
+        request = sigv4.Request("PUT", self._address.host, self._address.path(key), (), headers)
+
+        async def send(keys: Credentials) -> Answer:
+            exchange = self._exchange(where, request, b"", payload, keys, _ENDLESS, flow=flow, size=size)
+            async with exchange as response:
+                return self._judge(
+                    where, response.status, response.headers, await read_bounded(response, MAX_BYTES)
+                )
+
+        keys = await self._source.current()
+        try:
+            return await send(keys)
+        except KeysEndedError:
+            found = None if flow.size else await newer(self._source, keys)
+            if found is None:
+                raise
+        return await send(found)
 
     @contextlib.asynccontextmanager
     async def open(
@@ -223,6 +260,9 @@ class ControlClient:
         payload: str,
         keys: Credentials,
         patience: float = 0.0,
+        *,
+        flow: Flow | None = None,
+        size: int = 0,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send and yield the answer's beginning; what breaks inside the block is translated too."""
         import aiohttp
@@ -235,6 +275,10 @@ class ControlClient:
         data: Any = aiohttp.BytesPayload(body) if body else b"" if request.method in ("PUT", "POST") else None
         if len(body) > SLICE:
             data, headers["content-length"] = slices(body), str(len(body))
+        elif flow is not None:
+            data, headers["content-length"] = flow, str(size)
+            if flow.asked:
+                headers["expect"] = "100-continue"
         async with self._http.exchange(
             where.operation,
             where.name,

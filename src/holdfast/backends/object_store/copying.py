@@ -9,7 +9,7 @@ from holdfast.backends.object_store import metadata as user_metadata
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.settings import MIB
-from holdfast.core.errors import UnsupportedError
+from holdfast.core.errors import PreconditionFailedError, UnavailableError, UnsupportedError
 from holdfast.core.types import BlobInfo
 
 PART = 512 * MIB
@@ -30,8 +30,28 @@ async def copy(
 
     It lies in the bucket of `origin`, in our own if that is not given. What is larger than `single` (unset: what one request copies at this server) is copied in parts.
     """
+    try:
+        await _copy(client, where, source, target, info, client if origin is None else origin, single, part)
+    except PreconditionFailedError as error:
+        raise UnavailableError(
+            "the source was changed while it was to be copied",
+            operation="copy",
+            store=where.store,
+            name=where.name,
+        ) from error
+
+
+async def _copy(
+    client: ControlClient,
+    where: Where,
+    source: str,
+    target: str,
+    info: BlobInfo,
+    origin: ControlClient,
+    single: int | None,
+    part: int,
+) -> None:
     server = client.settings.server
-    origin = client if origin is None else origin
     if info.size <= (server.max_copy if single is None else single):
         await _copy_object(client, where, multipart.copy_source(origin.settings.bucket, source), target, info)
     elif not server.copy_parts:

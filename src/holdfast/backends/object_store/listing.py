@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
-from xml.sax.saxutils import unescape
 
 from holdfast.backends.object_store.control import Caller
 from holdfast.backends.object_store.errors import ImpossibleNameError, Where
+from holdfast.backends.object_store.onward import Onward
 from holdfast.backends.object_store.xml import XmlError, parse
+from holdfast.core.blobs import EMPTY, BlobInfo
 from holdfast.core.errors import UnavailableError, UnsupportedError
-from holdfast.core.types import BlobInfo
 
 _TOLD = r"(?:<(?:StorageClass|ChecksumAlgorithm|ChecksumType)>[^<>]*</(?:StorageClass|ChecksumAlgorithm|ChecksumType)>)*"
 _PLAIN = re.compile(
@@ -23,7 +23,11 @@ _PLAIN = re.compile(
     rf"(?:<Owner>(?:<(?:ID|DisplayName)>[^<>]*</(?:ID|DisplayName)>)*</Owner>)?{_TOLD}</Contents>"
 )
 _FOREIGN = re.compile(r"&(?!amp;|lt;|gt;|quot;|apos;|#34;|#39;)")
-_ENTITIES = {"&#34;": '"', "&quot;": '"', "&#39;": "'", "&apos;": "'"}
+#: What stands for a character in XML; the sign that begins all of them comes last.
+_ENTITIES = (
+    *(("&#34;", '"'), ("&quot;", '"'), ("&#39;", "'"), ("&apos;", "'")),
+    *(("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")),
+)
 _DIGITS = 18  #: of the largest size
 
 
@@ -41,22 +45,21 @@ async def objects(
 ) -> AsyncIterator[list[BlobInfo]]:
     """Yield pages of up to 1,000 objects whose key starts with `prefix` and is greater than `after`, named by key."""
     query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", "1000")]
-    if after:
-        query.append(("start-after", after))
-    token = ""
+    onward = Onward(after, client.environment.clock)
     while True:
         try:
-            answer = await client.call(
-                where, "GET", query=[*query, ("continuation-token", token)] if token else query
-            )
+            answer = await client.call(where, "GET", query=[*query, *onward.query()])
         except ImpossibleNameError:
             return
         page, rest = _page(answer.body, where)
+        if not onward.follows(page):
+            continue
         # Not every server knows start-after; what it should have left out is left out here.
         yield [info for info in page if info.name > after and info.name.startswith(prefix)]
-        token = _next(rest, where, token)
+        token = _next(rest, where, onward.token)
         if not token:
             return
+        onward.more(token, page, answer.headers)
 
 
 async def pages(
@@ -101,7 +104,7 @@ def _page(body: bytes, where: Where) -> tuple[list[BlobInfo], Element]:
     coded = root.findtext("EncodingType") == "url"
     facts = zip(pieces[1::5], pieces[2::5], pieces[3::5], pieces[4::5], strict=True)
     return [
-        BlobInfo(_key(key, coded), size_of(size, where), _moment(modified), _etag(etag))
+        BlobInfo(_key(key, coded), size_of(size, where), _moment(modified), _etag(etag), EMPTY)
         for key, modified, etag, size in facts
     ], root
 
@@ -118,7 +121,10 @@ def _etag(text: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    return unescape(text, _ENTITIES) if "&" in text else text
+    if "&" in text:
+        for coded, meant in _ENTITIES:
+            text = text.replace(coded, meant)
+    return text
 
 
 async def uploads(client: Caller, where: Where, prefix: str) -> AsyncIterator[OpenUpload]:

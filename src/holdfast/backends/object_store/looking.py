@@ -17,8 +17,8 @@ from holdfast.backends.object_store.control import Answer, Buffer, ControlClient
 from holdfast.backends.object_store.credentials import Credentials
 from holdfast.backends.object_store.errors import Where, unreachable
 from holdfast.backends.object_store.xml import MAX_BYTES
+from holdfast.core.blobs import BlobInfo
 from holdfast.core.errors import ConfigError
-from holdfast.core.types import BlobInfo
 
 _CHUNK: Final = 256 << 10
 

@@ -12,7 +12,7 @@ from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Si
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import InvalidRequestError, UnsupportedError
 from holdfast.core.names import check_tenant
-from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
 
 _KEPT: Final = 256  #: tenants whose connections and keys stay open while nobody uses them
 
@@ -54,9 +54,9 @@ class PerTenantBackend:
     def limits(self) -> Limits:
         return self._pattern.limits
 
-    def put_requests(self, size: int) -> int:
+    def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
         """Return how many requests a put takes; the same for every tenant."""
-        return self._pattern.put_requests(size)
+        return self._pattern.put_requests(size, known)
 
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False

@@ -93,18 +93,18 @@ class StoppedError(Exception):
 
 
 class Feed:
-    """A body as an iterator of chunks near 1 MiB, counted, checked against its announced size, and stoppable.
+    """A body as an iterator of chunks of `least` bytes to 1 MiB, counted, checked against its announced size, and stoppable.
 
     The library that reads it cannot be cancelled without leaving its parts behind; but when its source raises it
     takes them back. So whoever wants to cancel calls `stop` and waits.
     """
 
-    def __init__(self, body: Body, *, limit: int) -> None:
+    def __init__(self, body: Body, *, limit: int, least: int = _STREAMED) -> None:
         self.size = 0
         self.error: BaseException | None = None
         self._expected = body.size
         self._limit = limit
-        self._chunks = slices(body)
+        self._chunks = slices(body, least)
         self._waiting: asyncio.Task[object] | None = None
         self._stopped = False
 
@@ -140,6 +140,13 @@ class Feed:
         """Let go of the source."""
         await self._chunks.aclose()
 
+    async def end(self) -> None:
+        """Stop, wait until nobody waits for a chunk any more, and let go of the source."""
+        self.stop()
+        if self._waiting is not None:
+            await asyncio.wait([self._waiting])
+        await self.close()
+
     def _count(self, length: int) -> None:
         self.size += length
         if self.size > self._limit:
@@ -161,13 +168,13 @@ class Feed:
         return error
 
 
-async def slices(body: Body) -> AsyncGenerator[memoryview, None]:
-    """Yield the body in pieces of at most 1 MiB (8 MiB when all of it is in memory) and, but for ends, not much less.
+async def slices(body: Body, least: int = _STREAMED) -> AsyncGenerator[memoryview, None]:
+    """Yield the body in pieces of at most 1 MiB (8 MiB when all of it is in memory) and, but for ends, `least` or more.
 
     The library holds back only between pieces, so large ones would let memory grow; each costs a hop between threads.
     """
     step = _STREAMED if body.data is None else _IN_MEMORY
-    chunks = body.gathered(_STREAMED).chunks() if body.data is None else _all(body.data)
+    chunks = body.gathered(least).chunks() if body.data is None else _all(body.data)
     async for chunk in chunks:
         view = memoryview(chunk)
         for start in range(0, len(view), step):

@@ -18,7 +18,7 @@ from holdfast.backends.yandex_disk.reading import Opening, Source
 from holdfast.backends.yandex_disk.resources import look
 from holdfast.backends.yandex_disk.settings import YandexDiskSettings
 from holdfast.backends.yandex_disk.writing import Writer
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, Room, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import InvalidRequestError, TooLargeError, UnavailableError, UnsupportedError
@@ -132,6 +132,16 @@ class YandexDiskBackend:
         """Copy inside the Disk, compare, then move to the last name."""
         where = self._where("copy", target)
         return (await self._writer.copy(where, self._paths.blob(source))).info(target)
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `other` is in the same Disk: the same grant is given for both, which is of one account."""
+        return isinstance(other, YandexDiskBackend) and self._settings.grant == other._settings.grant
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Have the service copy it from another folder of the Disk; see `copy`."""
+        assert isinstance(other, YandexDiskBackend)
+        where = self._where("copy", target)
+        return (await self._writer.copy(where, other._paths.blob(source))).info(target)
 
     async def presign(
         self,

@@ -115,6 +115,14 @@ class YandexDiskSettings(BaseModel):
     verify_tls: VerifyTls = True
     ca_file: CaFile = None
 
+    @property
+    def grant(self) -> tuple[str, ...]:
+        """What an account allowed, and how its Disk is spelled: the same of two stores, they are in one Disk. Never shown."""
+        start, refresh = self.root.partition("/")[0], self.refresh_token.get_secret_value()
+        if refresh:
+            return self.api_url, start, self.oauth_url, self.client_id, refresh
+        return self.api_url, start, self.token.get_secret_value()
+
     @field_validator("root")
     @classmethod
     def _a_folder(cls, value: str) -> str:

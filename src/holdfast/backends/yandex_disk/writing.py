@@ -69,7 +69,7 @@ class Writer:
         try:
             wanted = await look(self._api, where, source)
             await self._copied(where, source, first)
-            found = await settled(self._api, where, first, _sent(wanted))
+            found = await self._compared(where, source, first, _sent(wanted))
             await self._publish(where, first, target, _sent(found), if_absent=False)
             return found
         except BaseException as error:
@@ -139,6 +139,15 @@ class Writer:
                 return
             await self._api.pause(turn + 1)
         raise where.error(UnavailableError, "the service gives up every copy of it")
+
+    async def _compared(self, where: Where, source: str, path: str, wanted: Sent) -> Resource:
+        """Return the copy at `path` when it is what `source` was."""
+        try:
+            return await settled(self._api, where, path, wanted)
+        except CorruptedError as error:
+            if wanted.wrong(await look(self._api, where, source)):
+                raise where.error(UnavailableError, "the source was changed while it was copied") from error
+            raise
 
     async def _publish(self, where: Where, first: str, target: str, sent: Sent, *, if_absent: bool) -> None:
         """Move `first` to `target`.

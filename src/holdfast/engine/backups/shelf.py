@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.core.clock import iso
 from holdfast.engine.backups import sets
 from holdfast.engine.context import Context
 from holdfast.engine.permits import Permit
@@ -56,8 +57,8 @@ async def described(context: Context, store: str, wanted: str) -> dict[str, Any]
     manifest = await sets.find(found, wanted)
     facts = told(manifest, found.name) | {
         "made_by": manifest.made_by,
-        "started": manifest.started,
-        "ended": manifest.ended,
+        "started": iso(manifest.started),
+        "ended": iso(manifest.ended),
         "catalog_step": manifest.schema,
         "software": manifest.software,
     }
@@ -73,7 +74,7 @@ def told(manifest: sets.Manifest, store: str) -> dict[str, Any]:
     return {
         "set": manifest.id,
         "store": store,
-        "moment": manifest.moment,
+        "moment": iso(manifest.moment),
         "tenant": manifest.tenant,
         "bucket": manifest.bucket,
         "parent": manifest.parent,

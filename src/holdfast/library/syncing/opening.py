@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from holdfast.backends import registry
 from holdfast.core.backend import Backend
+from holdfast.core.blobs import BlobInfo
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
-from holdfast.core.types import BlobInfo
 
 #: Listing page by page: prefix, and `after` by name.
 Pages = Callable[..., AsyncIterator[list[BlobInfo]]]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError
@@ -69,7 +70,8 @@ class _Pull:
             async with aclosing(joined) as batches:
                 async for batch in batches:
                     for file, stored in batch:
-                        await self._consider(file, stored)
+                        if (work := self._wanted(file, stored)) is not None:
+                            await self._crew.do(work)
                     self._complain()
                     await asyncio.to_thread(self._ground.settle, every=False)
             await self._crew.rest()
@@ -84,31 +86,32 @@ class _Pull:
             self._memory.close()
             self._doomed.close()
 
-    async def _consider(self, file: Item | None, stored: Item | None) -> None:
+    def _wanted(self, file: Item | None, stored: Item | None) -> Coroutine[Any, Any, None] | None:
+        """Return what is to be done about a file and an object of the same key; None: nothing now."""
         if stored is None:
             assert file is not None
             self._there += 1
             if self._wish.delete:
                 self._doomed.add(file.key, file.size, file.stamp)
-            return
+            return None
         if file is None:
             if not self._wish.selection.takes(stored.key):
-                return
+                return None
             if problem := path_problem(stored.key):
                 if not (stored.key.endswith("/") and not stored.size):  # what marks a folder is no file
                     self._report.problem(stored.key, f"cannot be a file here: {problem}", True)
-                return
-            await self._crew.do(self._fetch(stored, None, self._memory.later()))
-            return
+                return None
+            return self._fetch(stored, None, self._memory.later())
         self._there += 1
         verdict = judge(file, stored, self._memory.find(file.key), digests=self._wish.digests)
         if verdict is Verdict.SAME:
             self._report.same += 1
             self._memory.note(file.key, file.stamp, stored.stamp)
-        elif verdict is Verdict.DIFFERENT:
-            await self._crew.do(self._fetch(stored, file, self._memory.later()))
-        else:
-            await self._crew.do(self._ask(file, stored, self._memory.later()))
+            return None
+        slot = self._memory.later()
+        return (
+            self._fetch(stored, file, slot) if verdict is Verdict.DIFFERENT else self._ask(file, stored, slot)
+        )
 
     async def _ask(self, file: Item, stored: Item, slot: known.Slot) -> None:
         try:

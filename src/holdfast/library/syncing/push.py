@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import aclosing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
@@ -68,7 +68,8 @@ class _Push:
             async with aclosing(joined) as batches:
                 async for batch in batches:
                     for file, stored in batch:
-                        await self._consider(file, stored)
+                        if (work := self._wanted(file, stored)) is not None:
+                            await self._crew.do(work)
                     self._complain()
             await self._crew.rest()
             self._complain()
@@ -79,7 +80,8 @@ class _Push:
             self._memory.close()
             self._doomed.close()
 
-    async def _consider(self, file: Item | None, stored: Item | None) -> None:
+    def _wanted(self, file: Item | None, stored: Item | None) -> Coroutine[Any, Any, None] | None:
+        """Return what is to be done about a file and an object of the same key; None: nothing now."""
         if file is None:
             assert stored is not None
             # what no file can be called was not put there by a push, and is not for one to remove
@@ -87,19 +89,17 @@ class _Push:
                 self._there += 1
                 if self._wish.delete:
                     self._doomed.add(stored.key, stored.size, self._place.guard(stored))
-            return
+            return None
         if stored is None:
-            await self._crew.do(self._send(file, self._memory.later()))
-            return
+            return self._send(file, self._memory.later())
         self._there += 1
         verdict = judge(file, stored, self._memory.find(file.key), digests=self._wish.digests)
         if verdict is Verdict.SAME:
             self._report.same += 1
             self._memory.note(file.key, file.stamp, stored.stamp)
-        elif verdict is Verdict.DIFFERENT:
-            await self._crew.do(self._send(file, self._memory.later()))
-        else:
-            await self._crew.do(self._ask(file, stored, self._memory.later()))
+            return None
+        slot = self._memory.later()
+        return self._send(file, slot) if verdict is Verdict.DIFFERENT else self._ask(file, stored, slot)
 
     async def _ask(self, file: Item, stored: Item, slot: known.Slot) -> None:
         try:

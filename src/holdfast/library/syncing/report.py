@@ -51,6 +51,7 @@ class Report:
     removed: int = 0
     left_out: int = 0  #: links, pipes and the like, told of
     failed: int = 0
+    unnamed: int = 0  #: complaints that whoever is told of them did not pass on
     kept: str = ""  #: why nothing was removed although it was asked for
     trash: str = field(default="")  #: where what was removed lies now
 

@@ -8,9 +8,9 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final
 
 from holdfast.core.backend import Backend, Capability, PutOptions
+from holdfast.core.blobs import BlobInfo, ByteRange
 from holdfast.core.body import Body
 from holdfast.core.errors import CorruptedError, HoldfastError, InvalidRequestError, UnsupportedError
-from holdfast.core.types import BlobInfo, ByteRange
 from holdfast.library.syncing.etags import is_md5
 from holdfast.library.syncing.opening import Plain
 from holdfast.library.syncing.place import BATCH, BEHIND, Incoming, folder, metadata_of, noted

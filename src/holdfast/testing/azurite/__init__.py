@@ -25,7 +25,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Final
@@ -57,6 +57,14 @@ class AzureServer:
     port: int
     pid: int
     ca_file: Path | None = None  #: the certificate to trust, when it speaks TLS
+    other_account: str = ""  #: one beside it at the same service, with a container of the same name
+    other_key: str = field(default="", repr=False)
+
+    @property
+    def other(self) -> AzureServer:
+        """The other account, in the place of the first."""
+        endpoint = self.endpoint.removesuffix(self.account) + self.other_account
+        return replace(self, endpoint=endpoint, account=self.other_account, account_key=self.other_key)
 
 
 @contextlib.contextmanager
@@ -69,7 +77,7 @@ def azurite(*, tls: bool = False, folder: Path | None = None) -> Iterator[AzureS
     with tempfile.TemporaryDirectory(prefix="holdfast-azurite-", ignore_cleanup_errors=True) as name:
         home, port = Path(name), free_port()
         ca_file = certificate(home) if tls else None
-        account, key = f"acct{secrets.token_hex(4)}", base64.b64encode(secrets.token_bytes(32)).decode()
+        (account, key), (other, other_key) = _account(), _account()
         command = [
             *(*program, "--blobHost", "127.0.0.1", "--blobPort", str(port)),
             *(("--inMemoryPersistence",) if folder is None else ("--location", str(folder))),
@@ -85,14 +93,21 @@ def azurite(*, tls: bool = False, folder: Path | None = None) -> Iterator[AzureS
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**_clean_environment(), "AZURITE_ACCOUNTS": f"{account}:{key}", "HOME": name},
+                env={
+                    **_clean_environment(),
+                    "AZURITE_ACCOUNTS": f"{account}:{key};{other}:{other_key}",
+                    "HOME": name,
+                },
                 cwd=home,
             )
         try:
             scheme = "https" if tls else "http"
             endpoint = f"{scheme}://127.0.0.1:{port}/{account}"
-            server = AzureServer(endpoint, account, key, "holdfast-test", port, process.pid, ca_file)
+            server = AzureServer(
+                *(endpoint, account, key, "holdfast-test", port, process.pid, ca_file, other, other_key)
+            )
             _wait(server, process, home / "server.log")
+            _put_container(server.other)
             yield server
         finally:
             stop(process)
@@ -154,6 +169,10 @@ def _install(folder: Path) -> None:
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _account() -> tuple[str, str]:
+    return f"acct{secrets.token_hex(4)}", base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _clean_environment() -> dict[str, str]:

@@ -26,6 +26,23 @@ class Address:
         base = urlsplit(service).path.rstrip("/")
         return cls(settings.account_name, settings.container, service, base)
 
+    def beside(self, other: Address) -> bool:
+        """Tell whether `other` is in an account of the same service: of one cloud, or of one emulator."""
+        return self._service == other._service
+
+    def same_account(self, other: Address) -> bool:
+        """Tell whether `other` is in the same account."""
+        return (self.account, self.service) == (other.account, other.service)
+
+    @property
+    def _service(self) -> tuple[str, str]:
+        """Scheme and host, without what in them is the account's name; unlike any other where that is not seen."""
+        parts = urlsplit(self.service)
+        name, _, rest = parts.netloc.lower().partition(".")
+        if self.base.strip("/") == self.account:
+            return parts.scheme, parts.netloc.lower()
+        return parts.scheme, rest if name == self.account and rest else self.service
+
     @property
     def origin(self) -> str:
         """Scheme, host and port."""

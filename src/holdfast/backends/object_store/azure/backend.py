@@ -11,6 +11,7 @@ from holdfast.backends._http import Http
 from holdfast.backends.object_store import multipart, upload
 from holdfast.backends.object_store.azure import blocks, copying, listing, metadata
 from holdfast.backends.object_store.azure.client import Client
+from holdfast.backends.object_store.azure.credentials import AccountKey, Given, SharedAccess
 from holdfast.backends.object_store.azure.driver import Driver
 from holdfast.backends.object_store.azure.links import WEEK, Links
 from holdfast.backends.object_store.azure.settings import AzureSettings
@@ -21,11 +22,11 @@ from holdfast.backends.object_store.keys import Names, OwnKeys
 from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.metadata import check_content_type
 from holdfast.backends.object_store.reading import Opening
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
-from holdfast.core.errors import InvalidRequestError, UnsupportedError
-from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.core.errors import ConflictError, DeadlineError, InvalidRequestError, UnsupportedError
+from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
 
 _METADATA_BYTES: Final = (
     2048  #: the service takes 8 KiB, but what is not ASCII and some names grow on the way
@@ -97,9 +98,13 @@ class AzureBackend(Told):
         await blocks.delete(self._client, Where("delete", self._store, name), self._key(name))
 
     async def discard(self, name: str) -> None:
-        """Remove `name`, and blocks of it that were never made visible."""
+        """Remove `name`, blocks of it that were never made visible, and a copy that is on its way there."""
         where, key = Where("delete", self._store, name), self._key(name)
-        await blocks.delete(self._client, where, key)
+        try:
+            await blocks.delete(self._client, where, key)
+        except ConflictError:  # somebody who died may have had something copied there
+            if not await copying.stop(self._client, where, key):
+                raise
         await blocks.sweep(self._client, where, key)
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
@@ -117,9 +122,46 @@ class AzureBackend(Told):
     async def copy(self, source: str, target: str) -> BlobInfo:
         where = Where("copy", self._store, source)
         info = await self._driver.head(where, self._key(source))
-        headers = self._placed()
-        await copying.copy(self._client, where, self._key(source), self._key(target), info, headers)
+        url = await copying.own_source(self._client, self._key(source))
+        await copying.copy(self._client, where, url, self._key(target), info, self._placed())
         return await self._driver.head(Where("copy", self._store, target), self._key(target))
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `other` is in our account, or in one of the same service and can lend us its blobs by links."""
+        if not isinstance(other, AzureBackend):
+            return False
+        ours, theirs = self._client.address, other._client.address
+        if ours.same_account(theirs):
+            return not _shared(self._client) or other._lends
+        return ours.beside(theirs) and other._lends
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Have the service copy it from the other container; see `CopierFrom.copy_from`.
+
+        A key or an identity reads all of its account that it may; for a signature, and between accounts, the other
+        store signs a link to the one blob, or lends its signature.
+
+        Raises:
+            UnsupportedError: it took longer than `copy_timeout`; nothing of it is left.
+        """
+        assert isinstance(other, AzureBackend)
+        where, key = Where("copy", self._store, target), other._key(source)
+        theirs, patience = other._client, self._settings.copy_timeout
+        info = await other.head(source)
+        if self._client.address.same_account(theirs.address) and not _shared(self._client):
+            url = await copying.own_source(self._client, key, theirs.address)
+        else:
+            url = await copying.lent_source(theirs, other._links, where, key, patience=patience)
+        try:
+            await copying.copy(self._client, where, url, self._key(target), info, self._placed())
+        except DeadlineError as error:
+            raise UnsupportedError(error.message, operation="copy", store=self._store, name=target) from error
+        return await self._driver.head(where, self._key(target))
+
+    @property
+    def _lends(self) -> bool:
+        """Whether somebody else may be given a URL by which one of our blobs can be read."""
+        return Capability.PRESIGN in self._capabilities or _shared(self._client)
 
     async def presign(
         self,
@@ -175,7 +217,7 @@ class AzureBackend(Told):
         answer = await self._client.call(where, "PUT", key, headers=wanted, body=data)
         return needed_header(answer, where, "etag")
 
-    def put_requests(self, size: int) -> int:
+    def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
         """Return how many requests a put takes: above `part_size`, its blocks and the list of them."""
         return upload.requests(size, blocks.plan(size, self._settings), around=1)
 
@@ -214,9 +256,11 @@ class AzureBackend(Told):
         return headers
 
 
-def _signs(client: Client, settings: AzureSettings) -> bool:
-    from holdfast.backends.object_store.azure.credentials import AccountKey, Given
+def _shared(client: Client) -> bool:
+    return isinstance(client.source, Given) and isinstance(client.source.credential, SharedAccess)
 
+
+def _signs(client: Client, settings: AzureSettings) -> bool:
     if settings.identity:
         return settings.delegation
     return isinstance(client.source, Given) and isinstance(client.source.credential, AccountKey)

@@ -65,6 +65,8 @@ class LostBlocksError(UnavailableError):
 
 
 Meaning = tuple[type[HoldfastError], str]
+#: What the service says when it cannot have the source of a copy; the status is the one that it got itself.
+_SOURCE: Final = "CannotVerifyCopySource"
 
 
 def _all(meaning: Meaning, *codes: str) -> dict[str, Meaning]:
@@ -73,7 +75,7 @@ def _all(meaning: Meaning, *codes: str) -> dict[str, Meaning]:
 
 #: What the service calls things, by the kind that a caller can act on.
 _BY_CODE: Final[dict[str, Meaning]] = {
-    **_all(_NOT_FOUND, "BlobNotFound", "ResourceNotFound", "CannotVerifyCopySource"),
+    **_all(_NOT_FOUND, "BlobNotFound", "ResourceNotFound"),
     **_all(_NO_CONTAINER, "ContainerNotFound", "ContainerDisabled"),
     "ContainerBeingDeleted": (UnavailableError, "the container is being deleted"),
     **_all(_BAD_KEY, "AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation"),
@@ -114,6 +116,7 @@ _BY_CODE: Final[dict[str, Meaning]] = {
         (UnsupportedError, "the store does not offer this"),
         *("FeatureNotSupported", "UnsupportedHeader", "UnsupportedHttpVerb", "APINotImplemented"),
         *("BlobTierInadequateForContentLength", "InvalidBlobTier", "FeatureVersionMismatch"),
+        "CopyAcrossAccountsNotSupported",
     ),
     "InvalidHeaderValue": (
         InvalidRequestError,
@@ -158,7 +161,8 @@ def from_answer(status: int, code: str, where: Where, *, retry_after: float | No
         return _make((AlreadyExistsError, TAKEN), where)
     if code == _EMULATED_MISMATCH and where.operation == "put":
         code = "Md5Mismatch"
-    meaning = _BY_CODE.get(code) or _BY_STATUS.get(status) or _by_class(status)
+    meaning = _of_source(status) if code == _SOURCE else _BY_CODE.get(code)
+    meaning = meaning or _BY_STATUS.get(status) or _by_class(status)
     shown = f"{status}{' ' + code if code else ''}"
     return _make((meaning[0], f"{meaning[1]} ({shown})"), where, retry_after)
 
@@ -196,6 +200,14 @@ def untrusted(error: HoldfastError, where: Where) -> HoldfastError:
     if type(error.__cause__).__name__ in ("ClientConnectorCertificateError", "ClientConnectorSSLError"):
         return _make(_TRUST, where)
     return error
+
+
+def _of_source(status: int) -> Meaning:
+    if status == 404:
+        return _NOT_FOUND
+    if status >= 500 or status in (408, 429):
+        return _NOT_NOW
+    return PermissionDeniedError, "the store may not read the source of the copy"
 
 
 def _by_class(status: int) -> Meaning:

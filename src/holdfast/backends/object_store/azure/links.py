@@ -24,7 +24,7 @@ class Links:
 
     def __init__(self, client: Client, settings: AzureSettings) -> None:
         self._client = client
-        self._address = Address.of(settings, public=True)
+        self._public = Address.of(settings, public=True)
         self._key: DelegationKey | None = None
         self._asking = asyncio.Lock()
 
@@ -37,8 +37,11 @@ class Links:
         seconds: int,
         content_type: str = "",
         content_disposition: str = "",
+        public: bool = True,
     ) -> tuple[str, int]:
         """Return a URL that allows `permissions` on the blob `key` for `seconds`, and when it ends.
+
+        It is on the public endpoint, or on the one that we ask ourselves.
 
         Raises:
             PermissionDeniedError: the identity may not ask for a delegation key. UnsupportedError: a link signs nothing.
@@ -46,17 +49,17 @@ class Links:
         # Links end at whole seconds; rounded up, or one for a second might be over before it is used.
         ends = (-(-self._client.environment.clock.now() // _SECOND) + seconds) * _SECOND
         signing, latest = await self._signing(where, ends)
-        ends = min(ends, latest)
+        ends, address = min(ends, latest), self._public if public else self._client.address
         query = link(
-            self._address.resource(key),
+            address.resource(key),
             permissions=permissions,
             expires=ends,
             key=signing,
-            http=self._address.service.startswith("http://"),
+            http=address.service.startswith("http://"),
             content_type=content_type,
             content_disposition=content_disposition,
         )
-        return f"{self._address.origin}{self._address.path(key)}?{query}", ends
+        return f"{address.origin}{address.path(key)}?{query}", ends
 
     async def _signing(self, where: Where, ends: int) -> tuple[str | DelegationKey, int]:
         """Return what signs a link until `ends`, and how long its links can last."""

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from holdfast.backends.object_store import listing, upload
 from holdfast.backends.object_store.base import Bucket
 from holdfast.backends.object_store.errors import Where
-from holdfast.backends.object_store.gcs import parts, sessions, uploading
+from holdfast.backends.object_store.gcs import copying, parts, sessions, uploading
 from holdfast.backends.object_store.gcs.client import GcsClient
 from holdfast.backends.object_store.gcs.driver import GcsDriver
 from holdfast.backends.object_store.gcs.settings import GcsSettings
 from holdfast.backends.object_store.gcs.signing import Link, Signer, signed_target
 from holdfast.backends.object_store.keys import Names
 from holdfast.backends.object_store.library import REST_SECONDS
-from holdfast.backends.object_store.multipart import COMPLETE_SECONDS
 from holdfast.backends.object_store.reading import Opening
 from holdfast.backends.object_store.sigv4 import Query
-from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl
+from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -30,11 +29,10 @@ from holdfast.core.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from holdfast.core.types import BlobInfo, ByteRange
+from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
 
 _MAX_SIGNED_SECONDS: Final = 604_800
 _METADATA_BYTES: Final = 4096  #: the service takes 8 KiB; what is not ASCII grows by a third on its way
-_MOST_REWRITES: Final = 100_000
 
 
 class GcsBackend(Bucket):
@@ -110,26 +108,26 @@ class GcsBackend(Bucket):
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Copy inside the bucket, of whatever size; the store may want several requests for a large one."""
-        where = Where("copy", self._store, source)
-        path = "/rewriteTo/".join(
-            f"b/{quote(self._settings.bucket, safe='')}/o/{quote(self._names.key(name), safe='')}"
-            for name in (source, target)
-        )
-        asked = {"destinationKmsKeyName": self._settings.kms_key} if self._settings.kms_key else {}
-        token = ""
-        for _ in range(_MOST_REWRITES):
-            query = f"?{urlencode(asked | ({'rewriteToken': token} if token else {}))}"
-            found = await self._client.json(
-                where, "POST", f"/storage/v1/{path}{query}", patience=COMPLETE_SECONDS
-            )
-            if found.get("done") is True:
-                return await self._head(Where("copy", self._store, target))
-            before, token = token, str(found.get("rewriteToken") or "")
-            if not token or (token == before and not found.get("totalBytesRewritten")):
-                break
-        raise UnavailableError(
-            "the store does not get on with the copy", operation="copy", store=self._store, name=source
-        )
+        return await self._copied(self, Where("copy", self._store, source), source, target)
+
+    def can_copy_from(self, other: Backend) -> bool:
+        """Tell whether `other` is a bucket at the same endpoint; whether our account may read it, the service tells."""
+        return isinstance(other, GcsBackend) and other._settings.endpoint == self._settings.endpoint
+
+    async def copy_from(self, other: Backend, source: str, target: str) -> BlobInfo:
+        """Have the service copy it from the other bucket; see `CopierFrom.copy_from`."""
+        assert isinstance(other, GcsBackend)
+        return await self._copied(other, Where("copy", self._store, target), source, target)
+
+    async def _copied(self, other: GcsBackend, where: Where, source: str, target: str) -> BlobInfo:
+        start, end = other._names.key(source), self._names.key(target)
+        try:
+            found = await other._client.call(where, "HEAD", start)
+        except (NotFoundError, PermissionDeniedError) as error:
+            await other._explain(where, error)
+            raise
+        await copying.copy(self._client, where, other._settings, start, found.headers, end)
+        return await self._head(Where("copy", self._store, target))
 
     async def presign(
         self,
@@ -175,7 +173,7 @@ class GcsBackend(Bucket):
             return [*payer, *((f"response-{name}", value) for name, value in found.items())], {}
         return payer, {**uploading.stored(self._settings), **found}
 
-    def put_requests(self, size: int) -> int:
+    def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
         """Return how many requests a put takes: above `part_size`, its parts, the beginning and the end."""
         part = self._settings.part_size
         return (

@@ -94,10 +94,12 @@ class GcsClient:
             except HoldfastError as error:
                 await tries.failed(error)
 
-    async def json(self, where: Where, method: str, path: str, *, patience: float = 0.0) -> dict[str, Any]:
+    async def json(
+        self, where: Where, method: str, path: str, *, body: bytes = b"", patience: float = 0.0
+    ) -> dict[str, Any]:
         """Return what the JSON interface of the service answers."""
         headers = {"content-type": "application/json"}
-        answer = await self.call(where, method, path=path, headers=headers, patience=patience)
+        answer = await self.call(where, method, path=path, headers=headers, body=body, patience=patience)
         try:
             found = json.loads(answer.body)
         except (ValueError, RecursionError):

@@ -30,6 +30,7 @@ class Accounts:
     subject: str = "subject-token"  #: what the federated identity shows
     refresh: str = "refresh-token"  #: what the person's program shows
     tokens: dict[str, int] = field(default_factory=dict)  #: with their end, in microseconds
+    owners: dict[str, str] = field(default_factory=dict)  #: whose a token is: one of the kinds in `asked`
     asked: list[str] = field(default_factory=list)  #: the kinds of request for a token, in order
     refusing: str = ""  #: an error code with which every request for a token is refused
 
@@ -47,9 +48,10 @@ class Accounts:
             "token_uri": token_uri,
         }
 
-    def give(self) -> tuple[str, int]:
-        """Return a new token and the seconds that it holds."""
+    def give(self, kind: str = "jwt-bearer") -> tuple[str, int]:
+        """Return a new token for who proved to be of that kind, and the seconds that it holds."""
         token = f"fake-token-{len(self.tokens) + 1}"
+        self.owners[token] = kind
         self.tokens[token] = self.now() + self.life * _SECOND
         return token, self.life
 
@@ -61,6 +63,10 @@ class Accounts:
         """Return whether an Authorization header carries a token that holds."""
         kind, _, token = header.partition(" ")
         return kind.lower() == "bearer" and self.tokens.get(token, 0) > self.now()
+
+    def owner(self, header: str) -> str:
+        """Return whose token an Authorization header carries, "" for nobody's."""
+        return self.owners.get(header.partition(" ")[2], "")
 
     def grant(self, form: Mapping[str, str], uri: str) -> tuple[int, dict[str, Any]]:
         """Return status and answer of the token endpoint."""
@@ -77,7 +83,7 @@ class Accounts:
             return 400, {"error": "unsupported_grant_type"}
         if not proofs[kind]():
             return 400, {"error": "invalid_grant"}
-        token, life = self.give()
+        token, life = self.give(kind)
         return 200, {"access_token": token, "expires_in": life, "token_type": "Bearer"}
 
     def of_machine(self, flavor: str) -> tuple[int, dict[str, Any]]:
@@ -85,13 +91,13 @@ class Accounts:
         self.asked.append("metadata")
         if flavor != "Google":
             return 403, {}
-        token, life = self.give()
+        token, life = self.give("metadata")
         return 200, {"access_token": token, "expires_in": life, "token_type": "Bearer"}
 
     def impersonated(self) -> dict[str, Any]:
         """Return a token of the account for whoever may act as it."""
         self.asked.append("impersonate")
-        token, life = self.give()
+        token, life = self.give("impersonate")
         ends = datetime.fromtimestamp(self.now() // _SECOND + life, UTC)
         return {"accessToken": token, "expireTime": ends.strftime("%Y-%m-%dT%H:%M:%SZ")}
 

@@ -16,6 +16,14 @@ from holdfast.testing.fakes.gcs.accounts import EMAIL, Accounts
 from holdfast.testing.fakes.gcs.state import Refusal
 
 _MOST_SECONDS = 604_800
+#: What the JSON interface calls the errors of the XML one.
+_REASONS = {
+    "NoSuchKey": "notFound",
+    "NoSuchBucket": "notFound",
+    "AuthenticationRequired": "authError",
+    "AccessDenied": "forbidden",
+    "PreconditionFailed": "conditionNotMet",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ def refused(error: Refusal) -> web.Response:
 
 def refused_json(error: Refusal) -> web.Response:
     """Return an error as the JSON interface writes it."""
-    reason = {"NoSuchKey": "notFound", "AuthenticationRequired": "authError"}.get(error.code, error.code)
+    reason = _REASONS.get(error.code, error.code)
     found: dict[str, Any] = {"code": error.status, "errors": [{"reason": reason}]}
     return web.json_response({"error": found}, status=error.status)
 

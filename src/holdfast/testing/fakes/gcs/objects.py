@@ -21,6 +21,14 @@ _KEPT: Final = re.compile(
 )
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _COPY: Final = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/rewriteTo/b/([^/]+)/o/([^/]+)")
+#: What headers are called in a resource of the JSON interface.
+_NAMED: Final = {
+    "content-type": "contentType",
+    "content-disposition": "contentDisposition",
+    "content-language": "contentLanguage",
+    "cache-control": "cacheControl",
+    "x-goog-storage-class": "storageClass",
+}
 
 
 class Flow(NamedTuple):
@@ -96,21 +104,41 @@ def delete(bucket: Bucket, asked: Asked) -> web.Response:
     return web.Response(status=204)
 
 
-def rewrite(bucket: Bucket, asked: Asked, step: int) -> web.Response:
-    """Copy an object; one of more than `step` bytes takes several requests."""
+def rewrite(buckets: Mapping[str, Bucket], asked: Asked, step: int, owner: str) -> web.Response:
+    """Copy an object; one of more than `step` bytes takes several requests, of which each reads the source anew."""
     match = _COPY.fullmatch(asked.path)
     if match is None or asked.method != "POST":
         raise Refusal(404, "NoSuchKey")
     origin, source, place, target = (unquote(part) for part in match.groups())
-    if {origin, place} != {bucket.name}:
+    if origin not in buckets or place not in buckets:
         raise Refusal(404, "NoSuchBucket")
-    found = bucket.get(source)
+    whence, bucket = buckets[origin], buckets[place]
+    if owner in whence.closed_to | bucket.closed_to:
+        raise Refusal(403, "AccessDenied")
+    if "ifSourceGenerationMatch" in asked.query:
+        whence.check(source, int(asked.query["ifSourceGenerationMatch"]))
+    found = whence.get(source)
     done = int(asked.query.get("rewriteToken", "token-0").removeprefix("token-")) + step
     if done < found.size:
         return web.json_response(_progress(found, done, {"done": False, "rewriteToken": f"token-{done}"}))
-    copy = bucket.put(target, found.content, found.headers, None, found.etag)
+    copy = bucket.put(target, found.content, _described(asked, found), None, found.etag)
     resource = {"name": target, "generation": str(copy.generation), "size": str(copy.size)}
     return web.json_response(_progress(found, copy.size, {"done": True, "resource": resource}))
+
+
+def _described(asked: Asked, found: StoredObject) -> Mapping[str, str]:
+    """Return the headers of a copy: its source's but for the class, or exactly those that the request's body says."""
+    key = {"x-goog-encryption-kms-key-name": asked.query.get("destinationKmsKeyName", "")}
+    own = {name: value for name, value in key.items() if value}
+    if not asked.body:
+        return {
+            name: value
+            for name, value in found.headers.items()
+            if name not in ("x-goog-storage-class", "x-goog-encryption-kms-key-name")
+        } | own
+    told = parsed(asked.body)
+    headers = {header: told[name] for header, name in _NAMED.items() if name in told}
+    return headers | {f"x-goog-meta-{name}": value for name, value in told.get("metadata", {}).items()} | own
 
 
 def _progress(found: StoredObject, done: int, more: Mapping[str, Any]) -> dict[str, Any]:

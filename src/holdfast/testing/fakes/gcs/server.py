@@ -36,7 +36,7 @@ class Seen:
 
 
 class FakeGcs:
-    """The service with one bucket. As a context manager it serves from a thread of its own."""
+    """The service with one bucket, and more by `add_bucket`. As a context manager it serves from a thread of its own."""
 
     def __init__(
         self,
@@ -46,7 +46,9 @@ class FakeGcs:
         least_part: int = 5 << 20,
         rewrite_step: int = 1 << 40,
     ) -> None:
-        self.bucket = Bucket(bucket, now, least_part=least_part)
+        self._now, self._least_part = now, least_part
+        self.buckets: dict[str, Bucket] = {}
+        self.bucket = self.add_bucket(bucket)
         self.accounts = Accounts(now)
         self.faults = Faults()
         self.requests: list[Seen] = []
@@ -55,10 +57,15 @@ class FakeGcs:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def settings(self) -> dict[str, Any]:
-        """Return the settings of a store in the bucket, with the service account's key."""
+    def add_bucket(self, name: str) -> Bucket:
+        """Return a bucket of that name, made if it is not there."""
+        made = Bucket(name, self._now, least_part=self._least_part)
+        return self.buckets.setdefault(name, made)
+
+    def settings(self, bucket: str = "") -> dict[str, Any]:
+        """Return the settings of a store in the bucket (the first if none is named), with the service account's key."""
         return {
-            "bucket": self.bucket.name,
+            "bucket": bucket or self.bucket.name,
             "endpoint": self.endpoint,
             "allow_http": True,
             "credentials_json": json.dumps(self.accounts.credential(f"{self.endpoint}/token")),
@@ -123,11 +130,15 @@ class FakeGcs:
         api = asked.path.startswith("/storage/v1/")
         try:
             admit(asked, self.accounts)
+            owner = self.accounts.owner(asked.headers.get("authorization", ""))
             if api:
-                return objects.rewrite(self.bucket, asked, self.rewrite_step)
-            if asked.names[0] != self.bucket.name:
+                return objects.rewrite(self.buckets, asked, self.rewrite_step, owner)
+            if asked.names[0] not in self.buckets:
                 raise Refusal(404, "NoSuchBucket")
-            return self._in_bucket(asked, short=short)
+            bucket = self.buckets[asked.names[0]]
+            if owner in bucket.closed_to:
+                raise Refusal(403, "AccessDenied")
+            return self._in_bucket(bucket, asked, short=short)
         except Refusal as error:
             return refused_json(error) if api else refused(error)
 
@@ -153,8 +164,8 @@ class FakeGcs:
 
         return b64encode(self.accounts.sign(b64decode(objects.parsed(asked.body)["payload"]))).decode()
 
-    def _in_bucket(self, asked: Asked, *, short: bool) -> web.Response:
-        bucket, query = self.bucket, asked.query
+    def _in_bucket(self, bucket: Bucket, asked: Asked, *, short: bool) -> web.Response:
+        query = asked.query
         if not asked.names[1]:
             return pages.uploads(bucket, asked) if "uploads" in query else pages.objects(bucket, asked)
         if asked.method in ("GET", "HEAD"):

@@ -88,6 +88,7 @@ class Bucket:
 
     def __init__(self, name: str, now: Callable[[], int], *, least_part: int = 5 << 20) -> None:
         self.name = name
+        self.closed_to: set[str] = set()  #: kinds of accounts that may do nothing here (see `Accounts.asked`)
         self.objects: dict[str, StoredObject] = {}
         self.uploads: dict[str, Upload] = {}
         self.sessions: dict[str, Session] = {}

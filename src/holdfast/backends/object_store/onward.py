@@ -1,0 +1,46 @@
+"""How a listing goes on from one page to the next: by the server's token, or by the last key where tokens begin slowly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from holdfast.core.blobs import BlobInfo
+from holdfast.core.clock import Clock
+
+#: The server that writes a listing down for whoever comes back with a token, and has him wait for that.
+_SLOW_TOKENS: Final = "MinIO"
+#: Seconds that a listing may spend going on by key: it costs a look at the whole folder each time, so a listing that
+#: is long, or of large folders, does better with tokens after all, and has then lost no more than about this.
+_BY_KEY: Final = 1.0
+
+
+class Onward:
+    """Where a listing stands: what asks for its next page."""
+
+    def __init__(self, after: str, clock: Clock) -> None:
+        self._clock, self._asked, self._spent = clock, 0.0, 0.0
+        self._start = [("start-after", after)] if after else []
+        self._last, self._by_key = after, False
+        self.token = ""  #: that of the last page
+
+    def query(self) -> Sequence[tuple[str, str]]:
+        """Return what asks for the next page."""
+        self._asked = self._clock.monotonic()
+        if self._by_key:
+            return [("start-after", self._last)]
+        return [*self._start, ("continuation-token", self.token)] if self.token else self._start
+
+    def follows(self, page: Sequence[BlobInfo]) -> bool:
+        """Return whether it is the page that was meant; if not, the next query asks for it by token."""
+        self._spent += self._clock.monotonic() - self._asked
+        if not self._by_key or (page and page[0].name > self._last):
+            return True
+        self._by_key, self._spent = False, _BY_KEY
+        return False
+
+    def more(self, token: str, page: Sequence[BlobInfo], headers: Mapping[str, str]) -> None:
+        """Take what the last page tells of the next."""
+        self.token = token
+        self._by_key = bool(page) and self._spent < _BY_KEY and headers.get("server") == _SLOW_TOKENS
+        self._last = page[-1].name if page else self._last
