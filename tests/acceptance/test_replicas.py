@@ -18,7 +18,7 @@ import pytest
 
 from holdfast.testing import servers
 from tests.helpers import noise
-from tests.servers_postgres import fresh_database
+from tests.servers_postgres import empty_database
 
 pytestmark = pytest.mark.acceptance
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -69,7 +69,7 @@ def test_two_replicas_share_everything_and_one_may_die(tmp_path: Path) -> None:
     with servers.rclone_s3() as s3:
         config = tmp_path / "holdfast.toml"
         config.write_text(
-            f'catalog = "{fresh_database()}"\nsweep_interval = "1s"\n[stores.far]\ndriver = "s3"\nendpoint = "{s3.endpoint}"\n'
+            f'catalog = "{empty_database()}"\nsweep_interval = "1s"\n[stores.far]\ndriver = "s3"\nendpoint = "{s3.endpoint}"\n'
             f'bucket = "{s3.bucket}"\nregion = "{s3.region}"\naccess_key = "{s3.access_key}"\nsecret_key = "{s3.secret_key}"\n'
             "allow_http = true\n"
         )

@@ -23,7 +23,7 @@ from tests.acceptance.tus_tools import (
     tus_js,
 )
 from tests.helpers import noise
-from tests.servers_postgres import fresh_database
+from tests.servers_postgres import empty_database
 
 pytestmark = pytest.mark.acceptance
 MIB = 1 << 20
@@ -149,7 +149,7 @@ def test_one_client_survives_a_killed_service(service: Service, whole: Path, tmp
 def test_another_replica_takes_the_rest(client: Any, whole: Path, tmp_path: Path) -> None:
     config = tmp_path / "holdfast.toml"
     config.write_text(
-        f'catalog = "{fresh_database()}"\n[stores.disk]\ndriver = "local"\npath = "{tmp_path / "objects"}"\ncreate = true\n'
+        f'catalog = "{empty_database()}"\n[stores.disk]\ndriver = "local"\npath = "{tmp_path / "objects"}"\ncreate = true\n'
     )
     with serving("--config", str(config)) as one, serving("--config", str(config)) as two:
         ask("POST", f"{one.url}/api/v1/buckets", {"name": "data"})

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from tests.crash.driver import drive
@@ -41,22 +38,12 @@ class PostgresDatabases:
         return self._server.url(self._names[-1])
 
     def copy(self, url: str) -> str:
-        source, made = url.rpartition("/")[2], f"{self._names[0]}_{len(self._names)}"
-        with ThreadPoolExecutor(1) as executor:  # the caller's event loop is running
-            executor.submit(asyncio.run, self._copy(source, made)).result(60)
-        self._names.append(made)
-        return self._server.url(made)
+        self._names.append(self._server.copy_database(url.rpartition("/")[2]))
+        return self._server.url(self._names[-1])
 
     def close(self) -> None:
         for name in self._names:
             self._server.drop_database(name)
-
-    async def _copy(self, source: str, made: str) -> None:
-        connection = await asyncpg.connect(self._server.url("postgres"))
-        try:
-            await connection.execute(f'CREATE DATABASE "{made}" TEMPLATE "{source}"')
-        finally:
-            await connection.close()
 
 
 @pytest.fixture

@@ -119,11 +119,11 @@ class Server:
 
 
 @contextmanager
-def serving(data: Path, *flags: str, **variables: str) -> Iterator[Server]:
-    """Run `holdfast serve` until the block ends."""
+def serving(data: Path, *flags: str, program: str = EXECUTABLE, **variables: str) -> Iterator[Server]:
+    """Run `holdfast serve` until the block ends; by `preloaded.executable()` it starts at once, and ends by SIGKILL."""
     port = free_port()
     process = subprocess.Popen(
-        [EXECUTABLE, "serve", "--data", str(data), "--port", str(port), *flags],
+        [program, "serve", "--data", str(data), "--port", str(port), *flags],
         env=clean_environment(**variables),
         cwd=data.parent,
         stdin=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ import pytest
 
 import holdfast
 from tests.doors.cli_tools import Place, Server, embedded, serving
+from tests.doors.preloaded import executable
 from tests.doors.rest_service import Service
 from tests.doors.rest_service import serving as dev_serving
 
@@ -24,7 +25,7 @@ def rest_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The real service."""
-    with serving(tmp_path_factory.mktemp("service") / "data") as running:
+    with serving(tmp_path_factory.mktemp("service") / "data", program=executable()) as running:
         yield running
 
 

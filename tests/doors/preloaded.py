@@ -1,8 +1,9 @@
 """The command line without its start: a process that has imported it already is forked for each command.
 
-Half of what a short command costs is importing. `executable()` gives the path of a program named `holdfast` that hands
-its arguments, variables, folder, input and output to a fork of a process that has all modules, and ends as that fork
-ends. What is tested is the same code in a process of its own; tests of signals, memory and starting run the real one.
+Most of what a short command costs is importing, and making the tree of all commands. `executable()` gives the path of a
+program named `holdfast` that hands its arguments, variables, folder, input and output to a fork of a process that has
+both, and ends as that fork ends. What is tested is the same code in a process of its own; tests of signals, memory and
+starting run the real one.
 """
 
 from __future__ import annotations
@@ -88,6 +89,8 @@ def _serve(listener: socket.socket, parent: int) -> None:
                 watched.register(ended, selectors.EVENT_READ)
                 watched.register(asker, selectors.EVENT_READ)
             elif isinstance(key.fileobj, socket.socket):  # whoever asked has gone away
+                if key.fileobj not in waiting:  # and what it asked for has ended in the same moment
+                    continue
                 os.kill(waiting[key.fileobj], signal.SIGKILL)
                 watched.unregister(key.fileobj)
             else:
@@ -140,14 +143,23 @@ def _run(asked: dict[str, object], files: list[int]) -> NoReturn:
 
 
 def _main() -> None:
+    import encodings.idna  # noqa: F401
     import gc
+
+    import typer.main
+    import typer.rich_utils
+    import uvloop  # noqa: F401
 
     import holdfast.api.server
     import holdfast.app
-    import holdfast.cli.app
-    import holdfast.library
+    import holdfast.cli.quick
+    import holdfast.library.embedded
+    import holdfast.library.embedded_jobs
     import holdfast.library.http  # noqa: F401
+    from holdfast.cli.app import app
 
+    made, make = typer.main.get_command(app), typer.main.get_command
+    typer.main.get_command = lambda asked: made if asked is app else make(asked)
     gc.collect()
     gc.freeze()
     _serve(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))

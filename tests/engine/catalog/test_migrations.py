@@ -19,9 +19,15 @@ from holdfast.catalog import open_catalog, schema, upgrade, upgrading
 from holdfast.catalog.upgrading import known, newest
 from holdfast.core.errors import ConfigError
 from tests.engine.catalog.support import run
-from tests.servers_postgres import fresh_database
+from tests.servers_postgres import empty_database
 
 pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return a database without a schema."""
+    return f"sqlite:///{tmp_path / 'catalog.db'}" if request.param == "sqlite" else empty_database()
 
 
 def statements(dialect: Any) -> list[str]:
@@ -100,7 +106,7 @@ async def postgres_dump(url: str) -> list[Any]:
 
 def test_the_steps_make_the_schema_on_postgresql() -> None:
     async def story() -> None:
-        by_steps, by_schema = fresh_database(), fresh_database()
+        by_steps, by_schema = empty_database(), empty_database()
         await upgrade(by_steps)
         connection = await asyncpg.connect(by_schema)
         for statement in statements(postgresql.dialect()):
