@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.cli.exit import hint
-from holdfast.core.errors import PermissionDeniedError
+from holdfast.core.errors import NotFoundError, PermissionDeniedError
 from tests.doors.cli_tools import Place, embedded, serving
 
 pytestmark = pytest.mark.doors
@@ -71,6 +71,7 @@ def test_what_makes_no_sense_is_refused(place: Place, arguments: tuple[str, ...]
         (("key", "revoke", "hf0"), "holdfast key ls"),
         (("tenant", "show", "nowhere"), "holdfast tenant ls"),
         (("key", "ls", "--tenant", "nowhere"), "holdfast tenant ls"),
+        (("job", "pause", "xyz"), "holdfast job list"),
     ],
 )
 def test_what_is_not_there_is_looked_up_where_it_would_be(
@@ -80,6 +81,15 @@ def test_what_is_not_there_is_looked_up_where_it_would_be(
 
 
 def test_hints_fit_what_was_refused() -> None:
+    for kind, command in (
+        ("snapshot", "snapshot list BUCKET"),
+        ("bucket", "bucket ls"),
+        ("schedule", "schedule list"),
+    ):
+        assert (
+            hint(NotFoundError(f"there is no such {kind}")) == f"see which there are with: holdfast {command}"
+        )
+    assert hint(NotFoundError("there is no store 'x'; see: holdfast store list")) == ""
     for message, text in (
         ("tenant acme is suspended; ask whoever operates this service", "holdfast tenant resume"),
         ("this credential cannot be used from this address", "holdfast tenant set --allow"),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import holdfast
+from holdfast.core.errors import ConflictError
+from tests.doors.cli_tools import Place
 from tests.doors.rest_service import Service, serving
 from tests.doors.test_rest_placement import roles, send
 from tests.helpers import memory_store
@@ -49,6 +53,43 @@ def test_a_move_from_its_beginning_to_its_end(service: Service) -> None:
     assert send(service, "DELETE", ONE).status == 204
     assert send(service, "GET", MOVES).json == {"moves": []}
     assert send(service, "GET", f"{ONE}/difference").status == 404
+
+
+def test_the_same_from_python_and_on_the_command_line(service: Service, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{service.port}"
+    place = Place(tmp_path, ["--server", url, "--token", "operator"])
+    assert service.ask("PUT", "/api/v1/objects/plain/one", b"x" * 100_000, {}).status in (200, 201)
+    assert place.run("move", "begin", "local", "other").out == "local to other: copying\n"
+    (listed,) = place.run("move", "list", "--json").records
+    assert (listed["source"], listed["target"], listed["phase"]) == ("local", "other", "copying")
+    assert place.run("move", "verify", "local", "--json", status=15).records[0]["versions"] == 1
+    with holdfast.open(url, token="operator") as client:
+        (status,) = client.moves()
+        assert (status.source.live, status.source.bytes, status.target.live) == (1, 100_000, 0)
+        left = client.verify_move("local")
+        assert (left.versions, left.samples[0].held) == (1, ("local",))
+        with pytest.raises(ConflictError, match="plain/one"):
+            client.cut_over_move("local")
+        client.delete("plain", "one")
+        assert "the source is kept until 20" in place.run("move", "cutover", "local", "--keep", "7d").out
+        (status,) = client.moves()
+        assert status.move.finish_at is not None
+        assert abs(status.move.finish_at - status.move.updated - 7 * 86_400_000_000) < 60_000_000
+        assert client.begin_move("local", "other").phase == "cutover"
+        assert client.take_move_back("local").phase == "back"
+        assert place.run("move", "list", "--json").records == []
+        client.forget_move("local")
+        assert client.moves() == []
+
+
+def test_a_slip_in_a_job_is_told_before_there_is_one(service: Service) -> None:
+    for kind, spec in (
+        ("migrate", {"source": "local", "target": "nowhere"}),
+        ("lifecycle", {"bucket": "nowhere"}),
+    ):
+        refused = send(service, "POST", "/api/v1/background-jobs", {"kind": kind, "spec": spec})
+        assert (refused.status, "nowhere" in refused.json["detail"]) == (404, True)
+    assert send(service, "GET", "/api/v1/background-jobs").json["jobs"] == []
 
 
 def test_nonsense_and_strangers_are_refused(service: Service) -> None:

@@ -142,7 +142,7 @@ def test_a_job_is_told_of_a_file_with_an_identity_and_never_the_identity(
                 for do in (other.start, other.forecast):
                     with pytest.raises(PermissionDeniedError):
                         await do(kind, {"set": "latest", "identity": identity})
-            made = await desk.start(kind, {"set": "latest", "identity": identity})
+            made = await desk.start(kind, {"store": "safe", "set": "latest", "identity": identity})
             assert made.spec["identity"] == identity
 
     run(story())

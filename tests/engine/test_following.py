@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
 from holdfast.jobs.adopt import Adopt
 from holdfast.jobs.clone import CloneBucket
-from holdfast.jobs.follow import OUT, Follow
+from holdfast.jobs.follow import BYTES, LIST, OUT, Follow
 from holdfast.jobs.kinds import Step
 from holdfast.jobs.reconcile import walk
 from holdfast.jobs.upstream_gate import VerifyUpstream
@@ -487,6 +487,65 @@ def test_the_gate_tells_each_difference_and_cutover_waits_for_none(catalog_url: 
                 await gate(engine)
 
     run(story())
+
+
+def test_contents_come_home_in_the_pass_that_lists_them(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with attached(sqlite_url) as (theirs, engine, session):
+            await theirs.put("k", b"k" * 1000)
+            work = work_of(engine, Follow(), PLACE)
+            listing, bytes_ = Part(work.job.id, 0, LIST), Part(work.job.id, 1, BYTES)
+            under_way = [listing, bytes_]
+
+            async def parts(_: str) -> list[Part]:
+                return under_way
+
+            monkeypatch.setattr(engine.catalog, "job_parts", parts)
+            assert not (await Follow().step(work, bytes_)).done  # the listing may still show something
+            assert (await Follow().step(work, listing)).done
+            under_way[0] = replace(listing, done=True)
+            brought = await Follow().step(work, bytes_)
+            assert (brought.counts.notes["home"], brought.done) == (1, False)
+            assert await whereabouts(engine, session, "plain", "k") == ["home"]
+            assert (await Follow().step(work, replace(bytes_, cursor=brought.cursor))).done
+
+    run(story())
+
+
+def test_the_gate_also_reads_what_was_written_here_and_there(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with attached(sqlite_url, dual_write=True) as (theirs, engine, session):
+            await session.put("plain", "mine", Body.of_bytes(b"m" * 1000))
+            assert "contents compared" not in _noted(await gate(engine))  # it is not there yet
+            await follow(engine)
+            ran = await gate(engine)
+            assert (ran.result["differences"], ran.counts.bytes, _noted(ran)) == (
+                0,
+                1000,
+                {"contents compared": 1},
+            )
+            assert _noted(await gate(engine, sample=0.0)) == {}
+            spare, reading = theirs.ground.spare, theirs.ground.spare.get
+
+            def wrong(name: str, **how: Any) -> Any:
+                return reading("@any:/other", **how)
+
+            await theirs.put("other", b"o" * 1000)
+            await follow(engine)
+            monkeypatch.setattr(spare, "get", wrong)
+            ran = await gate(engine, cutover=True)
+            assert {one.key: one.message for one in ran.failures} == {"mine": "its content differs"}
+            assert ran.result["phase"] == "following"
+
+    run(story())
+
+
+def _noted(ran: Ran) -> dict[str, int]:
+    return {name: count for name, count in ran.counts.notes.items() if count}
 
 
 def test_back_writes_out_all_that_was_changed_here(catalog_url: str) -> None:

@@ -21,7 +21,7 @@ from holdfast.jobs.desk import JobDesk
 from holdfast.jobs.kinds import Ask, Kinds
 from holdfast.jobs.runner import Runner
 from holdfast.jobs.schedules import keep_starting
-from holdfast.policy.progress import rates, seconds_left
+from holdfast.policy.progress import rates, seconds_as, seconds_left
 from tests.engine.toys import QUICK, Toy, done_in, engine_at, until, worker, working
 from tests.helpers import run
 
@@ -56,13 +56,17 @@ def test_a_job_is_split_done_and_told_about(catalog_url: str, tmp_path: Path) ->
     async def story() -> None:
         async with engine_at(catalog_url, tmp_path) as engine, working(engine, Toy()):
             desk = desk_of(engine)
-            assert (await desk.forecast("toy", {"dir": str(items)})).objects == 100
+            would = await desk.forecast("toy", {"dir": str(items)})
+            assert (would.objects, would.seconds) == (100, None)
             job = await desk.start("toy", {"dir": str(items), "rounds": 2, "bad": 3})
             assert (job.state, job.tenant, job.principal) == (JobState.QUEUED, "default", "key-1")
             seen = [one async for one in desk.watch(job.id)]
             last = seen[-1]
             assert (last.state, last.trouble, last.round) == (JobState.DONE, "", 2)
             assert (last.counts.examined, last.counts.done, last.counts.failed) == (200, 194, 6)
+            expected = (await desk.forecast("toy", {"dir": str(items)})).seconds
+            assert expected is not None
+            assert expected == seconds_as(last, 100, 0)
             assert last.counts.notes == {"touched": 200}
             assert (last.parts, last.parts_done, last.total) == (4, 4, 200)
             assert last.result == {"examined": 200}
@@ -486,3 +490,14 @@ def test_how_long_it_still_takes() -> None:
     assert seconds_left(replace(job, recent=((0, 1, 1),))) is None
     assert seconds_left(replace(job, recent=((0, 5, 0), (second, 5, 0)))) is None
     assert seconds_left(replace(job, state=JobState.PAUSED)) is None
+
+
+def test_how_long_it_would_take_as_it_went_lately() -> None:
+    second = 1_000_000
+    job = Job("j", "t", "toy", {}, JobState.DONE, counts=Counts(400, 390, 4, 6, 8000))
+    assert seconds_as(job, 100, 100) is None
+    whole = replace(job, started=second, ended=21 * second)
+    assert seconds_as(whole, 100, 0) == 5.0
+    assert seconds_as(whole, 100, 4000) == 10.0
+    assert seconds_as(replace(whole, recent=((0, 100, 0), (2 * second, 400, 0))), 300, 4000) == 2.0
+    assert seconds_as(replace(whole, counts=Counts(400, 100, 300, 0, 8000)), 100, 0) is None

@@ -7,7 +7,6 @@ from typing import Any
 
 from msgspec import Struct
 
-from holdfast.api.describe import iso
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import encode
 
@@ -74,8 +73,8 @@ async def show_backup(exchange: Exchange, set_id: str) -> None:
     answer = BackupInfo(
         **_common(found),
         made_by=found["made_by"],
-        started=iso(found["started"]),
-        ended=iso(found["ended"]),
+        started=found["started"],
+        ended=found["ended"],
         catalog_step=found["catalog_step"],
         software=found["software"],
         drills=found["drills"],
@@ -85,5 +84,4 @@ async def show_backup(exchange: Exchange, set_id: str) -> None:
 
 def _common(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a set tells everywhere; counts that an older one does not have are 0."""
-    said = {name: facts.get(name, 0) for name in BackupEntry.__struct_fields__}
-    return said | {"moment": iso(facts["moment"])}
+    return {name: facts.get(name, 0) for name in BackupEntry.__struct_fields__}

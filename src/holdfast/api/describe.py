@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_from_bytes
@@ -13,6 +12,7 @@ from urllib.parse import quote, quote_from_bytes
 from holdfast.api.conditions import http_date
 from holdfast.api.digests import digests_of
 from holdfast.api.exchange import Exchange, decode_once, parse_query, text_of
+from holdfast.core.clock import iso as iso
 from holdfast.core.types import ChecksumType, Version
 from holdfast.engine.write import ObjectInput
 
@@ -131,11 +131,6 @@ def disposition(way: str, key: str) -> bytes:
     fallback = "".join(char if _PLAIN_NAME.fullmatch(char) else "_" for char in name)[:200]
     encoded = quote(name.encode()[:600].decode("utf-8", "ignore"), safe="!#$&+-.^_`|~")
     return f"{way}; filename=\"{fallback}\"; filename*=UTF-8''{encoded}".encode()
-
-
-def iso(micros: int) -> str:
-    """Return a time as JSON bodies show it: UTC, whole seconds."""
-    return datetime.fromtimestamp(micros // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _header_value(text: str) -> bytes:

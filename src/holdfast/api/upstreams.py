@@ -14,6 +14,7 @@ from holdfast.api.describe import iso
 from holdfast.api.exchange import Exchange
 from holdfast.api.models import Name, decode, encode
 from holdfast.core.adopted import Upstream
+from holdfast.core.errors import InvalidRequestError
 from holdfast.engine.upstream_desk import UpstreamStatus
 
 
@@ -106,8 +107,11 @@ async def take_upstream_back(exchange: Exchange, bucket: str) -> None:
 
 
 async def detach_upstream(exchange: Exchange, bucket: str) -> None:
-    """Have a bucket follow nothing any more; 409 while changes are to be written out."""
-    await exchange.session.admin.upstreams.detach(_tenant(exchange), bucket)
+    """Have a bucket follow nothing any more; 409 while changes are to be written out, and not `force`."""
+    force = exchange.query.get("force", "false").lower()
+    if force not in ("true", "false"):
+        raise InvalidRequestError("force is true or false")
+    await exchange.session.admin.upstreams.detach(_tenant(exchange), bucket, force=force == "true")
     await exchange.answer(204, ())
 
 

@@ -9,6 +9,7 @@ import typer
 from holdfast.cli import starting
 from holdfast.cli.admin import Tenant
 from holdfast.cli.command import Cli, command
+from holdfast.core.errors import InvalidRequestError
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -53,7 +54,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "heads": heads,
             "keep": not own,
             "digests": "read" if read else "none",
-            "tenant": tenant or cli.target.settings().tenant,
+            "tenant": tenant or _tenant(cli),
         }
         return await starting.start(
             cli,
@@ -61,3 +62,9 @@ def register(app: typer.Typer, panel: str) -> None:
             spec,
             run,
         )
+
+
+def _tenant(cli: Cli) -> str:
+    if cli.target.url:
+        raise InvalidRequestError("say whose bucket it is: --tenant NAME")
+    return cli.target.settings().tenant

@@ -14,6 +14,7 @@ import typer
 from holdfast.cli.command import Cli, beside_catalog, command
 from holdfast.cli.exit import ending
 from holdfast.cli.output import human_time, iso_time, visible
+from holdfast.cli.times import HOW, moment
 from holdfast.core.errors import CorruptedError, InvalidRequestError
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 _DAY: Final = 86_400_000_000
 Tenant = Annotated[str | None, typer.Option(help="the tenant (default: that of the configuration)")]
 Service = Annotated[bool, typer.Option("--service", help="what belongs to no tenant, instead")]
-Since = Annotated[str | None, typer.Option(help="not before this time: 2026-11-20 or 2026-11-20T08:00:00Z")]
-Until = Annotated[str | None, typer.Option(help="before this time")]
+Since = Annotated[str | None, typer.Option(metavar="TIME", help=f"not before this time: {HOW}")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="before this time, written so")]
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -114,14 +115,15 @@ def _keeping(group: typer.Typer) -> None:
         cli: Cli,
         tenant: Tenant = None,
         service: Service = False,
-        before: Annotated[str | None, typer.Option(help="remove what is older than this time")] = None,
+        before: Annotated[
+            str | None, typer.Option(metavar="TIME", help=f"remove what is older than this time: {HOW}")
+        ] = None,
         keep_days: Annotated[
             int | None, typer.Option(min=1, help="remove what is older than so many days")
         ] = None,
     ) -> None:
         """Remove old records, segment by segment, after a look whether all is whole; the audit tells of it."""
         from holdfast.catalog.contract import Actor
-        from holdfast.core.clock import moment
 
         if (before is None) == (keep_days is None):
             raise InvalidRequestError("say how much is to go: either --before or --keep-days")
@@ -238,7 +240,6 @@ def _unsealed(cli: Cli, failed: Mapping[str, HoldfastError], tenants: Sequence[s
 
 
 def _filter(bucket: str, prefix: str, principal: str, since: str | None, until: str | None) -> AuditFilter:
-    from holdfast.core.clock import moment
     from holdfast.engine.audit import AuditFilter
 
     return AuditFilter(

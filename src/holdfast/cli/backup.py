@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from holdfast.cli import job_text, starting
-from holdfast.cli.admin import when
 from holdfast.cli.command import Cli, command
 from holdfast.cli.output import human_size
 from holdfast.core.errors import ConfigError
@@ -220,7 +219,7 @@ def _columns(one: Mapping[str, Any]) -> list[str]:
     of = "/".join(name for name in (one["tenant"], one["bucket"]) if name) or "everything"
     return [
         one["set"],
-        when(one["moment"]),
+        one["moment"],
         of,
         one["parent"][:13] or "-",
         str(one["versions"]),
@@ -231,8 +230,6 @@ def _columns(one: Mapping[str, Any]) -> list[str]:
 
 
 def _text(name: str, value: Any) -> str:
-    if name in ("moment", "started", "ended"):
-        return when(value)
     if isinstance(value, list):
         return ", ".join(str(one) for one in value) or "-"
     return human_size(value) if name.endswith("bytes") else str(value) or "-"

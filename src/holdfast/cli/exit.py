@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +66,19 @@ HINTS: Final[tuple[tuple[type[HoldfastError], str, str], ...]] = (
     ),
     (OldConfigError, "", "mend what is imported, or leave that out of it; nothing was written"),
     (SettingsError, "", "mend it where it is set: the file, or the variable"),
+    (errors.NotFoundError, "there is no such job", "see which there are with: holdfast job list"),
+    (errors.NotFoundError, "there is no such schedule", "see which there are with: holdfast schedule list"),
+    (
+        errors.NotFoundError,
+        "there is no such snapshot",
+        "see which there are with: holdfast snapshot list BUCKET",
+    ),
+    (errors.NotFoundError, "there is no such bucket", "see which there are with: holdfast bucket ls"),
+    (
+        errors.NotFoundError,
+        "the bucket follows no store",
+        "see which buckets do with: holdfast upstream status",
+    ),
     (errors.NotFoundError, "there is no such key", "see which there are with: holdfast key ls"),
     (
         errors.PermissionDeniedError,
@@ -84,8 +98,14 @@ HINTS: Final[tuple[tuple[type[HoldfastError], str, str], ...]] = (
 )
 
 
+#: A message that names the command that helps.
+_COMMAND: Final = re.compile(r"\bsee:? `?holdfast ")
+
+
 def hint(error: HoldfastError) -> str:
-    """Return what the user may do about `error`."""
+    """Return what the user may do about `error`; "" when its message says that already."""
+    if _COMMAND.search(error.message):
+        return ""
     if error.store and isinstance(error, errors.UnauthenticatedError | errors.PermissionDeniedError):
         return f"correct the credentials of store {error.store} where it is set, or what they may do there"
     for kind, beginning, text in HINTS:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,9 +11,12 @@ from holdfast.cli.address import Address, parse
 from holdfast.cli.batch import pairs
 from holdfast.cli.command import Cli, command
 from holdfast.cli.output import human_size, human_time, version_facts, visible
+from holdfast.cli.times import HOW, moment
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.sizes import parse_size
 from holdfast.core.types import Version
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -36,9 +39,11 @@ def register(app: typer.Typer, panel: str) -> None:
         min_size: Annotated[str | None, typer.Option(help="at least so large, such as 10MB")] = None,
         max_size: Annotated[str | None, typer.Option(help="at most so large")] = None,
         since: Annotated[
-            str | None, typer.Option(help="stored then or later: 2026-01-31, or with T12:00")
+            str | None, typer.Option(metavar="TIME", help=f"stored then or later: {HOW}")
         ] = None,
-        until: Annotated[str | None, typer.Option(help="stored before then; UTC")] = None,
+        until: Annotated[
+            str | None, typer.Option(metavar="TIME", help="stored before then, written so; UTC")
+        ] = None,
         long: Annotated[bool, typer.Option("--long", "-l", help="with size, time and type")] = False,
     ) -> None:
         """Find objects by tags, metadata, type, size and time: all that is given must hold.
@@ -81,9 +86,4 @@ def _size(text: str | None) -> int | None:
 
 
 def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequestError(f"{text!r} is not a time; write for example 2026-01-31T12:00") from None
+    return None if text is None else _EPOCH + timedelta(microseconds=moment(text))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from holdfast.cli import times
 from holdfast.cli.address import parse_object
 from holdfast.cli.batch import each
 from holdfast.cli.command import Cli, command
@@ -68,7 +69,8 @@ def register(app: typer.Typer, panel: str) -> None:
         ],
         days: Annotated[int | None, typer.Option(min=1, max=36_500, help="from now")] = None,
         until: Annotated[
-            str | None, typer.Option(metavar="TIME", help="2027-01-31, or 2027-01-31T12:00:00Z")
+            str | None,
+            typer.Option(metavar="TIME", help="2027-01-31, 2027-01-31T12:00:00Z, or from now: 12h, 90d"),
         ] = None,
         bypass: Annotated[
             str,
@@ -79,7 +81,7 @@ def register(app: typer.Typer, panel: str) -> None:
         version_id: VersionId = None,
     ) -> int:
         """Lock versions, make locks longer, or with --bypass shorter. Needs a bucket that keeps versions."""
-        from holdfast.policy.lifecycle_form import mode_of, moment_of
+        from holdfast.policy.lifecycle_form import mode_of
 
         if mode == _NONE and (days is not None or until is not None):
             raise InvalidRequestError("--mode none takes a lock away, and goes without --days and --until")
@@ -88,7 +90,7 @@ def register(app: typer.Typer, panel: str) -> None:
         if version_id and len(objects) > 1:
             raise InvalidRequestError("--version-id goes with exactly one object")
         wanted = None if mode == _NONE else mode_of(mode)
-        end = None if until is None else moment_of(until)
+        end = None if until is None else -(-times.moment(until, ahead=True) // 1_000_000) * 1_000_000
         places = [parse_object(text) for text in objects]
         async with cli.target.client() as client:
 

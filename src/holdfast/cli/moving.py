@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from holdfast.cli import starting
-from holdfast.cli.admin import administration, seconds, when
-from holdfast.cli.command import Cli, beside_catalog, command
+from holdfast.cli.admin import seconds, when
+from holdfast.cli.command import Cli, command
 from holdfast.cli.output import human_size
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ def register(app: typer.Typer, panel: str) -> None:
     mirror = typer.Typer(no_args_is_help=True, help="Every object in more than one store.")
     app.add_typer(mirror, name="mirror", rich_help_panel=panel)
     _register_mirror(mirror)
-    move = typer.Typer(no_args_is_help=True, help="A migration, step by step.")
+    move = typer.Typer(
+        no_args_is_help=True, help="A migration, step by step: moves of stores, which operators look after."
+    )
     app.add_typer(move, name="move", rich_help_panel=panel)
-    beside_catalog(move, "/api/v1/moves")
     _register_move(move)
 
 
@@ -119,14 +120,36 @@ def _register_move(move: typer.Typer) -> None:
     @command(move, "begin")
     async def begin(cli: Cli, source: Source, target: Target) -> None:
         """Have new objects of SOURCE go to TARGET too. `holdfast migrate` copies what is there."""
-        async with administration(cli) as admin:
-            _show(cli.out, await admin.moves.begin(source, target))
+        async with cli.target.client() as client:
+            _show(cli.out, await client.begin_move(source, target))
+
+    @command(move, "list")
+    async def list_(
+        cli: Cli,
+        every: Annotated[bool, typer.Option("--all", help="also those that were taken back")] = False,
+    ) -> None:
+        """List the moves in force: what takes the place of what, how far it is, and until when it can be taken back."""
+        async with cli.target.client() as client:
+            found = [one.move for one in await client.moves()]
+        import msgspec
+
+        from holdfast.api.moves import move_answer
+
+        rows = [
+            (
+                msgspec.to_builtins(move_answer(one)),
+                (one.source, one.target, one.phase, when(one.updated), when(one.finish_at)),
+            )
+            for one in found
+            if every or one.phase != "back"
+        ]
+        cli.out.table(("SOURCE", "TARGET", "PHASE", "SINCE", "CAN BE TAKEN BACK UNTIL"), rows)
 
     @command(move, "status")
     async def status(cli: Cli) -> None:
         """Show every move, its phase, and what its stores hold."""
-        async with administration(cli) as admin:
-            found = await admin.moves.all()
+        async with cli.target.client() as client:
+            found = await client.moves()
         import msgspec
 
         from holdfast.api.moves import form_of
@@ -156,8 +179,8 @@ def _register_move(move: typer.Typer) -> None:
 
         from holdfast.api.moves import difference_answer
 
-        async with administration(cli) as admin:
-            left = await admin.moves.verify(source)
+        async with cli.target.client() as client:
+            left = await client.verify_move(source)
         told = (
             left.told
             if left.versions
@@ -175,8 +198,9 @@ def _register_move(move: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Have the target take the source's place; refused while something is missing. New objects go to both."""
-        async with administration(cli) as admin:
-            _show(cli.out, await admin.moves.cutover(source, keep=seconds(keep, "--keep")))
+        kept = seconds(keep, "--keep")
+        async with cli.target.client() as client:
+            _show(cli.out, await client.cut_over_move(source, keep=kept))
 
     @command(move, "finish")
     async def finish(
@@ -195,14 +219,14 @@ def _register_move(move: typer.Typer) -> None:
     @command(move, "back")
     async def back(cli: Cli, source: Source) -> None:
         """Take a move back: rules hold as they are written again. `holdfast mirror fill` brings back what is elsewhere."""
-        async with administration(cli) as admin:
-            _show(cli.out, await admin.moves.back(source))
+        async with cli.target.client() as client:
+            _show(cli.out, await client.take_move_back(source))
 
     @command(move, "forget")
     async def forget(cli: Cli, source: Source) -> None:
         """Drop a move that is done, once no rule names its source any more, or that was taken back."""
-        async with administration(cli) as admin:
-            await admin.moves.forget(source)
+        async with cli.target.client() as client:
+            await client.forget_move(source)
         cli.out.note(f"the move of {source} is forgotten")
 
 

@@ -67,15 +67,19 @@ class Output:
         if not self.quiet and not self.as_json:
             _aside(text)
 
+    def more(self, text: str) -> None:
+        """Tell people of errors that are not shown one by one; also when all else is quiet."""
+        if not self.as_json:
+            _aside(text)
+
     def error(self, error: HoldfastError, *, command: str = "holdfast COMMAND") -> None:
         """Show an error of a command: one line with its code and what may be done."""
         if self.as_json:
             _aside(json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False))
             return
         message = " ".join(str(error).split())
-        _aside(
-            f"holdfast: {visible(message)} ({error.code}); {hint(error).replace('holdfast COMMAND', command)}"
-        )
+        helps = hint(error).replace("holdfast COMMAND", command)
+        _aside(f"holdfast: {visible(message)} ({error.code})" + (f"; {helps}" if helps else ""))
 
     @contextmanager
     def progress(self, title: str, total: int | None) -> Iterator[Progress | None]:

@@ -9,6 +9,7 @@ import typer
 from holdfast.cli import starting
 from holdfast.cli.backup import Identity, Set, Store
 from holdfast.cli.command import Cli, command
+from holdfast.cli.times import HOW, moment_text
 from holdfast.core.errors import InvalidRequestError
 
 
@@ -27,7 +28,9 @@ def register(app: typer.Typer, panel: str) -> None:
         prefix: Annotated[str | None, typer.Option(help="only keys that begin so, with --bucket")] = None,
         at: Annotated[
             str | None,
-            typer.Option("--at", metavar="TIME", help="only versions made by then, as history has them"),
+            typer.Option(
+                "--at", metavar="TIME", help=f"only versions made by then, as history has them: {HOW}"
+            ),
         ] = None,
         into: Annotated[
             str | None,
@@ -49,7 +52,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "bucket": bucket,
             "key": key,
             "prefix": prefix,
-            "at": at,
+            "at": moment_text(at),
             "into": into,
             "overwrite": overwrite,
         }

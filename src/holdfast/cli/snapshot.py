@@ -12,6 +12,7 @@ from holdfast.cli.command import Cli, command
 from holdfast.cli.ls import list_folder
 from holdfast.cli.output import human_size, human_time, version_facts, visible
 from holdfast.cli.past import At, Named, Prefix
+from holdfast.cli.times import HOW, moment, moment_text
 from holdfast.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def register_of_buckets(group: typer.Typer) -> None:
     async def rewind(
         cli: Cli,
         bucket: Bucket,
-        to: Annotated[str, typer.Option("--to", metavar="TIME", help="the moment, as 2027-01-31T12:00:00Z")],
+        to: Annotated[str, typer.Option("--to", metavar="TIME", help=f"the moment: {HOW}")],
         prefix: Prefix = "",
         dry_run: starting.DryRun = False,
         no_wait: starting.NoWait = False,
@@ -64,7 +65,7 @@ def register_of_buckets(group: typer.Typer) -> None:
 
         What is written after the rewind began stays.
         """
-        spec = {"bucket": bucket_of(bucket), "at": to, "prefix": prefix}
+        spec = {"bucket": bucket_of(bucket), "at": moment_text(to), "prefix": prefix}
         return await starting.start(cli, "rewind", spec, starting.Run(dry_run, no_wait, objects))
 
     @command(group, "clone")
@@ -85,7 +86,7 @@ def register_of_buckets(group: typer.Typer) -> None:
         spec = {
             "bucket": bucket_of(source),
             "target": bucket_of(target),
-            "at": at,
+            "at": moment_text(at),
             "snapshot": snapshot,
             "prefix": prefix,
         }
@@ -99,14 +100,12 @@ def _register_names(group: typer.Typer) -> None:
         bucket: Bucket,
         name: Name,
         at: Annotated[
-            str | None, typer.Option("--at", metavar="TIME", help="an earlier moment instead of now")
+            str | None, typer.Option("--at", metavar="TIME", help=f"an earlier moment instead of now: {HOW}")
         ] = None,
         note: Annotated[str, typer.Option(help="what it is for")] = "",
     ) -> None:
         """Give a moment of a bucket a name. Needs a bucket that keeps versions."""
-        from holdfast.policy.moments import time_of
-
-        when = None if at is None else time_of(at)
+        when = None if at is None else moment(at)
         async with cli.target.client() as client:
             _show(cli, await client.create_snapshot(bucket_of(bucket), name, at=when, note=note))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from holdfast.library.syncing.report import Report, Wish
 
 FAILED: Final = 15  #: some files failed
+NAMED: Final = (
+    20  #: so many of those that failed, and of those that were left out, are named; --verbose names all
+)
 _STORE: Final = "store:"
 _S3: Final = "s3://"
 _SHARE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%?")
@@ -87,7 +91,9 @@ class Options:
     bandwidth: Annotated[
         str | None, typer.Option(metavar="SIZE", help="the most bytes per second, as 10MB")
     ] = None
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="name every file that is moved")] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="name every file that is moved, or failed")
+    ] = False
 
     def wish(self) -> Wish:
         """Return what the options ask for.
@@ -215,14 +221,21 @@ def report_of(cli: Cli, wish: Wish, progress: Any, verbose: bool) -> Report:
             facts = {"action": what, "key": key, "size": size, "dry_run": wish.dry_run}
             cli.out.record(facts, f"{words}  {visible(key)}  {human_size(size)}")
 
+    named: Counter[bool] = Counter()
+
     def complain(name: str, why: str, error: HoldfastError | None) -> None:
+        named[error is None] += 1
+        if named[error is None] > NAMED and not (verbose or cli.out.as_json):
+            report.unnamed += 1
+            return
         if error is not None:
             error.name = error.name or name
             fail(cli.out, error)
         else:
             cli.out.note(f"{visible(name)} {why}")
 
-    return Report(told=told, complain=complain, progress=progress)
+    report = Report(told=told, complain=complain, progress=progress)
+    return report
 
 
 def end(cli: Cli, report: Report, wish: Wish, verb: str) -> int | None:
@@ -246,6 +259,8 @@ def end(cli: Cli, report: Report, wish: Wish, verb: str) -> int | None:
         "kept": report.kept or None,
         "dry_run": wish.dry_run,
     }
+    if report.unnamed:
+        cli.out.more(f"and {report.unnamed} more like these; --verbose names every one")
     cli.out.record(facts, line)
     if report.kept:
         cli.out.note(report.kept)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from holdfast.cli import starting
-from holdfast.cli.admin import Tenant, administration, seconds, when
-from holdfast.cli.command import Cli, beside_catalog, command
+from holdfast.cli.admin import Tenant, seconds, when
+from holdfast.cli.command import Cli, command
 
 if TYPE_CHECKING:
     from holdfast.engine.upstream_desk import UpstreamStatus
@@ -22,7 +22,6 @@ def register(app: typer.Typer, panel: str) -> None:
         no_args_is_help=True, help="A store that others still write to, and a bucket that follows it."
     )
     app.add_typer(upstream, name="upstream", rich_help_panel=panel)
-    beside_catalog(upstream, "/api/v1/upstreams")
     _register_state(upstream)
     _register_jobs(upstream)
 
@@ -51,10 +50,11 @@ def _register_state(upstream: typer.Typer) -> None:
         """Have BUCKET follow what lies in STORE. Reads find it from now on; `upstream follow` brings it home."""
         from holdfast.core.adopted import Upstream
 
-        whose = tenant or cli.target.settings().tenant
-        wish = Upstream(whose, bucket, store, prefix, dual_write=dual_write, fresh=not lazy, keep=not own)
-        async with administration(cli) as admin:
-            _show(cli, await admin.upstreams.attach(wish))
+        wish = Upstream(
+            tenant or "", bucket, store, prefix, dual_write=dual_write, fresh=not lazy, keep=not own
+        )
+        async with cli.target.client() as client:
+            _show(cli, await client.attach_upstream(wish))
 
     @command(upstream, "set")
     async def change(
@@ -65,9 +65,10 @@ def _register_state(upstream: typer.Typer) -> None:
         tenant: Tenant = None,
     ) -> None:
         """Change how BUCKET follows its upstream."""
-        whose = tenant or cli.target.settings().tenant
-        async with administration(cli) as admin:
-            _show(cli, await admin.upstreams.change(whose, bucket, dual_write=dual_write, fresh=fresh))
+        async with cli.target.client() as client:
+            _show(
+                cli, await client.change_upstream(bucket, tenant=tenant, dual_write=dual_write, fresh=fresh)
+            )
 
     @command(upstream, "status")
     async def status(
@@ -76,19 +77,19 @@ def _register_state(upstream: typer.Typer) -> None:
         tenant: Tenant = None,
     ) -> None:
         """Show what a bucket follows and how far it is; without BUCKET, all of them."""
-        async with administration(cli) as admin:
+        async with cli.target.client() as client:
             if bucket is not None:
-                _show(cli, await admin.upstreams.status(tenant or cli.target.settings().tenant, bucket))
+                _show(cli, await client.upstream(bucket, tenant=tenant))
                 return
-            found = await admin.upstreams.all(tenant or "")
+            found = await client.upstreams(tenant=tenant)
         rows = [(_record(one), _row(one)) for one in found]
         cli.out.table(("BUCKET", "STORE", "PHASE", ">PASSES", "LAST", ">OWED", ">AWAY", ">DIFFERENCES"), rows)
 
     @command(upstream, "back")
     async def back(cli: Cli, bucket: BucketName, tenant: Tenant = None) -> None:
         """Write out all that was changed here, so that clients may go back; `upstream follow` does it."""
-        async with administration(cli) as admin:
-            _show(cli, await admin.upstreams.back(tenant or cli.target.settings().tenant, bucket))
+        async with cli.target.client() as client:
+            _show(cli, await client.take_upstream_back(bucket, tenant=tenant))
 
     @command(upstream, "detach")
     async def detach(
@@ -100,9 +101,8 @@ def _register_state(upstream: typer.Typer) -> None:
         tenant: Tenant = None,
     ) -> None:
         """Have BUCKET follow nothing any more. Nothing is deleted there."""
-        whose = tenant or cli.target.settings().tenant
-        async with administration(cli) as admin:
-            await admin.upstreams.detach(whose, bucket, force=force)
+        async with cli.target.client() as client:
+            await client.detach_upstream(bucket, tenant=tenant, force=force)
         cli.out.record({"bucket": bucket}, f"{bucket}: follows nothing")
 
 
@@ -127,7 +127,7 @@ def _register_jobs(upstream: typer.Typer) -> None:
             "passes": passes,
             "pause": seconds(pause, "--pause"),
             "share": share,
-            "tenant": tenant or cli.target.settings().tenant,
+            "tenant": await _whose(cli, bucket, tenant),
         }
         return await starting.start(cli, "follow", spec, starting.Run(False, no_wait, objects, bandwidth))
 
@@ -144,7 +144,7 @@ def _register_jobs(upstream: typer.Typer) -> None:
         bandwidth: starting.Bandwidth = None,
     ) -> int | None:
         """Compare BUCKET with its upstream; exit status 15 when something differs."""
-        spec = {"bucket": bucket, "sample": sample, "tenant": tenant or cli.target.settings().tenant}
+        spec = {"bucket": bucket, "sample": sample, "tenant": await _whose(cli, bucket, tenant)}
         return await starting.start(
             cli, "verify-upstream", spec, starting.Run(False, no_wait, objects, bandwidth)
         )
@@ -163,9 +163,17 @@ def _register_jobs(upstream: typer.Typer) -> None:
             "bucket": bucket,
             "sample": sample,
             "cutover": True,
-            "tenant": tenant or cli.target.settings().tenant,
+            "tenant": await _whose(cli, bucket, tenant),
         }
         return await starting.start(cli, "verify-upstream", spec)
+
+
+async def _whose(cli: Cli, bucket: str, tenant: str | None) -> str:
+    """Return whose bucket is meant; a server is asked whose it is for whoever asks."""
+    if tenant or not cli.target.url:
+        return tenant or cli.target.settings().tenant
+    async with cli.target.client() as client:
+        return (await client.upstream(bucket)).upstream.tenant
 
 
 def _record(status: UpstreamStatus) -> dict[str, Any]:

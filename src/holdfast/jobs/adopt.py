@@ -21,7 +21,8 @@ from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.names import check_bucket, check_tenant
 from holdfast.core.types import NO_DIGESTS, BlobInfo, ObjectRef
 from holdfast.engine import adopting, proving, rules
-from holdfast.jobs import spec
+from holdfast.engine.engine import Engine
+from holdfast.jobs import looking, spec
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.policy.following import mapped
 
@@ -62,6 +63,11 @@ class Adopt:
                 "strip is what is left out of the names: the prefix, or a beginning of it"
             )
         return told
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["store"])
+        await looking.bucket_of(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""

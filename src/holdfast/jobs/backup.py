@@ -30,6 +30,7 @@ from holdfast.engine.backups.rows import VERSIONS, Index, rows_in
 from holdfast.engine.backups.shelf import told
 from holdfast.engine.costs import price_key
 from holdfast.engine.engine import Engine
+from holdfast.jobs import looking
 from holdfast.jobs.backup_contents import ContentStep, step_name
 from holdfast.jobs.backup_rows import Beat, plan_name, write_rows
 from holdfast.jobs.backup_spec import LEASE, Cursor, Done, Plan, checked, settled
@@ -47,6 +48,11 @@ class Backup:
     def check(self, spec: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the spec in its usual form; see `backup_spec`."""
         return checked(spec)
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.backup_store(engine, settled(said, engine.context.settings.backup).store)
+        await looking.bucket_of(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """Return how much there is, and in how many files it goes; what a parent has already is not known before."""

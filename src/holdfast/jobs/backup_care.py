@@ -14,6 +14,8 @@ from holdfast.core.names import check_store
 from holdfast.engine.backups import ages, sets
 from holdfast.engine.backups.opening import Opener
 from holdfast.engine.backups.packing import Piece
+from holdfast.engine.engine import Engine
+from holdfast.jobs import looking
 from holdfast.jobs import spec as members
 from holdfast.jobs.backup_rows import Beat
 from holdfast.jobs.backup_set import passes, set_of
@@ -44,6 +46,10 @@ class BackupVerify:
             "set": members.text(spec, "set", "latest"),
             "identity": members.file(spec, "identity"),
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.backup_store(engine, said["store"])
 
     async def forecast(self, work: Work) -> Forecast:
         """Return how many files there are."""
@@ -152,6 +158,10 @@ class BackupPrune:
             made[name] = value
         keeping((), _keep(made))
         return made
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.backup_store(engine, said["store"])
 
     async def forecast(self, work: Work) -> Forecast:
         """Return what would be removed; the notes name the sets."""

@@ -14,7 +14,8 @@ from holdfast.core.names import check_bucket
 from holdfast.core.types import Bucket, ListPage, ObjectRef, Version
 from holdfast.engine import buckets
 from holdfast.engine.cloning import clone
-from holdfast.jobs import past, ranges, spec
+from holdfast.engine.engine import Engine
+from holdfast.jobs import looking, past, ranges, spec
 from holdfast.jobs.kinds import Ask, Finish, Forecast, Range, Step, Work
 
 
@@ -37,6 +38,10 @@ class CloneBucket:
         """Return the permissions: the source is read, the target is made and written."""
         source = [Ask(verb, said["bucket"], prefix=said["prefix"]) for verb in ("list", "versions", "get")]
         return [*source, Ask("create_bucket", said["target"]), Ask("put", said["target"])]
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.snapshot(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from holdfast.catalog.contract import Actor
@@ -22,6 +23,7 @@ from holdfast.jobs.kinds import Ask, Forecast, Kind, Kinds, Work
 from holdfast.jobs.pace import JobGauge
 from holdfast.jobs.schedules import check_cron, next_time
 from holdfast.policy.access import OPERATE
+from holdfast.policy.progress import seconds_as
 
 LEAST_PACE: Final = 0.001  #: objects per second: one in a quarter of an hour
 _FREE: Final = Pace()
@@ -56,9 +58,10 @@ class JobDesk:
 
         Raises:
             InvalidRequestError: there is no such kind, or a member of `spec` or `pace` is wrong; the message names it.
+            NotFoundError: a bucket, store, snapshot or upstream that `spec` names is not there.
             PermissionDeniedError: the kind needs a permission that `principal` does not have there.
         """
-        job = self._job(self._kinds.find(kind), spec, pace, job_id)
+        job = await self._sound(self._kinds.find(kind), spec, pace, job_id)
         made = await self._catalog.create_job(job, actor=self._actor)
         self._engine.news.tell(made.id)
         return made
@@ -66,15 +69,25 @@ class JobDesk:
     async def forecast(self, kind: str, spec: Mapping[str, Any], *, pace: Pace = _FREE) -> Forecast:
         """Return what such a job would do; nothing of it is done. Raises as `start` does."""
         found = self._kinds.find(kind)
-        job = self._job(found, spec, pace, "")
+        job = await self._sound(found, spec, pace, "")
         clock = self._engine.context.environment.clock
         gauge = JobGauge(Limiter(clock), job.id, clock, pace=lambda: _FREE, stopping=_no)
-        return await found.forecast(Work(self._engine, job, gauge, _no, _nothing))
+        made = await found.forecast(Work(self._engine, job, gauge, _no, _nothing))
+        lately = await self._catalog.jobs(job.tenant, state=JobState.DONE, kind=kind, limit=1)
+        times = [made.seconds, *(seconds_as(one, made.objects, made.bytes) for one in lately)]
+        return replace(made, seconds=max((one for one in times if one is not None), default=None))
 
     def kinds(self) -> Sequence[tuple[str, str, str]]:
         """Return (name, verb, what it is for) of every kind, by name."""
         found = [self._kinds.find(name) for name in self._kinds.names]
         return [(kind.name, kind.verb, _about(kind)) for kind in found]
+
+    async def _sound(self, kind: Kind, spec: Mapping[str, Any], pace: Pace, job_id: str) -> Job:
+        """Return a job that is allowed, and that names nothing which is not there; nothing is written yet."""
+        job = self._job(kind, spec, pace, job_id)
+        if (look := getattr(kind, "look", None)) is not None:
+            await look(self._engine, job.spec)
+        return job
 
     def _job(self, kind: Kind, spec: Mapping[str, Any], pace: Pace, job_id: str) -> Job:
         self.permit.allow_role(kind.verb)
@@ -241,10 +254,10 @@ class JobDesk:
         """Start a job of `kind` whenever `cron` says so, in the place of what `name` did; its jobs are those of `principal`.
 
         Raises:
-            InvalidRequestError, PermissionDeniedError: as `start`; or `cron` names no time.
+            InvalidRequestError, NotFoundError, PermissionDeniedError: as `start`; or `cron` names no time.
         """
         check_schedule(name)
-        job = self._job(self._kinds.find(kind), spec, pace, "")
+        job = await self._sound(self._kinds.find(kind), spec, pace, "")
         cron, now = check_cron(cron), await self._catalog.now()
         with suppress(
             NotFoundError

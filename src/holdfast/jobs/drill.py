@@ -94,7 +94,7 @@ class Drill:
 
     async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
         """See `Kind`."""
-        await looking.stores(engine, said["store"])
+        await looking.backup_store(engine, said["store"])
 
     async def forecast(self, work: Work) -> Forecast:
         """Return how much would be restored."""

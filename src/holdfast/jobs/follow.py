@@ -20,8 +20,9 @@ from holdfast.core.names import check_bucket
 from holdfast.core.records import Debt
 from holdfast.core.types import BlobInfo, ObjectRef
 from holdfast.engine import adopting, following
+from holdfast.engine.engine import Engine
 from holdfast.engine.replicas import reconcile
-from holdfast.jobs import spec
+from holdfast.jobs import looking, spec
 from holdfast.jobs.adopt import LAST, counted, failed, pages, tenant, tenant_of
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.policy.following import shrank
@@ -58,6 +59,10 @@ class Follow:
             "pause": spec.seconds(given, "pause", _PAUSE),
             "share": float(share),
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.upstream(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""
@@ -226,14 +231,18 @@ async def _vanished(
 
 # -- contents ---------------------------------------------------------------------------------------------------------
 async def _bytes(work: Work, upstream: Upstream, part: Part) -> Step:
-    """Bring home some of what was taken over. Whoever pays debts elsewhere may do the same: then it is done already."""
+    """Bring home some of what was taken over. Whoever pays debts elsewhere may do the same: then it is done already.
+
+    The part is over once the listing is, so that a pass leaves nothing behind of what it listed itself.
+    """
     catalog = work.engine.catalog
+    listed = all(one.done for one in await catalog.job_parts(work.job.id) if one.start == LIST)
     now = await catalog.now()
     debts = await catalog.debts(
         tenant=upstream.tenant, bucket=upstream.bucket, after=part.cursor, limit=_PAGE
     )
     if not debts:
-        return Step(part.cursor, done=True)
+        return Step(part.cursor, done=listed)
     results = await _together([_home(work, debt) for debt in debts if debt.not_before <= now], work)
     counts = Counts()
     for result in results:

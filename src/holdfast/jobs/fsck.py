@@ -22,9 +22,10 @@ from holdfast.core.failpoints import failpoint
 from holdfast.core.findings import LISTED, Finding, FindingKind, FindingState, Provable
 from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.engine import adopting, fsck, proving
+from holdfast.engine.engine import Engine
 from holdfast.engine.fsck import Inspection, Stretch
 from holdfast.engine.proving import Proof, Verdict
-from holdfast.jobs import spec
+from holdfast.jobs import looking, spec
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.policy import proving as policy
 from holdfast.policy.proving import Look
@@ -55,6 +56,10 @@ class Fsck:
             "young": spec.seconds(given, "young", policy.YOUNG),
             "quarantine": spec.flag(given, "quarantine", True),
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["store"])
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""

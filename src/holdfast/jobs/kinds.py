@@ -132,7 +132,9 @@ class Kind(Protocol):
 
     The first line of its docstring is what doors say it is for. A kind that needs more than its verb on the bucket (and
     prefix) that its spec names has a method `asks(spec)`, which returns every `Ask`. A kind whose verb operators alone
-    have works for the service; any other in one tenant, which the checked spec then names as `tenant`.
+    have works for the service; any other in one tenant, which the checked spec then names as `tenant`. A kind whose spec
+    names buckets or stores has `async look(engine, spec)`, which raises `NotFoundError` for what is not there: it is
+    asked when a job is about to be started, once that is allowed.
     """
 
     @property

@@ -17,8 +17,9 @@ from typing import Any, Final
 from holdfast.core.errors import ConflictError, HoldfastError, InvalidRequestError, NotFoundError
 from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.types import Bucket
+from holdfast.engine.engine import Engine
 from holdfast.engine.lifecycle import ACTOR, Judged, Place, ageing, move, remove, stretch
-from holdfast.jobs import ranges, spec
+from holdfast.jobs import looking, ranges, spec
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.jobs.lifecycle_forecast import forecast
 from holdfast.policy.lifecycle import Action, stale_uploads
@@ -74,6 +75,10 @@ class Lifecycle:
             "bucket": spec.text(given, "bucket"),
             "horizon_days": days,
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.bucket_of(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""

@@ -6,19 +6,21 @@ All of them walk versions and bring them home; what makes the difference is the 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from holdfast.catalog.contract import Actor, TierChange
 from holdfast.core.backend import StoreState
+from holdfast.core.clock import iso
 from holdfast.core.errors import ConflictError, NotFoundError
 from holdfast.core.jobs import Part, Schedule
 from holdfast.core.records import Connection, HeldVersion, KeptMove
 from holdfast.engine import moves
 from holdfast.engine.context import Context
-from holdfast.jobs import carrying, ranges, spec
+from holdfast.engine.engine import Engine
+from holdfast.jobs import carrying, looking, ranges, spec
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.jobs.pace import StoppedError
 from holdfast.policy.moving import Move, Phase, renamed
@@ -35,14 +37,14 @@ _LOOKS: Final = 5
 _PAUSE: Final = 300.0  #: seconds between rounds at most
 
 
-class _Walk:
+class _Walk(ABC):
     """Brings versions home that a subclass is concerned with."""
 
     verb = "operate"
 
+    @abstractmethod
     def concerns(self, work: Work, version: HeldVersion, plan: Plan) -> bool:
         """Tell whether the job is about a version."""
-        raise NotImplementedError
 
     async def split(self, work: Work) -> Sequence[Range]:
         """See `Kind.split`."""
@@ -61,7 +63,8 @@ class _Walk:
         return Step(page.cursor, page.done, done.counts, done.failures)
 
     async def after(self, work: Work, versions: Sequence[HeldVersion]) -> None:
-        """Do what else is to be done with a page."""
+        """Do what else is to be done with a page: nothing, where a subclass does not say."""
+        return
 
 
 class Migrate(_Walk):
@@ -84,6 +87,10 @@ class Migrate(_Walk):
             "keep": spec.seconds(given, "keep", KEEP),
             "cutover": spec.flag(given, "cutover", True),
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["source"], said["target"])
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""
@@ -141,6 +148,10 @@ class FinishMove(_Walk):
         spec.known(given, "source")
         return {"source": spec.text(given, "source", None)}
 
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await moves.find(engine.context, said["source"])
+
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""
         move = await moves.find(work.engine.context, work.spec["source"])
@@ -179,6 +190,10 @@ class Drain(_Walk):
         store, to = spec.text(given, "store", None), spec.text(given, "to")
         moves.check_stores(store, to or f"not {store}")
         return {"store": store, "to": to}
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["store"], said["to"])
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""
@@ -232,6 +247,10 @@ class Mirror(_Walk):
         if source or target:
             moves.check_stores(source, target)
         return {"source": source, "target": target}
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["source"], said["target"])
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""
@@ -341,7 +360,7 @@ async def _kept(work: Work, move: KeptMove) -> dict[str, Any]:
             ),
             actor=_actor(work),
         )
-    return {"phase": move.phase, "finish_at": move.finish_at}
+    return {"phase": move.phase, "finish_at": None if move.finish_at is None else iso(move.finish_at)}
 
 
 async def _let_go(work: Work, move: KeptMove) -> Finish:
@@ -357,13 +376,13 @@ async def _let_go(work: Work, move: KeptMove) -> Finish:
 async def _emptied(work: Work, store: str) -> Finish:
     """Return whether a store has nothing left that counts, or another round."""
     held = await work.engine.catalog.store_holds(store)
-    result = {"live": held.live, "pending": held.pending, "doomed": held.doomed, "until": held.until}
+    until = None if held.until is None else iso(held.until)
+    result = {"live": held.live, "pending": held.pending, "doomed": held.doomed, "until": until}
     if held.live and work.job.round < _ROUNDS:
         return await _once_more(work, result, "")
     if held.live or held.pending:
         told = f"store {store} still holds {held.live} copies and {held.pending} that are being written"
     elif held.doomed:
-        until = datetime.fromtimestamp((held.until or 0) / 1_000_000, UTC).isoformat(timespec="seconds")
         told = f"store {store} has {held.doomed} blobs that wait for the sweep until {until}; then it may be removed"
     else:
         told = f"store {store} is empty: it may be removed"

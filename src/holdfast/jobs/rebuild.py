@@ -17,7 +17,8 @@ from holdfast.core.findings import Told
 from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.names import INLINE
 from holdfast.engine import rebuilding
-from holdfast.jobs import spec
+from holdfast.engine.engine import Engine
+from holdfast.jobs import looking, spec
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.layers.base import closed_after
 from holdfast.layers.origins import everything
@@ -44,6 +45,10 @@ class Rebuild:
             "digests": spec.flag(given, "digests", True),
             "uploads": spec.flag(given, "uploads"),
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, *said["stores"])
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`. The stores are listed; no blob is asked what it is."""

@@ -122,7 +122,7 @@ class Restore:
 
     async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
         """See `Kind`."""
-        await looking.stores(engine, said["store"])
+        await looking.backup_store(engine, said["store"])
 
     async def forecast(self, work: Work) -> Forecast:
         """Return how much would be looked at; what is there already is not written again."""

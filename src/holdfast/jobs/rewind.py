@@ -14,7 +14,8 @@ from holdfast.catalog.contract import KeyThen
 from holdfast.core.jobs import Part
 from holdfast.core.types import ObjectRef
 from holdfast.engine.cloning import clone
-from holdfast.jobs import past, ranges, spec
+from holdfast.engine.engine import Engine
+from holdfast.jobs import looking, past, ranges, spec
 from holdfast.jobs.kinds import Ask, Finish, Forecast, Range, Step, Work
 from holdfast.policy.moments import Change, change
 
@@ -39,6 +40,10 @@ class Rewind:
         """Return the permissions: what was there is read, written again, or hidden."""
         bucket, prefix = said["bucket"], said["prefix"]
         return [Ask(verb, bucket, prefix=prefix) for verb in ("versions", "get", "put", "delete")]
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.snapshot(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""

@@ -285,7 +285,8 @@ class Runner:
     async def _trip(self, claim: Claim, error: BaseException) -> None:
         """Write down that a step failed as a whole, so that it is tried again later, or the job has failed."""
         if isinstance(error, HoldfastError):
-            trouble = f"{error.code}: {error.message}"
+            about = f" [{error.name}]" if error.name and error.name not in error.message else ""
+            trouble = f"{error.code}: {error.message}{about}"
             _log.warning("a step of a job failed", job=claim.job.id, kind=claim.job.kind, reason=trouble)
         else:
             trouble = f"a defect ({type(error).__name__}); see the log"

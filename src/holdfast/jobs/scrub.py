@@ -21,8 +21,9 @@ from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.names import INLINE
 from holdfast.engine import proving
 from holdfast.engine.costs import price_key
+from holdfast.engine.engine import Engine
 from holdfast.engine.proving import Proof, Verdict
-from holdfast.jobs import spec
+from holdfast.jobs import looking, spec
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.policy import proving as policy
 from holdfast.policy.cost import Estimate, once_cost
@@ -55,6 +56,11 @@ class Scrub:
             "share": _share(given, "share"),
             "sample": _share(given, "sample") or 1.0,
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said["store"])
+        await looking.bucket_of(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`. It is the most that is read: what was proved lately is not."""

@@ -16,8 +16,9 @@ from holdfast.core.jobs import Part
 from holdfast.core.names import INLINE
 from holdfast.core.records import HeldVersion
 from holdfast.engine.context import Context
+from holdfast.engine.engine import Engine
 from holdfast.engine.facts import facts_held
-from holdfast.jobs import carrying, ranges, spec
+from holdfast.jobs import carrying, looking, ranges, spec
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
 from holdfast.policy.moving import besides, store_of
 from holdfast.policy.placement import Plan
@@ -51,6 +52,11 @@ class Tier:
         if store == INLINE:
             raise InvalidRequestError("the catalog is no tier; thresholds say which contents live there")
         return {"store": store, **filters(given)}
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.stores(engine, said.get("store") or "", said["stored_in"])
+        await looking.bucket_of(engine, said)
 
     async def store(self, work: Work) -> str:
         """Return the store that the versions go to.

@@ -2,7 +2,7 @@
 nothing differs.
 
 Each difference is an item that failed, with what it is. Contents are compared by sizes and ETags, and for a share of them
-byte by byte: read there once more, and compared with the digests of what is here.
+byte by byte: read there once more, and compared with the digests of what is here; also what was written here and then there.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from holdfast.core.jobs import Counts, ItemFailure, Part
 from holdfast.core.names import check_bucket, is_minted
 from holdfast.core.types import BlobInfo, ObjectRef
 from holdfast.engine import adopting, following
+from holdfast.engine.engine import Engine
 from holdfast.engine.facts import asking
-from holdfast.jobs import spec
+from holdfast.jobs import looking, spec
 from holdfast.jobs.adopt import LAST, pages, tenant
 from holdfast.jobs.follow import BATCH, upstream_of
 from holdfast.jobs.kinds import Finish, Forecast, Range, Step, Work
@@ -60,6 +61,10 @@ class VerifyUpstream:
             "sample": float(sample),
             "cutover": spec.flag(given, "cutover"),
         }
+
+    async def look(self, engine: Engine, said: Mapping[str, Any]) -> None:
+        """See `Kind`."""
+        await looking.upstream(engine, said)
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""
@@ -123,6 +128,13 @@ class VerifyUpstream:
         return Finish(result)
 
 
+def _both_have(found: Found, held: HeldKey) -> bool:
+    """Tell whether what is there is what is here: it was taken over from there, or was written here and then there."""
+    if held.divergence is None:
+        return held.pin == found.pin
+    return not held.divergence.deleted and not held.divergence.owed and held.divergence.pin == found.pin
+
+
 async def _followed(work: Work) -> Upstream:
     upstream = await upstream_of(work)
     if upstream is None:
@@ -163,7 +175,7 @@ class _Gate:
             if not known.version_id and is_minted(one.name.rpartition("/")[2].removesuffix(" ")):
                 continue  # a blob of our own
             why = refused.get(one.key) or self._differs(one, known)
-            if not why and known.pin == one.pin and known.divergence is None:
+            if not why and _both_have(one, known):
                 why = await self._content_differs(one, known)
             if why:
                 failures.append(self._failure(one.key, known.version_id, why))

@@ -35,6 +35,7 @@ from holdfast.library.jobs import JobVerbs
 from holdfast.library.keeping import KeepingVerbs
 from holdfast.library.many import Report, each
 from holdfast.library.moments import MomentVerbs
+from holdfast.library.moving import MoveVerbs
 from holdfast.library.parts import PartLike
 from holdfast.library.source import Source
 
@@ -86,7 +87,7 @@ class Download(Protocol):
         ...
 
 
-class AsyncClient(JobVerbs, KeepingVerbs, MomentVerbs):
+class AsyncClient(JobVerbs, KeepingVerbs, MomentVerbs, MoveVerbs):
     """Objects in buckets, as one principal sees them. Safe for many tasks of one event loop at once.
 
     Every method raises the kinds of `holdfast.core.errors` and nothing else: `NotFoundError` for what is not there,

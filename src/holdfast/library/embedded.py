@@ -37,13 +37,14 @@ from holdfast.library.client import AsyncClient, Download
 from holdfast.library.embedded_jobs import EmbeddedJobs
 from holdfast.library.keeping import EmbeddedKeeping
 from holdfast.library.moments import EmbeddedMoments
+from holdfast.library.moving import EmbeddedMoves
 from holdfast.library.parts import PartLike, named
 from holdfast.library.source import Source, as_body
 from holdfast.policy.buckets import changed
 from holdfast.policy.signing import Purpose
 
 
-class EmbeddedClient(EmbeddedJobs, EmbeddedKeeping, EmbeddedMoments, AsyncClient):
+class EmbeddedClient(EmbeddedJobs, EmbeddedKeeping, EmbeddedMoments, EmbeddedMoves, AsyncClient):
     """A client over `session`; `closing` is awaited once when it is closed. Signed URLs begin with `public_url`.
 
     `sessions` makes the session of another tenant, where whoever runs the engine may act for them. Jobs are those of

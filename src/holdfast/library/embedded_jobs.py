@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ class EmbeddedJobs(JobVerbs):
 
     _engine: Engine | None
 
+    @abstractmethod
     def _who(self) -> Principal:
-        raise NotImplementedError
+        """Return who asks."""
 
     @property
     def _desk(self) -> JobDesk:

@@ -40,6 +40,7 @@ class JobVerbs(ABC):
 
         Raises:
             InvalidRequestError: there is no such kind, or its spec is wrong; it names the member.
+            NotFoundError: a bucket, store, snapshot or upstream that the spec names is not there.
             PermissionDeniedError: the kind needs a permission that is not there.
         """
 

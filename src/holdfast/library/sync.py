@@ -47,6 +47,7 @@ from holdfast.library.source import Source
 from holdfast.library.sync_jobs import SyncJobs
 from holdfast.library.sync_keeping import SyncKeeping
 from holdfast.library.sync_moments import SyncMoments
+from holdfast.library.sync_moving import SyncMoves
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ class SyncDownload:
         return b""
 
 
-class Client(SyncJobs, SyncKeeping, SyncMoments):
+class Client(SyncJobs, SyncKeeping, SyncMoments, SyncMoves):
     """Objects in buckets, without `await`. Safe for many threads at once.
 
     Made by `holdfast.open`. Close it, or use it in a `with`; forgotten, it closes itself when it is collected or when

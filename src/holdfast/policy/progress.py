@@ -20,6 +20,25 @@ def rates(job: Job) -> tuple[float, float] | None:
     return (items_now - items) / seconds, (size_now - size) / seconds
 
 
+def seconds_as(job: Job, objects: int, size: int) -> float | None:
+    """Return how many seconds so much takes if it goes as it went in `job`; None when that cannot be told.
+
+    Counts what `job` did in its last minute; all that it did, when it had no more than that. One that passed most items
+    over, since they were as they should be, tells nothing.
+    """
+    if job.counts.done * 2 < job.counts.examined:
+        return None
+    found = rates(job)
+    if found is None and job.started is not None and job.ended is not None and job.ended > job.started:
+        seconds = (job.ended - job.started) / _SECOND
+        found = job.counts.examined / seconds, job.counts.bytes / seconds
+    if found is None:
+        return None
+    items, rate = found
+    times = [objects / items if items > 0 else None, size / rate if rate > 0 else None]
+    return max((one for one in times if one is not None), default=None)
+
+
 def seconds_left(job: Job) -> float | None:
     """Return how many seconds a running job will still take; None when nobody can tell.
 

@@ -10,6 +10,11 @@ from holdfast.api.routing import Param, Route
 _ALL: Final = "/api/v1/upstreams"
 _ONE: Final = _ALL + "/{bucket}"
 _TENANT: Final = (Param("tenant", "whose bucket it is; one's own tenant when it is not given"),)
+_FORCE: Final = Param(
+    "force",
+    "`true`: even if changes are still to be written out",
+    {"type": "string", "enum": ["true", "false"]},
+)
 _EACH: Final = (Param("tenant", "only those of this tenant"),)
 _SAID: Final[dict[int, Any]] = {200: upstreams.UpstreamForm}
 
@@ -54,7 +59,7 @@ FOLLOWING: Final = (
         _ONE,
         upstreams.detach_upstream,
         "Have a bucket follow nothing any more",
-        _TENANT,
+        (*_TENANT, _FORCE),
         answers={204: None},
     ),
 )

@@ -36,6 +36,7 @@ from holdfast.library.http.download import HttpDownload
 from holdfast.library.http.jobs import HttpJobs
 from holdfast.library.http.keeping import HttpKeeping
 from holdfast.library.http.moments import HttpMoments
+from holdfast.library.http.moving import HttpMoves
 from holdfast.library.http.transport import Repeat, Transport
 from holdfast.library.many import Report
 from holdfast.library.parts import PartLike, named
@@ -48,7 +49,7 @@ PARTS: Final = Parts(above=1 << 30, size=128 << 20)
 _BATCH: Final = 200  #: objects of a batch that is answered with how it went with each
 
 
-class HttpClient(HttpJobs, HttpKeeping, HttpMoments, AsyncClient):
+class HttpClient(HttpJobs, HttpKeeping, HttpMoments, HttpMoves, AsyncClient):
     """A client of the server at `base`. Takes what `Transport` takes; made inside the event loop that uses it."""
 
     def __init__(

@@ -1,0 +1,50 @@
+"""Times as options take them: of ISO 8601, or how long ago (`2h`, `5d`). One reading for all commands."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from holdfast.core.errors import InvalidRequestError
+
+HOW: Final = "2027-01-31, 2027-01-31T12:00:00Z, or how long ago: 2h, 5d"  #: for the help of such an option
+
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)(?:\s+ago)?", re.IGNORECASE)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST: Final = 100 * 366 * 86_400  #: seconds
+
+
+def moment(text: str, *, ahead: bool = False) -> int:
+    """Return the microseconds of a time; UTC if it says nothing else, and a day alone is its midnight.
+
+    A span such as `90s`, `15m`, `2h`, `5d` or `3w` is so long ago by the clock of this machine, or with `ahead` from now.
+
+    Raises:
+        InvalidRequestError: it is neither.
+    """
+    text = text.strip()
+    if (span := _SPAN.fullmatch(text)) is not None:
+        seconds = float(span[1]) * _SECONDS[span[2].lower()]
+        if seconds <= _LONGEST:
+            now, micros = time.time_ns() // 1000, int(seconds * 1_000_000)
+            return now + micros if ahead else max(0, now - micros)
+    try:
+        found = datetime.fromisoformat(text)
+        since = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
+        return since // timedelta(microseconds=1)
+    except (OverflowError, ValueError):
+        pass
+    relative = "from now" if ahead else "ago"
+    raise InvalidRequestError(
+        f"a time is written as 2027-01-31, 2027-01-31T12:00:00Z, or as so long {relative}: 2h, 5d; not {text!r:.80}"
+    )
+
+
+def moment_text(text: str | None) -> str | None:
+    """Return such a time as a server takes it, to the microsecond; None for none."""
+    from holdfast.policy.moments import text_of
+
+    return None if text is None else text_of(moment(text))
