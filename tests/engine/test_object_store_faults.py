@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import hashlib
 import random
 import time
@@ -634,11 +635,14 @@ def test_a_server_refuses_what_is_not_what_was_known(way: str, request: pytest.F
     run(check(request.getfixturevalue(way)))
 
 
-def test_a_server_that_does_not_say_whether_it_wants_a_body_is_not_asked_again(strict: S3Server) -> None:
+@pytest.mark.parametrize("fault", [Hole, functools.partial(Answer, 417)])
+def test_a_server_that_does_not_say_whether_it_wants_a_body_is_not_asked_again(
+    strict: S3Server, fault: Callable[..., Fault]
+) -> None:
     async def check() -> None:
         data = noise(PART + 1)
         async with behind(strict, retries=0, read_timeout=0.7) as (proxy, backend):
-            proxy.script(Hole(match=lambda head: "expect" in head.headers))
+            proxy.script(fault(match=lambda head: "expect" in head.headers))
             for name in ("unasked", "unasked-2"):
                 await backend.put(name, known(data))
                 assert await read(backend, name) == data

@@ -38,6 +38,7 @@ Buffer = bytes | memoryview
 _PAGES = frozenset({200, 201, 202, 203, 205, 206, 404})
 _ENDLESS = 7 * 86400.0  #: seconds; the HTTP library counts silence while it is we who send
 _INLINE = 64 << 10  #: bodies up to this size are hashed without a thread hop
+_EXPECTATION_FAILED = 417
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class UnansweredError(Exception):
+    """The server does not say whether it wants a body, or does not know the question."""
 
 
 class Flow(Protocol):
@@ -147,12 +152,17 @@ class ControlClient:
         """Return the answer to one PUT of the `size` bytes of `flow`; not tried again once it gave any.
 
         `payload` is the hex SHA-256 of the bytes, or `sigv4.UNSIGNED`. Silence is for the caller to bound.
+
+        Raises:
+            UnansweredError: the server does not know how to be asked first (417).
         """
         request = sigv4.Request("PUT", self._address.host, self._address.path(key), (), headers)
 
         async def send(keys: Credentials) -> Answer:
             exchange = self._exchange(where, request, b"", payload, keys, _ENDLESS, flow=flow, size=size)
             async with exchange as response:
+                if response.status == _EXPECTATION_FAILED and flow.asked:
+                    raise UnansweredError
                 return self._judge(
                     where, response.status, response.headers, await read_bounded(response, MAX_BYTES)
                 )

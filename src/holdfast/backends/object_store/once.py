@@ -2,7 +2,7 @@
 
 Over http the request is signed with the SHA-256 of the body, over TLS it carries its CRC-64; the server refuses a body
 that is another. It is asked first whether it wants the body (`Expect: 100-continue`), so that a refusal is heard before
-bytes flow; a server that leaves the question unanswered is not asked again.
+bytes flow; a server that leaves the question unanswered, or does not know it (417), is not asked again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 from holdfast.backends._http import RETRIED, Tries
 from holdfast.backends.object_store import sigv4, upload
-from holdfast.backends.object_store.control import ControlClient, needed_header
+from holdfast.backends.object_store.control import ControlClient, UnansweredError, needed_header
 from holdfast.backends.object_store.dialects import MIB
 from holdfast.backends.object_store.errors import Where, unreachable
 from holdfast.core.body import CHUNK, Body
@@ -25,10 +25,6 @@ from holdfast.core.types import Digests
 
 MOST: Final = 128 * MIB  #: larger bodies go in parts, each of which is sent again alone when it breaks
 _ANSWER: Final = 10.0  #: seconds at most in which a server says whether it wants a body
-
-
-class _UnansweredError(Exception):
-    """The server did not say whether it wants the body."""
 
 
 class _Flow(upload.Feed):
@@ -63,7 +59,7 @@ class _Flow(upload.Feed):
             raise self.error from error
         except TimeoutError as error:
             if self.asked and not self.begun:
-                raise _UnansweredError from error
+                raise UnansweredError from error
             raise unreachable(error, where) from error
         finally:
             await self.end()
@@ -97,7 +93,7 @@ class Once:
             flow = self._flow(body)
             try:
                 return await flow.sent(self._client, where, key, headers)
-            except _UnansweredError:
+            except UnansweredError:
                 self._asks = False
             except HoldfastError as error:
                 if flow.failed or (flow.begun and not body.replayable):
