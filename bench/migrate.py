@@ -14,7 +14,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -42,78 +42,108 @@ from holdfast.testing import servers
 from holdfast.testing.servers import S3Server
 
 _PARTS_AT_ONCE = 2  #: as a process works on them
-_KINDS = (
-    (16 << 10, "small", 5000, 500),
-    (100 << 20, "large", 10, 2),
-)  #: size, name, how many, and in a quick run
+_SMALL, _LARGE = 16 << 10, 100 << 20
+#: Objects by size, of a run and of a quick one. `BENCH_MIGRATE_TIMES` multiplies all counts.
+_KINDS = {
+    "small": ({_SMALL: 5000}, {_SMALL: 500}),
+    "large": ({_LARGE: 10}, {_LARGE: 2}),
+    "mixed": ({_SMALL: 10_000, _LARGE: 10}, {_SMALL: 500, _LARGE: 1}),
+}
 _TENANT = "bench"
+
+Contents = Mapping[int, int]  #: how many objects of each size
 
 
 def run(options: Options) -> list[Figure]:
-    """Return the rates at which small and large objects are moved."""
+    """Return the rates at which small objects, large ones, and both together are moved."""
     figures = []
-    for size, name, many, few in _KINDS:
-        count = int(os.environ.get(f"BENCH_MIGRATE_{name.upper()}", few if options.quick else many))
+    times = float(os.environ.get("BENCH_MIGRATE_TIMES", "1"))
+    for name, (many, few) in _KINDS.items():
+        contents = {
+            size: max(1, int(count * times)) for size, count in (few if options.quick else many).items()
+        }
+        told = " and ".join(f"{count:,} objects of {size:,} bytes" for size, count in contents.items())
         figure = Figure(
-            f"Moving {count:,} objects of {size:,} bytes from one S3 server to another",
+            f"Moving {told} from one S3 server to another",
             "MB/s",
             targets=(Target("rclone copy", least=0.9),),
         )
         for number in range(1 if options.quick else min(options.rounds, 3)):
             options.say(f"migrate: {name}, round {number + 1}")
             with options.workspace("migrate") as home:
-                _round(figure, home, size, count)
+                _round(figure, home, contents, number)
         figures.append(figure)
     return figures
 
 
-def _round(figure: Figure, home: Path, size: int, count: int) -> None:
+def _round(figure: Figure, home: Path, contents: Contents, number: int) -> None:
     with ExitStack() as stack:
         source, target = (stack.enter_context(_server()) for _ in range(2))
         figure.notes = [
-            f"both are {source.kind}; ours in one process, with every copy read back and compared"
+            f"both are {source.kind}; ours in one process, with every copy read back and compared; "
+            "they take turns in being first, and what one wrote is removed before the next"
         ]
-        ours = uvloop.run(_ours(home, source, target, size, count))
-        total = size * count / 1e6
-        figure.add("holdfast", total / ours, seconds=ours, objects_per_second=count / ours)
-        for name, transfers in (("rclone copy", 4), ("rclone copy, 16 at once", 16)):
-            bucket = f"copy{transfers}"
-            took = _rclone(home, source, target, bucket, transfers, "copy")
-            figure.add(name, total / took, seconds=took, objects_per_second=count / took)
-            if transfers == 16:
-                took += _rclone(home, source, target, bucket, transfers, "check", "--download")
-                figure.add("rclone copy, then check --download", total / took, seconds=took)
-            shutil.rmtree(target.data / bucket, ignore_errors=True)
+        uvloop.run(_all(figure, home, source, target, contents, number))
+
+
+async def _all(
+    figure: Figure, home: Path, source: S3Server, target: S3Server, contents: Contents, number: int
+) -> None:
+    count, total = sum(contents.values()), sum(size * many for size, many in contents.items()) / 1e6
+
+    def told(name: str, took: float) -> None:
+        figure.add(name, total / took, seconds=took, objects_per_second=count / took)
+
+    async with _engine(home, source, target) as engine:
+        await _fill(engine, contents)
+
+        async def ours() -> None:
+            told("holdfast", await _moved(engine, count))
+            shutil.rmtree(target.data / target.bucket, ignore_errors=True)
+
+        async def copied() -> None:
+            took = await asyncio.to_thread(_rclone, home, source, target, "few", 4, "copy")
+            told("rclone copy", took)
+            shutil.rmtree(target.data / "few", ignore_errors=True)
+
+        async def copied_at_once() -> None:
+            took = await asyncio.to_thread(_rclone, home, source, target, "many", 16, "copy")
+            told("rclone copy, 16 at once", took)
+            took += await asyncio.to_thread(_rclone, home, source, target, "many", 16, "check", "--download")
+            told("rclone copy, then check --download", took)
+            shutil.rmtree(target.data / "many", ignore_errors=True)
+
+        turns = [ours, copied, copied_at_once]
+        for turn in turns[number % 3 :] + turns[: number % 3]:
+            await turn()
 
 
 # -- ours -------------------------------------------------------------------------------------------------------------
-async def _ours(home: Path, source: S3Server, target: S3Server, size: int, count: int) -> float:
-    async with _engine(home, source, target) as engine:
-        await _fill(engine, size, count)
-        kind = Migrate()
-        spec = kind.check({"source": "source", "target": "target", "keep": 0})
-        work = Work(engine, Job("bench", "", "migrate", spec), _Free(), lambda: False, _nothing)
-        began = time.perf_counter()
-        ranges = await kind.split(work)
-        gate = asyncio.Semaphore(_PARTS_AT_ONCE)
+async def _moved(engine: Engine, count: int) -> float:
+    kind = Migrate()
+    spec = kind.check({"source": "source", "target": "target", "keep": 0})
+    work = Work(engine, Job("bench", "", "migrate", spec), _Free(), lambda: False, _nothing)
+    began = time.perf_counter()
+    ranges = await kind.split(work)
+    gate = asyncio.Semaphore(_PARTS_AT_ONCE)
 
-        async def walk(part: Part) -> None:
-            async with gate:
-                while not part.done:
-                    step = await kind.step(work, part)
-                    if step.failures:
-                        raise PeerFailedError(f"holdfast: {step.failures[0].message}")
-                    part = replace(part, cursor=step.cursor, done=step.done)
+    async def walk(part: Part) -> None:
+        async with gate:
+            while not part.done:
+                step = await kind.step(work, part)
+                if step.failures:
+                    raise PeerFailedError(f"holdfast: {step.failures[0].message}")
+                part = replace(part, cursor=step.cursor, done=step.done)
 
-        await asyncio.gather(
-            *(walk(Part("bench", number, one.start, one.end)) for number, one in enumerate(ranges))
-        )
-        await moves.cutover(engine.context, "source", actor=Actor("bench"))  # refused if anything is missing
-        took = time.perf_counter() - began
-        left = await moves.difference(engine.context, await moves.find(engine.context, "source"))
-        if left.versions or left.concerned != count:
-            raise PeerFailedError(f"holdfast: {left.versions} of {left.concerned} are missing")
-        return took
+    await asyncio.gather(
+        *(walk(Part("bench", number, one.start, one.end)) for number, one in enumerate(ranges))
+    )
+    await moves.cutover(engine.context, "source", actor=Actor("bench"))  # refused if anything is missing
+    took = time.perf_counter() - began
+    left = await moves.difference(engine.context, await moves.find(engine.context, "source"))
+    if left.versions or left.concerned != count:
+        raise PeerFailedError(f"holdfast: {left.versions} of {left.concerned} are missing")
+    return took
 
 
 @asynccontextmanager
@@ -143,19 +173,23 @@ def _store(name: str, server: S3Server, environment: Environment) -> Store:
     return open_store(name, settings, environment)
 
 
-async def _fill(engine: Engine, size: int, count: int) -> None:
+async def _fill(engine: Engine, contents: Contents) -> None:
+    """Put the objects, the few large ones spread among the names of the small ones."""
     session = engine.session(Principal(_TENANT, _TENANT, "admin"))
     await engine.catalog.create_tenant(_TENANT)
     await session.create_bucket("moved")
     chance = random.Random(1)
-    gate = asyncio.Semaphore(16 if size < 1 << 20 else 2)
+    for size, count in contents.items():
+        gate = asyncio.Semaphore(16 if size < 1 << 20 else 2)
 
-    async def one(number: int) -> None:
-        async with gate:
-            await session.put("moved", f"{number:09}", Body.of_bytes(chance.randbytes(size)))
+        async def one(place: float, size: int = size, gate: asyncio.Semaphore = gate) -> None:
+            async with gate:
+                data = Body.of_bytes(chance.randbytes(size))
+                await session.put("moved", f"{place:.9f}-{size}", data)
 
-    for first in range(0, count, 1000):
-        await asyncio.gather(*(one(number) for number in range(first, min(first + 1000, count))))
+        for first in range(0, count, 1000):
+            numbers = range(first, min(first + 1000, count))
+            await asyncio.gather(*(one(number / count) for number in numbers))
 
 
 class _Free:

@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
     from holdfast.cli import quick
 
     try:
-        if arguments and arguments[0] in quick.NAMES:
+        if quick.knows(arguments):
             quick.run(arguments)
         else:
             from holdfast.cli.app import app

@@ -1,58 +1,10 @@
-"""The commands and where each is: one line per file."""
+"""The whole command line: all commands at once, for help and for whatever `quick` does not know."""
 
 from __future__ import annotations
 
 import typer
 
-from holdfast.cli import (
-    adopt,
-    apply,
-    audit,
-    backup,
-    bucket,
-    bucket_settings,
-    catalog,
-    config,
-    cost,
-    cp,
-    dvc,
-    encryption,
-    find,
-    findings,
-    fsck,
-    get,
-    health,
-    hold,
-    job,
-    key,
-    lifecycle,
-    ls,
-    moving,
-    placement,
-    presign,
-    pull,
-    push,
-    put,
-    reconcile,
-    restore,
-    rm,
-    schedule,
-    scrub,
-    serve,
-    snapshot,
-    stat,
-    store,
-    sweep,
-    tag,
-    tenant,
-    tiering,
-    token,
-    upstream,
-    versions,
-)
-
-OBJECTS = "Objects"
-OPERATE = "Run and look after it"
+from holdfast.cli.rooms import ROOMS, register
 
 
 def _show_version(wanted: bool) -> None:
@@ -82,53 +34,6 @@ def _root(
     """Put, find and get objects, whatever holds their bytes. Objects are written BUCKET/KEY."""
 
 
-for room in (
-    put,
-    get,
-    push,
-    pull,
-    ls,
-    find,
-    stat,
-    tag,
-    cp,
-    rm,
-    versions,
-    presign,
-    bucket,
-    bucket_settings,
-    lifecycle,
-    hold,
-    snapshot,
-):
-    room.register(app, OBJECTS)
-for room in (
-    serve,
-    health,
-    store,
-    catalog,
-    sweep,
-    scrub,
-    fsck,
-    findings,
-    reconcile,
-    adopt,
-    upstream,
-    moving,
-    tiering,
-    config,
-    apply,
-    tenant,
-    key,
-    token,
-    audit,
-    cost,
-    placement,
-    dvc,
-    encryption,
-    backup,
-    restore,
-    job,
-    schedule,
-):
-    room.register(app, OPERATE)
+for panel, modules in ROOMS.items():
+    for module in modules:
+        register(app, module, panel)

@@ -1,19 +1,23 @@
-"""`push` and `pull` by themselves: what runs every minute and mostly finds nothing to do should not wait for its imports."""
+"""One command by itself: what is called for a moment, again and again, should not wait for the others to be built."""
 
 from __future__ import annotations
 
-from typing import Final
+from holdfast.cli.rooms import WORDS, register
 
-NAMES: Final = frozenset({"push", "pull"})
+
+def knows(arguments: list[str]) -> bool:
+    """Tell whether the first of these names a command."""
+    return bool(arguments) and arguments[0] in WORDS
 
 
 def run(arguments: list[str]) -> None:
-    """Run one of these commands; ends as the whole command line does, with `SystemExit`."""
+    """Run a command that it knows; ends as the whole command line does, with `SystemExit`."""
     import gc
     import os
-    from importlib import import_module
 
-    gc.set_threshold(100_000, 20, 20)
+    module, panel = WORDS[arguments[0]]
+    if module != "serve":  # what lives long keeps the usual habits
+        gc.set_threshold(100_000, 20, 20)
     # looking for plugins of pydantic, of which there are none here, reads every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
@@ -25,6 +29,6 @@ def run(arguments: list[str]) -> None:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(lambda: None)  # with it the command keeps its name, although it is the only one
-    import_module(f"holdfast.cli.{arguments[0]}").register(app, "Objects")
+    app.callback()(lambda: None)  # with it a command keeps its name, although it is the only one
+    register(app, module, panel)
     app(arguments, prog_name="holdfast")
