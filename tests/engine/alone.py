@@ -64,6 +64,7 @@ async def run_alone(
                 ran.counts += step.counts
                 ran.failures += step.failures
                 part = replace(part, cursor=step.cursor, done=step.done)
+                work = replace(work, job=replace(work.job, counts=ran.counts))
         work = replace(work, job=replace(work.job, counts=ran.counts, round=ran.rounds))
         end = await kind.finish(work)
         ran.result = end.result

@@ -162,14 +162,40 @@ def test_minio_goes_on_by_key_as_long_as_it_goes_on(name: str, knows: bool, want
 
 def test_minio_goes_on_by_token_when_the_listing_takes_long() -> None:
     clock, found = ManualClock(), [BlobInfo("in/a", 1, 1)]
-    onward = Onward("", clock)
+    onward = Onward("in/", "", clock)
     for moment, query in ((0.6, ("start-after", "in/a")), (0.6, ("continuation-token", "next"))):
         onward.query()
         clock.advance(moment)
-        assert onward.follows(found)
+        assert onward.follows(found, {"server": "MinIO"}, ends=False)
         onward.more("next", found, {"server": "MinIO"})
         assert onward.query() == [query]
         found = [BlobInfo("in/b", 1, 1)]
+
+
+def test_the_end_that_minio_tells_of_inside_a_folder_is_asked_for_again() -> None:
+    asked, keys = [], ["in/a-b", "in/a/1", "in/a/2", "in/c"]
+
+    def answer(query: dict[str, str]) -> tuple[int, bytes, int]:
+        after, token = query.get("start-after", ""), query.get("continuation-token", "")
+        asked.append(token or after)
+        if after.startswith(
+            "in/a/"
+        ):  # it counts `in/a-b`, leaves it out, and takes the page for the last one
+            return whole(page([key for key in keys if key > after][:1]))
+        number = int(token or 0)
+        return whole(page(keys[number : number + 2], str(number + 2) if number < 2 else ""))
+
+    async def story(url: str) -> None:
+        assert [info.name for info in await listed(url)] == keys
+        assert asked == ["", "in/a/1", "2"]
+        asked.clear()
+        backend = open_s3("store", settings(url, prefix="in"), environment=Environment.seeded(1))
+        assert [info.name async for info in backend.list(after="a/1")] == ["a/2", "c"]
+        assert asked == ["in/a/1", "", "in/a/1", "2"]
+        await backend.close()
+
+    with server(answer, "MinIO") as url:
+        run(story(url))
 
 
 def test_an_answer_that_fails_for_a_moment_is_asked_for_again() -> None:

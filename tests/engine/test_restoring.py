@@ -222,6 +222,31 @@ def test_a_restore_adds_nothing_to_a_snapshot(sqlite_url: str) -> None:
     run(story())
 
 
+def test_no_snapshot_comes_back_over_another_history(sqlite_url: str, tmp_path: Path) -> None:
+    async def story() -> None:
+        vault = Vault()
+        clock = vault.environment.clock
+        async with vault.opened(sqlite_url) as engine:
+            await furnish(engine)
+            await put(session(engine), "kept", "k", b"one")
+            clock.advance(60)  # type: ignore[attr-defined]
+            await engine.catalog.create_snapshot("default", "kept", "friday")
+            await backed_up(engine, **PLAIN)
+        clock.advance(60)  # type: ignore[attr-defined]
+        async with vault.opened(f"sqlite:///{tmp_path / 'new.db'}", main="fresh") as engine:
+            await furnish(engine)
+            who = session(engine)
+            await put(who, "kept", "k", b"another")
+            back = await restored(engine, "latest")
+            assert (back.result["taken"], back.result["snapshots_left"]) == (1, 1)
+            assert not await engine.catalog.snapshots("default", "kept")
+            assert not (await restored(engine, "latest", overwrite=True)).failures
+            then = (await engine.catalog.snapshot("default", "kept", "friday")).at
+            assert [one.size for one in (await who.list("kept", at=then)).items] == [len(b"one")]
+
+    run(story())
+
+
 def test_snapshots_come_back_with_what_they_show(catalog_url: str, tmp_path: Path) -> None:
     async def story() -> None:
         vault = Vault()

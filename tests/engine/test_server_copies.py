@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from holdfast.core.clock import Environment
 from holdfast.core.errors import CorruptedError, HoldfastError, UnavailableError, UnsupportedError
 from holdfast.core.types import BlobInfo
 from holdfast.engine.engine import Engine
+from holdfast.engine.replicas import reconcile
+from holdfast.jobs.adopt import Adopt
 from holdfast.jobs.moving import Migrate
 from holdfast.layers import stack
 from holdfast.layers.base import Layer
@@ -201,6 +204,76 @@ def test_folders_of_this_machine_copy_and_what_cannot_be_read_there_is_sent(
     monkeypatch.setattr(Kernel, "read", worn_out)
     monkeypatch.setattr(Kernel, "clone", apart)
     monkeypatch.setattr(Kernel, "copy_range", apart)
+    run(story())
+
+
+def test_a_store_that_does_not_answer_keeps_no_other_from_being_copied_from(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    copy = LocalBackend.copy_from
+
+    async def silent(self: LocalBackend, other: LocalBackend, source: str, target: str) -> BlobInfo:
+        asked.append(other.store)
+        if len(asked) == 1:
+            raise UnavailableError("the disk is gone", store=other.store)
+        return await copy(self, other, source, target)
+
+    async def story() -> None:
+        environment = Environment.seeded(3)
+        stores = [local_store(name, tmp_path / name, environment) for name in ("one", "two", "three")]
+        async with engine_on(sqlite_url, *stores, environment=environment, acknowledge=2) as (
+            engine,
+            session,
+        ):
+            placing = engine.context.placing
+            rules = [
+                replace(placing.own.default, stores=names)
+                for names in (("one", "two"), ("one", "two", "three"))
+            ]
+            placing.own = placing._current = replace(placing.own, default=rules[0])
+            version = await session.put("plain", "large", Body.of_bytes(LARGE))
+            placing.own = placing._current = replace(placing.own, default=rules[1])
+            report = await reconcile(engine.context, version.ref, version.id)
+            assert (report.trouble, report.copied, sorted(asked)) == ("", 1, ["one", "two"])
+            assert await content(session, "plain", "large") == LARGE
+
+    monkeypatch.setattr(LocalBackend, "copy_from", silent)
+    run(story())
+
+
+def test_what_was_adopted_and_never_read_is_sent_and_proved(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    copy = LocalBackend.copy_from
+
+    async def counted(self: LocalBackend, other: Backend, source: str, target: str) -> BlobInfo:
+        copied.append(self.store)
+        return await copy(self, other, source, target)
+
+    async def story() -> None:
+        environment = Environment()
+        stores = [local_store(name, tmp_path / name, environment) for name in ("one", "two", "three")]
+        (tmp_path / "one" / "large").write_bytes(LARGE)
+        async with engine_on(sqlite_url, *stores, environment=environment, acknowledge=1) as (
+            engine,
+            session,
+        ):
+            ran = await run_alone(engine, Adopt(), {"store": "one", "tenant": "default", "bucket": "plain"})
+            assert ran.counts.done == 1
+            version, _ = await session.head("plain", "large")
+            placing = engine.context.placing
+            for name, wanted in (("two", []), ("three", ["three"])):
+                rule = replace(placing.own.default, stores=(name,))
+                placing.own = placing._current = replace(placing.own, default=rule)
+                report = await reconcile(engine.context, version.ref, version.id)
+                assert (report.trouble, report.copied, copied) == ("", 1, wanted)
+                (segment,) = (await engine.catalog.resolve(version.ref)).segments
+                assert segment.digests.sha256 == sha256(LARGE).digest()
+            assert await content(session, "plain", "large") == LARGE
+
+    monkeypatch.setattr(LocalBackend, "copy_from", counted)
     run(story())
 
 

@@ -11,7 +11,8 @@ from holdfast.core.errors import InvalidRequestError
 
 HOW: Final = "2027-01-31, 2027-01-31T12:00:00Z, or how long ago: 2h, 5d"  #: for the help of such an option
 
-_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)(?:\s+ago)?", re.IGNORECASE)
+#: A capital M is refused: it would be minutes to us, and months to whoever wrote it.
+_SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwSHDW])(?:\s+[aA][gG][oO])?")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 100 * 366 * 86_400  #: seconds
@@ -33,7 +34,7 @@ def moment(text: str, *, ahead: bool = False) -> int:
             return now + micros if ahead else max(0, now - micros)
     try:
         found = datetime.fromisoformat(text)
-        since = (found if found.tzinfo else found.replace(tzinfo=UTC)) - _EPOCH
+        since = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC) - _EPOCH
         return since // timedelta(microseconds=1)
     except (OverflowError, ValueError):
         pass

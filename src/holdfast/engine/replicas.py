@@ -233,7 +233,9 @@ class _Move:
         if not segment.size:
             return await self._store(segment, made, Body.of_bytes(b""))
         copies = [replica for replica in self._located.replicas if replica.segment_id == segment.id]
-        if segment.size >= _WORTH and not self._sends and await self._copied_there(segment, made, copies):
+        # what was adopted and never read has no digest that would tell a bad copy from a good one
+        provable = segment.size >= _WORTH and segment.digests.sha256 is not None
+        if provable and not self._sends and await self._copied_there(segment, made, copies):
             return segment
         runs: list[Run] = []
 
@@ -274,6 +276,13 @@ class _Move:
                     await there.copy_from(held.backend, copy.blob, made.blob)
             except (NotFoundError, UnsupportedError, PermissionDeniedError):  # nothing was begun there
                 self._by_itself = False
+                continue
+            except CorruptedError:
+                raise
+            except HoldfastError as error:
+                if error.store != held.name:
+                    raise
+                self._by_itself = False  # the store that it was to be copied from failed; another one may not
                 continue
             return True
         return False

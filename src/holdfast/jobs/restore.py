@@ -231,14 +231,15 @@ def chosen_of(work: Work) -> Chosen:
 async def put_rows(work: Work, source: Source, chosen: Chosen, tables: Sequence[str]) -> Counts:
     """Put back rows of other tables that are not there."""
     notes: dict[str, int] = {}
-    beat = Beat(work)
+    beat, counts = Beat(work), work.job.counts
+    lacking = counts.failed or counts.notes.get(Place.TAKEN.value)
     async with aclosing(source.rows(set(tables))) as rows:
         async for table, row in rows:
             meant = chosen.row(table, row)
             if meant is not None:
                 if table == "rules" and not _rule_works(work, meant):
                     notes["rules_left"] = notes.get("rules_left", 0) + 1
-                elif table == "snapshots" and work.job.counts.failed:  # it would keep out what is missing yet
+                elif table == "snapshots" and lacking:  # it would keep out what is missing yet
                     notes["snapshots_left"] = notes.get("snapshots_left", 0) + 1
                 elif await work.engine.catalog.restore_row(table, meant):
                     notes[table] = notes.get(table, 0) + 1
@@ -351,7 +352,7 @@ async def _put_version(
             ItemFailure(ref.bucket, ref.key, row["id"], error.code, error.message, tenant=ref.tenant)
         )
         return Counts(examined=1, failed=1)
-    if place in (Place.THERE, Place.KEPT):
+    if place in (Place.THERE, Place.KEPT, Place.TAKEN):
         return Counts(examined=1, skipped=1, notes={place.value: 1})
     told = place.value if place is Place.MENDED else "restored"
     return Counts(examined=1, done=1, bytes=row["size"], notes={told: 1})

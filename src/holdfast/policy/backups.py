@@ -97,6 +97,7 @@ class Place(StrEnum):
 
     THERE = "there"  #: it is there
     KEPT = "kept"  #: nowhere: what is there is newer, and stays
+    TAKEN = "taken"  #: nowhere: another version has its place in a history that is kept
     OWN = "own"  #: at its own place in the history of its key
     TOP = "top"  #: above what is there; in a bucket without versions, instead of it
     MENDED = "mended"  #: it was there, and its bytes were lost: they are there again
@@ -119,6 +120,8 @@ def place_of(
         return Place.OWN
     if top or (found.taken and current and overwrite):
         return Place.TOP
+    if found.taken and found.versioning:
+        return Place.TAKEN
     if found.taken or (newer and not found.versioning):
         return Place.KEPT
     return Place.OWN

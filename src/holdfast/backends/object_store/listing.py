@@ -45,14 +45,14 @@ async def objects(
 ) -> AsyncIterator[list[BlobInfo]]:
     """Yield pages of up to 1,000 objects whose key starts with `prefix` and is greater than `after`, named by key."""
     query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", "1000")]
-    onward = Onward(after, client.environment.clock)
+    onward = Onward(prefix, after, client.environment.clock)
     while True:
         try:
             answer = await client.call(where, "GET", query=[*query, *onward.query()])
         except ImpossibleNameError:
             return
         page, rest = _page(answer.body, where)
-        if not onward.follows(page):
+        if not onward.follows(page, answer.headers, ends=not _truncated(rest)):
             continue
         # Not every server knows start-after; what it should have left out is left out here.
         yield [info for info in page if info.name > after and info.name.startswith(prefix)]
@@ -185,8 +185,12 @@ def _text(item: Element, tag: str, root: Element) -> str:
     return unquote_plus(value) if root.findtext("EncodingType") == "url" else value
 
 
+def _truncated(root: Element) -> bool:
+    return (root.findtext("IsTruncated") or "").lower() == "true"
+
+
 def _next(root: Element, where: Where, before: str) -> str:
-    if (root.findtext("IsTruncated") or "").lower() != "true":
+    if not _truncated(root):
         return ""
     token = root.findtext("NextContinuationToken") or ""
     if not token or token == before:

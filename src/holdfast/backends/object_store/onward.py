@@ -16,10 +16,15 @@ _BY_KEY: Final = 1.0
 
 
 class Onward:
-    """Where a listing stands: what asks for its next page."""
+    """Where a listing stands: what asks for its next page.
 
-    def __init__(self, after: str, clock: Clock) -> None:
+    From a key inside a folder `a/`, MinIO counts what is called `a-b` or `a.b` as part of the page and then leaves it out.
+    Such a page is too short, and said to be the last one: an end that was found so is asked for again, by token.
+    """
+
+    def __init__(self, prefix: str, after: str, clock: Clock) -> None:
         self._clock, self._asked, self._spent = clock, 0.0, 0.0
+        self._base = prefix.rfind("/") + 1
         self._start = [("start-after", after)] if after else []
         self._last, self._by_key = after, False
         self.token = ""  #: that of the last page
@@ -31,13 +36,18 @@ class Onward:
             return [("start-after", self._last)]
         return [*self._start, ("continuation-token", self.token)] if self.token else self._start
 
-    def follows(self, page: Sequence[BlobInfo]) -> bool:
+    def follows(self, page: Sequence[BlobInfo], headers: Mapping[str, str], *, ends: bool) -> bool:
         """Return whether it is the page that was meant; if not, the next query asks for it by token."""
         self._spent += self._clock.monotonic() - self._asked
-        if not self._by_key or (page and page[0].name > self._last):
-            return True
-        self._by_key, self._spent = False, _BY_KEY
-        return False
+        by_start = bool(self._start) and not self.token
+        doubtful = ends and "/" in self._last[self._base :]
+        if self._by_key and (doubtful or not page or page[0].name <= self._last):
+            self._by_key, self._spent = False, _BY_KEY
+            return False
+        if by_start and doubtful and headers.get("server") == _SLOW_TOKENS:
+            self._start = []  # from the beginning, then
+            return False
+        return True
 
     def more(self, token: str, page: Sequence[BlobInfo], headers: Mapping[str, str]) -> None:
         """Take what the last page tells of the next."""

@@ -26,7 +26,7 @@ from holdfast.engine.targets import accepted, pending, target_of
 from holdfast.policy.backups import Place, place_of
 
 _TRIES: Final = 5  #: looks at a key that others write to meanwhile
-_NOTHING: Final = (Place.THERE, Place.KEPT)
+_NOTHING: Final = (Place.THERE, Place.KEPT, Place.TAKEN)
 
 
 def another_id(job_id: str, version_id: str) -> str:

@@ -121,10 +121,11 @@ class GcsBackend(Bucket):
 
     async def _copied(self, other: GcsBackend, where: Where, source: str, target: str) -> BlobInfo:
         start, end = other._names.key(source), self._names.key(target)
+        whence = Where("copy", other._store, source)
         try:
-            found = await other._client.call(where, "HEAD", start)
+            found = await other._client.call(whence, "HEAD", start)
         except (NotFoundError, PermissionDeniedError) as error:
-            await other._explain(where, error)
+            await other._explain(whence, error)
             raise
         await copying.copy(self._client, where, other._settings, start, found.headers, end)
         return await self._head(Where("copy", self._store, target))
