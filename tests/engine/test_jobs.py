@@ -461,7 +461,9 @@ def test_who_may_start_see_and_steer(sqlite_url: str, tmp_path: Path) -> None:
             assert [job.id for job in await scoped.jobs()] == [mine.id]
             everything = [job.id for job in await operator.jobs()]
             assert len(everything) == 5
-            assert everything == sorted(everything, reverse=True)  # those of one millisecond are as chance has it
+            assert everything == sorted(
+                everything, reverse=True
+            )  # those of one millisecond are as chance has it
             assert len(await operator.jobs(kind="both")) == 1
             after = await operator.jobs(limit=1, after=everything[0])
             assert [job.id for job in after] == everything[1:2]

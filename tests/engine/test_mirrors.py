@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -108,6 +109,36 @@ def test_readers_go_on_with_the_other_copy(sqlite_url: str, mood: str) -> None:
             at.moody["one"].mood = ""
             await pay(at.engine)
             assert await live(at) == ["one", "two"]
+
+    run(story())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_store_that_was_gone_at_once_is_asked_again_when_no_other_is_left(
+    sqlite_url: str, streamed: bool
+) -> None:
+    async def flow() -> AsyncIterator[bytes]:
+        yield b"new"
+
+    async def story() -> None:
+        async with mirrors(sqlite_url, ONE) as at:
+            await at.session.put("plain", "k", Body.of_bytes(b"old"))
+            await pay(at.engine)
+            assert await live(at) == ["one", "two"]
+            for broken, down in (("one", "two"), ("two", "one")):
+                at.moody[broken].mood, at.moody[down].mood = "restarted", "down"
+                assert await content(at.session, "plain", "k") == b"old"
+            at.moody["one"].mood, at.moody["two"].mood = "restarted", "down"
+            made = await at.session.put(
+                "plain", "other", Body.of_stream(flow()) if streamed else Body.of_bytes(b"new")
+            )
+            assert made.owed == "copies"
+            assert await content(at.session, "plain", "other") == b"new"
+            at.moody["one"].mood = "down"
+            with pytest.raises(UnavailableError):
+                await content(at.session, "plain", "other")
+            with pytest.raises(UnavailableError):
+                await at.session.put("plain", "k", Body.of_bytes(b"no"))
 
     run(story())
 

@@ -18,6 +18,7 @@ from holdfast.core.body import CHUNK, Body
 from holdfast.core.errors import DeadlineError
 from holdfast.core.types import BlobInfo
 
+AT_ONCE: Final = 1.0  #: seconds: a store that fails sooner is asked once more when no other is left
 _UNDER_WAY: Final = 64 << 20  #: bytes that a driver may have taken and not yet delivered
 
 

@@ -21,7 +21,7 @@ from holdfast.core.keyring import LockedError, ShreddedError
 from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
-from holdfast.engine.patience import flow_within, gave_up
+from holdfast.engine.patience import AT_ONCE, flow_within, gave_up
 from holdfast.policy.placement import Copy, reading_order
 
 _WORTH: Final = 1 << 20  #: bytes that may always be fetched to prove a smaller span
@@ -80,6 +80,8 @@ class Run:
         # a slow copy is left for another once for each other one: when all are slow, slow has to do
         self._hurries = len(copies) - 1 if context.patience else 0
         self._resorted = False
+        self._broke: list[Replica] = []  #: copies whose store was gone at once, as after a restart
+        self._asked_again = False
 
     @property
     def file(self) -> FileSlice | None:
@@ -124,8 +126,9 @@ class Run:
         wish = None if whole else ByteRange(start, self.aligned.end - 1)
         if self._left is None:
             self._left = self._candidates()
-        while self._left or await self._last_resort():
+        while self._left or self._once_more() or await self._last_resort():
             self._replica = self._left.pop(0)
+            began = self._context.environment.clock.monotonic()
             try:
                 # perhaps another process made it just now
                 if self._replica.store not in self._context.stores:
@@ -141,6 +144,9 @@ class Run:
                     )
                 return self._reader
             except HoldfastError as error:  # whatever is wrong with one copy, another may be sound
+                took = self._context.environment.clock.monotonic() - began
+                if isinstance(error, UnavailableError) and took < AT_ONCE:
+                    self._broke.append(self._replica)
                 await self._failed(error)
                 await self.close()
         return None
@@ -174,6 +180,14 @@ class Run:
     def _at_once(self) -> int:
         """How many bytes may be read while a copy is opened."""
         return min(self.aligned.length, _SMALL)
+
+    def _once_more(self) -> bool:
+        """Ask again, once, when no copy is left: it costs little where the answer comes at once."""
+        if self._asked_again:
+            return False
+        self._asked_again = True
+        self._left, self._broke = self._broke, []
+        return bool(self._left)
 
     async def _last_resort(self) -> bool:
         """Look once, when no copy is left, for those that were given up but not deleted yet: they are as good."""

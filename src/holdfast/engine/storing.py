@@ -21,7 +21,7 @@ from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.fanout import put_all
 from holdfast.engine.holding import Held
-from holdfast.engine.patience import Patience, SlowError
+from holdfast.engine.patience import AT_ONCE, Patience, SlowError
 from holdfast.engine.targets import Target, target_of
 from holdfast.layers.foreign import Source
 from holdfast.policy.placement import Plan
@@ -76,8 +76,11 @@ async def land(
     held = Held(body) if target.spare else None
     body = body if held is None else held.body
     failed: dict[str, str] = {}
-    gave_up: set[str] = set()
-    hurried = False  # a store was left since it was slow: should no other do either, slow has to do
+    clock = context.environment.clock
+    again: set[str] = (
+        set()
+    )  # slow, or gone at once, as after a restart: asked once more should no other do either
+    asked_again = False
     try:
         while True:
             replicas = targets.pending(context, ref, target, version_id, version_id, body.size)
@@ -90,6 +93,7 @@ async def land(
             )
             if earlier is not None:
                 return Landed(target, body, Written(Segment("", 0), ()), earlier)
+            began = clock.monotonic()
             try:
                 failpoint("put.after_begin")
                 written = await store_segment(
@@ -100,7 +104,7 @@ async def land(
                     announced,
                     content_type,
                     more=more,
-                    patience=context.patience if target.further and not hurried else None,
+                    patience=context.patience if target.further and not asked_again else None,
                 )
                 targets.accepted(context, target)
                 return Landed(target, body, written)
@@ -111,16 +115,16 @@ async def land(
                 name = targets.blamed(context, target.stores, error)
                 if not name or held is None or not held.again or not isinstance(error, HoldfastError):
                     raise
-                if isinstance(error, SlowError):
-                    gave_up.add(name)
+                if isinstance(error, SlowError) or clock.monotonic() - began < AT_ONCE:
+                    again.add(name)
                 failed[name] = targets.told(error)
                 try:
                     target = target_of(context, plan, bucket, failed=failed)
                 except UnavailableError:
-                    if hurried or not (slow := [one for one in failed if one in gave_up]):
+                    if asked_again or not again:
                         raise
-                    hurried = True
-                    for one in slow:
+                    asked_again = True
+                    for one in again:
                         del failed[one]
                     target = target_of(context, plan, bucket, failed=failed)
     finally:
