@@ -83,8 +83,8 @@ def there(*, created: int, seq: int = 5, versioning: bool = False, **more: bool)
         (there(created=2000), False, True, Place.KEPT),
         (there(created=2000, versioning=True), True, False, Place.OWN),
         (there(created=2000, versioning=True), True, True, Place.TOP),
-        (there(created=2000, versioning=True, taken=True), True, False, Place.KEPT),
-        (there(created=2000, versioning=True, taken=True), False, True, Place.KEPT),
+        (there(created=2000, versioning=True, taken=True), True, False, Place.TAKEN),
+        (there(created=2000, versioning=True, taken=True), False, True, Place.TAKEN),
         # what is there is of the backup's time
         (there(created=900, seq=2), True, False, Place.OWN),
         (there(created=900, seq=2), False, False, Place.OWN),
