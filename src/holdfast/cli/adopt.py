@@ -56,12 +56,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "digests": "read" if read else "none",
             "tenant": tenant or _tenant(cli),
         }
-        return await starting.start(
-            cli,
-            "adopt",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "adopt", spec, run)
 
 
 def _tenant(cli: Cli) -> str:

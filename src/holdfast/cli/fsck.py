@@ -54,9 +54,4 @@ def register(app: typer.Typer, panel: str) -> None:
             "young": seconds(young, "--young"),
             "quarantine": quarantine,
         }
-        return await starting.start(
-            cli,
-            "fsck",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "fsck", spec, run)

@@ -41,12 +41,7 @@ def _register_start(group: typer.Typer) -> None:
         run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Start a job of any kind and see it to its end."""
-        return await starting.start(
-            cli,
-            kind,
-            spec_of(spec),
-            run,
-        )
+        return await starting.start(cli, kind, spec_of(spec), run)
 
     @command(group, "run")
     async def run(cli: Cli, job_id: Id) -> int | None:

@@ -61,12 +61,7 @@ def _register_jobs(app: typer.Typer, panel: str) -> None:
             "keep": seconds(keep, "--keep"),
             "cutover": not no_cutover,
         }
-        return await starting.start(
-            cli,
-            "migrate",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "migrate", spec, run)
 
     @command(app, "drain", panel=panel)
     async def drain(
@@ -78,12 +73,7 @@ def _register_jobs(app: typer.Typer, panel: str) -> None:
         run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Empty a store, so that it may be removed. It takes nothing new from now on."""
-        return await starting.start(
-            cli,
-            "drain",
-            {"store": store, "to": to},
-            run,
-        )
+        return await starting.start(cli, "drain", {"store": store, "to": to}, run)
 
 
 def _register_mirror(mirror: typer.Typer) -> None:
@@ -95,25 +85,12 @@ def _register_mirror(mirror: typer.Typer) -> None:
         run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Keep a copy in OTHER of everything that belongs in STORE: of what is there, and of what will come."""
-        return await starting.start(
-            cli,
-            "mirror",
-            {"source": store, "target": other},
-            run,
-        )
+        return await starting.start(cli, "mirror", {"source": store, "target": other}, run)
 
     @command(mirror, "fill")
-    async def fill(
-        cli: Cli,
-        run: starting.Run = starting.PLAIN,
-    ) -> int | None:
+    async def fill(cli: Cli, run: starting.Run = starting.PLAIN) -> int | None:
         """Make the copies that rules want and that are not there: after a rule was given another store."""
-        return await starting.start(
-            cli,
-            "mirror",
-            {},
-            run,
-        )
+        return await starting.start(cli, "mirror", {}, run)
 
 
 def _register_move(move: typer.Typer) -> None:
@@ -209,12 +186,7 @@ def _register_move(move: typer.Typer) -> None:
         run: starting.Run = starting.PLAIN,
     ) -> int | None:
         """Let go of the source; refused while something is missing."""
-        return await starting.start(
-            cli,
-            "finish-move",
-            {"source": source},
-            run,
-        )
+        return await starting.start(cli, "finish-move", {"source": source}, run)
 
     @command(move, "back")
     async def back(cli: Cli, source: Source) -> None:

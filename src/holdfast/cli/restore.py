@@ -56,9 +56,4 @@ def register(app: typer.Typer, panel: str) -> None:
             "into": into,
             "overwrite": overwrite,
         }
-        return await starting.start(
-            cli,
-            "restore",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "restore", spec, run)

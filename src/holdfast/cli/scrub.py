@@ -51,12 +51,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "share": share,
             "sample": sample,
         }
-        return await starting.start(
-            cli,
-            "scrub",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "scrub", spec, run)
 
 
 def _tenant(cli: Cli) -> str:

@@ -63,12 +63,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "store": store,
             **_filters(cli, where, which),
         }
-        return await starting.start(
-            cli,
-            "tier",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "tier", spec, run)
 
     @command(app, "archive", panel=panel)
     async def archive(
@@ -88,12 +83,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "store": to,
             **_filters(cli, where, which),
         }
-        return await starting.start(
-            cli,
-            "archive",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "archive", spec, run)
 
     @command(app, "recall", panel=panel)
     async def recall(
@@ -110,12 +100,7 @@ def register(app: typer.Typer, panel: str) -> None:
             "days": days,
             **_filters(cli, where, which),
         }
-        return await starting.start(
-            cli,
-            "recall",
-            spec,
-            run,
-        )
+        return await starting.start(cli, "recall", spec, run)
 
 
 def _filters(cli: Cli, where: str | None, which: Which) -> dict[str, Any]:

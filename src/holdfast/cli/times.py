@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from holdfast.core import clock
 from holdfast.core.errors import InvalidRequestError
 
 HOW: Final = "2027-01-31, 2027-01-31T12:00:00Z, or how long ago: 2h, 5d"  #: for the help of such an option
@@ -14,7 +14,6 @@ HOW: Final = "2027-01-31, 2027-01-31T12:00:00Z, or how long ago: 2h, 5d"  #: for
 #: A capital M is refused: it would be minutes to us, and months to whoever wrote it.
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdwSHDW])(?:\s+[aA][gG][oO])?")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST: Final = 100 * 366 * 86_400  #: seconds
 
 
@@ -33,15 +32,12 @@ def moment(text: str, *, ahead: bool = False) -> int:
             now, micros = time.time_ns() // 1000, int(seconds * 1_000_000)
             return now + micros if ahead else max(0, now - micros)
     try:
-        found = datetime.fromisoformat(text)
-        since = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC) - _EPOCH
-        return since // timedelta(microseconds=1)
-    except (OverflowError, ValueError):
-        pass
-    relative = "from now" if ahead else "ago"
-    raise InvalidRequestError(
-        f"a time is written as 2027-01-31, 2027-01-31T12:00:00Z, or as so long {relative}: 2h, 5d; not {text!r:.80}"
-    )
+        return clock.moment(text)
+    except InvalidRequestError:
+        relative = "from now" if ahead else "ago"
+        raise InvalidRequestError(
+            f"a time is written as 2027-01-31, 2027-01-31T12:00:00Z, or as so long {relative}: 2h, 5d; not {text!r:.80}"
+        ) from None
 
 
 def moment_text(text: str | None) -> str | None:

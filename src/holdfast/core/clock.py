@@ -8,10 +8,12 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 from holdfast.core.errors import InvalidRequestError
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(text: str) -> int:
@@ -22,7 +24,8 @@ def moment(text: str) -> int:
     """
     try:
         found = datetime.fromisoformat(text.strip())
-        return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+        since = (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC) - _EPOCH
+        return since // timedelta(microseconds=1)
     except (ValueError, OverflowError):
         raise InvalidRequestError("a time looks like 2026-11-20T08:00:00Z or 2026-11-20") from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -11,6 +10,7 @@ from urllib.parse import quote
 from holdfast.core.errors import UnavailableError
 from holdfast.core.jobs import ENDED, Counts, ItemFailure, Job, JobState, Pace, Schedule
 from holdfast.core.types import EMPTY
+from holdfast.library.http import wire
 from holdfast.library.http.events import events
 from holdfast.library.http.transport import Repeat, Transport
 from holdfast.library.jobs import FREE, JobVerbs, KindOfJob, Seen
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 JOBS: Final = "background-jobs"
 _PAGE: Final = 1000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class HttpJobs(JobVerbs):
@@ -161,10 +160,10 @@ def job_of(facts: Any) -> Job:
         spec=facts["spec"],
         state=JobState(facts["state"]),
         principal=facts["principal"],
-        created=_micros(facts["created"]) or 0,
-        started=_micros(facts["started"]),
-        ended=_micros(facts["ended"]),
-        updated=_micros(facts["updated"]) or 0,
+        created=wire.time_of(facts["created"]) or 0,
+        started=wire.time_of(facts["started"]),
+        ended=wire.time_of(facts["ended"]),
+        updated=wire.time_of(facts["updated"]) or 0,
         total=facts["total"],
         total_bytes=facts["total_bytes"],
         counts=counts,
@@ -175,7 +174,7 @@ def job_of(facts: Any) -> Job:
         schedule=facts["schedule"],
         trouble=facts["trouble"],
         result=facts["result"],
-        expires=_micros(facts["expires"]),
+        expires=wire.time_of(facts["expires"]),
         recent=_recent(facts, counts),
     )
 
@@ -184,7 +183,7 @@ def _recent(facts: Any, counts: Counts) -> tuple[tuple[int, int, int], ...]:
     """Return samples that tell the rate which the server told."""
     if facts["objects_rate"] is None:
         return ()
-    now, items, size = _micros(facts["updated"]) or 0, counts.examined, counts.bytes
+    now, items, size = wire.time_of(facts["updated"]) or 0, counts.examined, counts.bytes
     before = (int(items - 60 * facts["objects_rate"]), int(size - 60 * facts["bytes_rate"]))
     return ((now - 60_000_000, *before), (now, items, size))
 
@@ -199,11 +198,11 @@ def schedule_of(facts: Any) -> Schedule:
         cron=facts["cron"],
         pace=_pace(facts["pace"]),
         enabled=facts["enabled"],
-        next_at=_micros(facts["next_at"]) or 0,
+        next_at=wire.time_of(facts["next_at"]) or 0,
         last_job=facts["last_job"],
         principal=facts["principal"],
-        created=_micros(facts["created"]) or 0,
-        updated=_micros(facts["updated"]) or 0,
+        created=wire.time_of(facts["created"]) or 0,
+        updated=wire.time_of(facts["updated"]) or 0,
     )
 
 
@@ -241,7 +240,7 @@ def _failure(facts: Any) -> ItemFailure:
         version_id=facts["version_id"],
         code=facts["code"],
         message=facts["message"],
-        at=_micros(facts["at"]) or 0,
+        at=wire.time_of(facts["at"]) or 0,
         tenant=facts["tenant"],
         number=facts["number"],
     )
@@ -262,9 +261,3 @@ def _pace(facts: Any) -> Pace:
 
 def _pace_wish(pace: Pace) -> dict[str, Any]:
     return {"objects_per_second": pace.objects, "bytes_per_second": pace.bytes}
-
-
-def _micros(text: str | None) -> int | None:
-    if text is None:
-        return None
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)

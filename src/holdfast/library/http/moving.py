@@ -122,12 +122,14 @@ def _move(said: Any) -> KeptMove:
         said["phase"],
         moment(said["created"]),
         moment(said["updated"]),
-        _time(said["finish_at"]),
+        wire.time_of(said["finish_at"]),
     )
 
 
 def _holds(said: Any) -> StoreHolds:
-    return StoreHolds(said["live"], said["bytes"], said["pending"], said["doomed"], _time(said["until"]))
+    return StoreHolds(
+        said["live"], said["bytes"], said["pending"], said["doomed"], wire.time_of(said["until"])
+    )
 
 
 def _status(said: Any) -> UpstreamStatus:
@@ -144,13 +146,9 @@ def _status(said: Any) -> UpstreamStatus:
         said["keep"],
         moment(said["attached"]),
         said["passes"],
-        _time(said["passed"]),
-        _time(said["verified"]),
+        wire.time_of(said["passed"]),
+        wire.time_of(said["verified"]),
         said["differences"],
     )
-    owing = Owing(said["owed"], _time(said["owed_since"]), said["trouble"])
+    owing = Owing(said["owed"], wire.time_of(said["owed_since"]), said["trouble"])
     return UpstreamStatus(upstream, owing, said["away"], said["missing"])
-
-
-def _time(text: str | None) -> int | None:
-    return None if text is None else moment(text)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from holdfast.core.backend import SignedUrl
+from holdfast.core.clock import moment
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import InvalidRangeError, UnavailableError
 from holdfast.core.names import check_bucket, check_key
@@ -384,6 +385,11 @@ def report(answer: Any) -> Report:
         if not item.get("success")
     ]
     return Report(int(answer.get("done") or 0), failures)
+
+
+def time_of(text: str | None) -> int | None:
+    """Return a time of an answer in microseconds; None for none."""
+    return None if text is None else moment(text)
 
 
 def _iso(micros: int | None) -> str | None:

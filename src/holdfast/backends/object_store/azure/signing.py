@@ -7,9 +7,10 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
+
+from holdfast.core.clock import iso
 
 Query = Sequence[tuple[str, str]]
 #: The version of the form of signed links; older than what requests say, since the form changes and links need nothing newer.
@@ -82,7 +83,7 @@ def link(
 
 def stamp(moment: int) -> str:
     """Return microseconds since the epoch as Azure writes times, in whole seconds."""
-    return datetime.fromtimestamp(moment // 1_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso(moment)
 
 
 def _delegated(key: DelegationKey) -> list[tuple[str, str]]:
