@@ -289,10 +289,12 @@ def test_a_push_that_sends_nothing_imports_nothing_that_moves_bytes(tmp_path: Pa
         "configparser",
         "msgspec",
         "obstore",
+        "pydantic",
         "rich",
         "sqlalchemy",
         "xml.sax",
         "holdfast.backends._credentials.url",
         "holdfast.backends.object_store.backend",
+        "holdfast.core.backend",
         "holdfast.core.types",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from holdfast.cli.plain import lighten
 from holdfast.cli.rooms import WORDS, register
 
 
@@ -22,13 +23,17 @@ def run(arguments: list[str]) -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
     import typer
+    from typer.main import get_command
 
     gc.freeze()
     app = typer.Typer(
         name="holdfast",
+        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(lambda: None)  # with it a command keeps its name, although it is the only one
     register(app, module, panel)
-    app(arguments, prog_name="holdfast")
+    built = get_command(app)
+    lighten(built)
+    built(arguments, prog_name="holdfast")

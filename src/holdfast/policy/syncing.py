@@ -21,6 +21,8 @@ NANOS: Final = 1_000_000_000
 _CLOSE: Final = (
     1_000  #: nanoseconds: what other programs lose of a time when they write it as a decimal fraction
 )
+#: Keys as most are, of short segments that begin with no dot: nothing that is told below can be said of them.
+_ORDINARY: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _IS_PART: Final = re.compile(rf"\..*\.[0-9a-f]{{16}}{re.escape(PART)}", re.DOTALL)
 
 
@@ -88,6 +90,8 @@ def mtime_of(text: str | None) -> int | None:
 
 def path_problem(key: str) -> str:
     """Return why no file below a folder can be called `key`; "" when one can."""
+    if len(key) <= 63 and _ORDINARY.fullmatch(key):
+        return ""
     try:
         check_key(key)
     except InvalidRequestError as error:

@@ -1,6 +1,6 @@
 """Where credentials that end come from: a command, a URL, a file, a web identity.
 
-Comes in: `KeySettings`, which a driver's settings have among their own. Goes out: a `Fetch` from `fetch_of`, a function that
+Comes in: `settings.KeySettings`, which a driver's settings have among their own. Goes out: a `Fetch` from `fetch_of`, a function that
 gets one `Document`, and from the document `Credentials` with their end. Who keeps them and fetches them ahead of their end is
 `core.renewing.Renewing`.
 
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from holdfast.backends._credentials.document import Credentials, Document, ends, keys_of
 from holdfast.backends._credentials.file import stamp
-from holdfast.backends._credentials.settings import FETCHED, TENANT, KeySettings
-from holdfast.backends._credentials.sources import Fetch, fetch_of
+from holdfast.backends._credentials.sources import FETCHED, TENANT, Fetch, fetch_of
 
 __all__ = [
     "FETCHED",
@@ -21,7 +20,6 @@ __all__ = [
     "Credentials",
     "Document",
     "Fetch",
-    "KeySettings",
     "ends",
     "fetch_of",
     "keys_of",

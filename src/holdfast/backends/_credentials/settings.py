@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-TENANT: Final = "{tenant}"  #: stands in a setting for the tenant whose blobs are to be reached
-FETCHED: Final = frozenset({"command", "url", "file", "web-identity"})
+from holdfast.backends._credentials.sources import FETCHED, TENANT
+
 FIELDS: Final = frozenset({"access_key", "secret_key", "token", "expires", "lifetime"})
 _OWN: Final = {
     "credentials_command": ("command",),

@@ -6,14 +6,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from ssl import SSLContext
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 from holdfast.backends._credentials.document import Document
-from holdfast.backends._credentials.settings import TENANT, KeySettings
 from holdfast.backends._http import Http
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError, UnavailableError
 
+if TYPE_CHECKING:
+    from holdfast.backends._credentials.settings import KeySettings
+
+TENANT: Final = "{tenant}"  #: stands in a setting for the tenant whose blobs are to be reached
+FETCHED: Final = frozenset({"command", "url", "file", "web-identity"})  #: kinds of keys that are
 Fetch = Callable[[], Awaitable[Document]]
 
 

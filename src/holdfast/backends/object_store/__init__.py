@@ -10,7 +10,8 @@ uploads and presigned URLs are requests of our own, signed here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from holdfast.backends.object_store.credentials import (
     Credentials,
@@ -19,15 +20,16 @@ from holdfast.backends.object_store.credentials import (
     RefreshingCredentials,
     StaticCredentials,
 )
-from holdfast.backends.object_store.settings import S3Settings
-from holdfast.core.backend import Backend
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from holdfast.backends.object_store.backend import ObjectStoreBackend
     from holdfast.backends.object_store.looking import Listing
+    from holdfast.backends.object_store.settings import S3Settings
     from holdfast.backends.object_store.tenants import PerTenantBackend
+    from holdfast.backends.object_store.usual import Usual
+    from holdfast.core.backend import Backend
 
 __all__ = [
     "CredentialSource",
@@ -43,6 +45,13 @@ __all__ = [
     "open_s3",
     "open_store",
 ]
+
+_LATER: Final = {
+    "Listing": "looking",
+    "ObjectStoreBackend": "backend",
+    "PerTenantBackend": "tenants",
+    "S3Settings": "settings",
+}
 
 
 def open_s3(
@@ -94,31 +103,26 @@ def open_store(name: str, settings: S3Settings, *, environment: Environment) -> 
     return PerTenantBackend(name, settings.credentials_tenants, open_for)
 
 
-def open_listing(name: str, settings: S3Settings, *, environment: Environment) -> Listing:
+def open_listing(name: str, settings: S3Settings | Usual, *, environment: Environment) -> Listing:
     """Return what lists the store `name` and does no more, without what moves bytes; nothing is sent yet.
 
     Raises:
         ConfigError: a file that cannot be read; keys that only code can hand in.
     """
     from holdfast.backends.object_store.looking import Listing, LookingClient
-    from holdfast.backends.object_store.sources import source_of
+    from holdfast.backends.object_store.usual import Usual
 
-    keys = source_of(name, settings, environment=environment)
+    if isinstance(settings, Usual):
+        keys: CredentialSource = EnvironmentCredentials()
+    else:
+        from holdfast.backends.object_store.sources import source_of
+
+        keys = source_of(name, settings, environment=environment)
     return Listing(LookingClient(name, settings, keys, environment))
 
 
 def __getattr__(name: str) -> Any:
-    """Import what moves bytes when it is first asked for: a command that only looks is quick to start."""
-    if name == "ObjectStoreBackend":
-        from holdfast.backends.object_store.backend import ObjectStoreBackend
-
-        return ObjectStoreBackend
-    if name == "PerTenantBackend":
-        from holdfast.backends.object_store.tenants import PerTenantBackend
-
-        return PerTenantBackend
-    if name == "Listing":
-        from holdfast.backends.object_store.looking import Listing
-
-        return Listing
-    raise AttributeError(name)
+    """Import what is heavy when it is first asked for: a command that only looks is quick to start."""
+    if name not in _LATER:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

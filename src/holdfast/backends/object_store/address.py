@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from holdfast.backends.object_store.settings import S3Settings
 from holdfast.backends.object_store.sigv4 import encode
+
+if TYPE_CHECKING:
+    from holdfast.backends.object_store.settings import S3Settings
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

@@ -148,7 +148,7 @@ class ObjectStoreBackend(Bucket):
         pages = listing.objects(self._client, where, start + prefix, after=start + after if after else "")
         if not self._server.sorted_listing:
             every = [info async for page in pages for info in page]
-            pages = _one_page(sorted(every, key=lambda info: info.name.encode()))
+            pages = listing.one_page(sorted(every, key=lambda info: info.name.encode()))
         found = named(pages, self._names, where, after=after, remedy="set sorted_listing = false")
         async with aclosing(found):
             async for info in found:
@@ -346,7 +346,3 @@ class ObjectStoreBackend(Bucket):
         finally:
             await feed.close()
         return feed.size, etag.strip('"')
-
-
-async def _one_page(page: list[BlobInfo]) -> AsyncIterator[list[BlobInfo]]:
-    yield page

@@ -25,13 +25,14 @@ from holdfast.backends.object_store import sigv4
 from holdfast.backends.object_store.address import Address
 from holdfast.backends.object_store.credentials import Credentials, CredentialSource, newer, renewable
 from holdfast.backends.object_store.errors import KeysEndedError, Where, from_answer, unreachable, unsaid
-from holdfast.backends.object_store.settings import S3Settings
 from holdfast.backends.object_store.xml import MAX_BYTES, error_code
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError, InvalidRequestError, UnavailableError
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from holdfast.backends.object_store.settings import S3Settings
 
 Buffer = bytes | memoryview
 #: What a gateway's page may answer to a deletion; the store's own word is 204.

@@ -94,7 +94,9 @@ class Foreign:
         pages = listing.objects(self._client, where, start, after=root + last if last else "")
         if not self._settings.server.sorted_listing:
             every = [info async for page in pages for info in page]
-            pages = _one_page(sorted(every, key=lambda info: info.name.encode("utf-8", "surrogateescape")))
+            pages = listing.one_page(
+                sorted(every, key=lambda info: info.name.encode("utf-8", "surrogateescape"))
+            )
         async for page in pages:
             for info in page:
                 name = foreign_name(info.name[len(root) :])
@@ -252,7 +254,3 @@ async def _chunks(response: aiohttp.ClientResponse, length: int, where: Where) -
         raise unreachable(error, where) from error
     if seen != length:
         raise short(f"the store sent {seen} of {length} bytes", where)
-
-
-async def _one_page(page: list[BlobInfo]) -> AsyncIterator[list[BlobInfo]]:
-    yield page

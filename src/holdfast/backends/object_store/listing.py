@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
+from holdfast.backends.object_store.ahead import Ahead
 from holdfast.backends.object_store.control import Caller
 from holdfast.backends.object_store.errors import ImpossibleNameError, Where
 from holdfast.backends.object_store.onward import Onward
@@ -29,6 +31,10 @@ _ENTITIES = (
     *(("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")),
 )
 _DIGITS = 18  #: of the largest size
+PAGE = 1000  #: objects of a page, the most that S3 gives
+
+#: Of the names that were there at an earlier time, every n-th, in order.
+Expected = Callable[[int], Iterable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +47,65 @@ class OpenUpload:
 
 
 async def objects(
-    client: Caller, where: Where, prefix: str, *, after: str = ""
-) -> AsyncIterator[list[BlobInfo]]:
-    """Yield pages of up to 1,000 objects whose key starts with `prefix` and is greater than `after`, named by key."""
-    query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", "1000")]
+    client: Caller, where: Where, prefix: str, *, after: str = "", ends: Iterable[str] = ()
+) -> AsyncGenerator[list[BlobInfo]]:
+    """Yield pages of up to 1,000 objects whose key starts with `prefix` and is greater than `after`, named by key.
+
+    `ends` are keys with which pages are expected to end, see `Ahead`.
+    """
+    query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", str(PAGE))]
     onward = Onward(prefix, after, client.environment.clock)
-    while True:
-        try:
-            answer = await client.call(where, "GET", query=[*query, *onward.query()])
-        except ImpossibleNameError:
-            return
-        page, rest = _page(answer.body, where)
-        if not onward.follows(page, answer.headers, ends=not _truncated(rest)):
-            continue
-        # Not every server knows start-after; what it should have left out is left out here.
-        yield [info for info in page if info.name > after and info.name.startswith(prefix)]
-        token = _next(rest, where, onward.token)
-        if not token:
-            return
-        onward.more(token, page, answer.headers)
+    ahead = Ahead(lambda further: client.call(where, "GET", query=[*query, *further]), ends)
+    try:
+        while True:
+            try:
+                answer = await ahead.answer(onward.query())
+            except ImpossibleNameError:
+                return
+            page, rest = _page(answer.body, where)
+            if not onward.follows(page, answer.headers, ends=not _truncated(rest)):
+                continue
+            token = _next(rest, where, onward.token)
+            if token:
+                onward.more(token, page, answer.headers)
+                ahead.expect(onward.after)
+            # Not every server knows start-after; what it should have left out is left out here.
+            yield [info for info in page if info.name > after and info.name.startswith(prefix)]
+            if not token:
+                return
+    finally:
+        await ahead.close()
 
 
 async def pages(
-    client: Caller, store: str, start: str, prefix: str, *, after: str = ""
-) -> AsyncIterator[list[BlobInfo]]:
+    client: Caller, store: str, start: str, prefix: str, *, after: str = "", expected: Expected | None = None
+) -> AsyncGenerator[list[BlobInfo]]:
     """Yield pages of the objects below the folder `start` whose names begin with `prefix`; keys are taken as they are.
 
     Raises:
         UnsupportedError: the server does not list in byte order.
     """
     where, last, cut = Where("list", store, prefix), "", len(start)
-    listed = objects(client, where, start + prefix, after=start + after if after else "")
-    async for page in listed:
-        for info in page:
-            if info.name <= last:
-                raise UnsupportedError(
-                    "the store does not list in byte order; set sorted_listing = false",
-                    operation="list",
-                    store=store,
-                )
-            last = info.name
-        yield (
-            [BlobInfo(info.name[cut:], info.size, info.modified, info.etag) for info in page] if cut else page
-        )
+    ends = (start + name for name in expected(PAGE)) if expected is not None else ()
+    listed = objects(client, where, start + prefix, after=start + after if after else "", ends=ends)
+    async with aclosing(listed):
+        async for page in listed:
+            for info in page:
+                if info.name <= last:
+                    raise UnsupportedError(
+                        "the store does not list in byte order; set sorted_listing = false",
+                        operation="list",
+                        store=store,
+                    )
+                last = info.name
+            if cut:
+                page = [BlobInfo(info.name[cut:], info.size, info.modified, info.etag) for info in page]
+            yield page
+
+
+async def one_page(page: list[BlobInfo]) -> AsyncGenerator[list[BlobInfo]]:
+    """Yield a page that was put together."""
+    yield page
 
 
 def _page(body: bytes, where: Where) -> tuple[list[BlobInfo], Element]:

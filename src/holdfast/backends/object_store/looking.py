@@ -6,19 +6,24 @@ import asyncio
 import contextlib
 import socket
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from holdfast.backends._http import tls_context
 from holdfast.backends._http.reading import WITHIN
 from holdfast.backends.object_store import listing, sigv4
 from holdfast.backends.object_store.control import Answer, Buffer, ControlClient
-from holdfast.backends.object_store.credentials import Credentials
+from holdfast.backends.object_store.credentials import Credentials, CredentialSource
 from holdfast.backends.object_store.errors import Where, unreachable
 from holdfast.backends.object_store.xml import MAX_BYTES
 from holdfast.core.blobs import BlobInfo
+from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from holdfast.backends.object_store.settings import S3Settings
+    from holdfast.backends.object_store.usual import Usual
 
 _CHUNK: Final = 256 << 10
 
@@ -29,25 +34,38 @@ class Listing:
     def __init__(self, client: LookingClient) -> None:
         self._client = client
 
-    async def pages(self, prefix: str = "", *, after: str = "") -> AsyncIterator[list[BlobInfo]]:
-        """Yield what `ObjectStoreBackend.pages` does."""
+    def pages(
+        self, prefix: str = "", *, after: str = "", expected: listing.Expected | None = None
+    ) -> AsyncGenerator[list[BlobInfo]]:
+        """Yield what `ObjectStoreBackend.pages` does.
+
+        `expected` gives every n-th of the names that were there at an earlier time, which makes it quicker; see `Ahead`.
+        """
         client = self._client
-        async for page in listing.pages(client, client.store, client.settings.prefix, prefix, after=after):
-            yield page
+        folder = client.settings.prefix
+        return listing.pages(client, client.store, folder, prefix, after=after, expected=expected)
 
     async def close(self) -> None:
-        """Close the connection."""
+        """Close the connections."""
         await self._client.close()
 
 
 class LookingClient(ControlClient):
-    """Sends requests without a body, one at a time, over one connection that a thread waits at."""
+    """Sends requests without a body; a thread waits for each."""
 
-    _connection: HTTPConnection | None = None
+    def __init__(
+        self, store: str, reach: S3Settings | Usual, source: CredentialSource, environment: Environment
+    ) -> None:
+        super().__init__(
+            store, cast("S3Settings", reach), source, environment
+        )  # it asks for no more than that
+        self._idle: list[HTTPConnection] = []
+        self._busy: set[HTTPConnection] = set()
 
     async def close(self) -> None:
-        """Close the connection."""
-        self._drop()
+        """Close the connections."""
+        for connection in (*self._idle, *self._busy):
+            self._drop(connection)
         await super().close()
 
     async def _sent(
@@ -64,19 +82,24 @@ class LookingClient(ControlClient):
         headers = sigv4.sign(request, keys, region=self.settings.server.region, payload=payload, now=now)
         query = sigv4.encode_query(request.query)
         target = f"{request.path}?{query}" if query else request.path
+        connection = self._idle.pop() if self._idle else self._made()
+        self._busy.add(connection)
         try:
-            answered = await asyncio.to_thread(self._ask, request.method, target, headers)
+            answered = await asyncio.to_thread(self._ask, connection, request.method, target, headers)
         except asyncio.CancelledError:
-            self._drop()
+            self._drop(connection)
             raise
         except (HTTPException, OSError, EOFError, ValueError) as error:
-            self._drop()
+            self._drop(connection)
             raise unreachable(error, where) from error
+        self._busy.discard(connection)
+        self._idle.append(connection)
         return self._judge(where, *answered)
 
-    def _ask(self, method: str, target: str, headers: dict[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+    def _ask(
+        self, connection: HTTPConnection, method: str, target: str, headers: dict[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
         """Return status, headers and body of the answer."""
-        connection = self._connection = self._connection or self._made()
         if connection.sock is None:
             connection.connect()
         connection.sock.settimeout(self.settings.read_timeout)
@@ -107,10 +130,10 @@ class LookingClient(ControlClient):
             ) from error
         return HTTPSConnection(self._address.host, timeout=patience, context=context)
 
-    def _drop(self) -> None:
-        """Let go of the connection; a thread that waits at it is woken."""
-        connection, self._connection = self._connection, None
-        if connection is not None and connection.sock is not None:
+    def _drop(self, connection: HTTPConnection) -> None:
+        """Let go of a connection; a thread that waits at it is woken."""
+        self._busy.discard(connection)
+        if connection.sock is not None:
             with contextlib.suppress(OSError):
                 connection.sock.shutdown(socket.SHUT_RDWR)
             connection.close()

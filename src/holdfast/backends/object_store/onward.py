@@ -29,6 +29,11 @@ class Onward:
         self._last, self._by_key = after, False
         self.token = ""  #: that of the last page
 
+    @property
+    def after(self) -> str:
+        """The key after which the next page begins; "" when it is asked for by token."""
+        return self._last if self._by_key else ""
+
     def query(self) -> Sequence[tuple[str, str]]:
         """Return what asks for the next page."""
         self._asked = self._clock.monotonic()

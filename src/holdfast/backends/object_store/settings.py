@@ -10,7 +10,7 @@ from typing import Literal, Self
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from holdfast.backends._credentials import KeySettings
+from holdfast.backends._credentials.settings import KeySettings
 from holdfast.backends._http import sendable
 from holdfast.backends._http.settings import (
     CaFile,

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +57,14 @@ class Memory:
                 self._name = name
                 self._file = os.fdopen(fd, "w", encoding="utf-8", newline="\n")
                 self._file.write(_HEAD)
+
+    def every(self, count: int) -> Iterator[str]:
+        """Yield every `count`th key of those that were known, in order."""
+        return (
+            islice((known.key for known in _lines(self._path)), count - 1, None, count)
+            if self._path
+            else iter(())
+        )
 
     def find(self, key: str) -> Known | None:
         """Return what is known of `key`; asked in ascending order."""

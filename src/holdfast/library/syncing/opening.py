@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.backends import registry
-from holdfast.core.backend import Backend
 from holdfast.core.blobs import BlobInfo
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 
-#: Listing page by page: prefix, and `after` by name.
-Pages = Callable[..., AsyncIterator[list[BlobInfo]]]
+if TYPE_CHECKING:
+    from holdfast.core.backend import Backend
+
+#: Listing page by page: prefix, and by name `after` and `expected`.
+Pages = Callable[..., AsyncGenerator[list[BlobInfo]]]
 _REGION: Final = "region"
 
 
@@ -42,13 +42,11 @@ def open_plain(
     Raises:
         ConfigError: the settings are wrong.
     """
-    fields = registry.driver(driver).settings.model_fields
-    own = {key: value for key, value in values.items() if key != _REGION or _REGION in fields}
-    try:
-        settings: Any = registry.parse(driver, own)
-    except ConfigError as error:
-        raise ConfigError(f"store {name}: {error.message}") from error
-    opened = partial(_opened, name, driver, settings, environment, jobs)
+    settings: Any = _usual(driver, values) or _parsed(name, driver, values)
+
+    def opened() -> Backend:
+        return _opened(name, driver, _parsed(name, driver, values), environment, jobs)
+
     told = _identity(name, driver, settings), _has_md5(driver, settings)
     if driver == "s3" and settings.server.sorted_listing and not settings.per_tenant:
         from holdfast.backends.object_store import open_listing
@@ -58,8 +56,29 @@ def open_plain(
     return Plain(opened(), *told)
 
 
+def _usual(driver: str, values: Mapping[str, Any]) -> Any:
+    """Return the settings where they can be told in a moment, else None."""
+    if driver != "s3":
+        return None
+    from holdfast.backends.object_store.usual import usual
+
+    return usual(values)
+
+
+def _parsed(name: str, driver: str, values: Mapping[str, Any]) -> Any:
+    from holdfast.backends import registry
+
+    fields = registry.driver(driver).settings.model_fields
+    own = {key: value for key, value in values.items() if key != _REGION or _REGION in fields}
+    try:
+        return registry.parse(driver, own)
+    except ConfigError as error:
+        raise ConfigError(f"store {name}: {error.message}") from error
+
+
 def _opened(name: str, driver: str, settings: Any, environment: Environment, jobs: int) -> Backend:
     """Return what moves bytes, inside its layers."""
+    from holdfast.backends import registry
     from holdfast.layers import stack
 
     backend: Any = registry.open_backend(name, driver, settings, environment=environment)

@@ -64,7 +64,7 @@ class _Push:
     async def run(self) -> None:
         """Do it."""
         try:
-            joined = pairs(in_thread(self._tree.files()), self._place.list())
+            joined = pairs(in_thread(self._tree.files()), self._place.list(self._memory.every))
             async with aclosing(joined) as batches:
                 async for batch in batches:
                     for file, stored in batch:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.core.backend import Backend, Capability, PutOptions
 from holdfast.core.blobs import BlobInfo, ByteRange
 from holdfast.core.body import Body
 from holdfast.core.errors import CorruptedError, HoldfastError, InvalidRequestError, UnsupportedError
 from holdfast.library.syncing.etags import is_md5
 from holdfast.library.syncing.opening import Plain
-from holdfast.library.syncing.place import BATCH, BEHIND, Incoming, folder, metadata_of, noted
+from holdfast.library.syncing.place import BATCH, BEHIND, Expected, Incoming, folder, metadata_of, noted
 from holdfast.library.syncing.tree import Found
 from holdfast.policy.syncing import NANOS, TRASH, Item
+
+if TYPE_CHECKING:
+    from holdfast.core.backend import Backend
 
 _AT_ONCE: Final = 16
 
@@ -40,10 +42,11 @@ class StorePlace:
             self._open = found() if callable(found) else found
         return self._open
 
-    async def _infos(self, after: str) -> AsyncGenerator[list[BlobInfo], None]:
+    async def _infos(self, after: str, expected: Expected | None) -> AsyncGenerator[list[BlobInfo], None]:
         if self._pages is not None:
-            async for page in self._pages(self.prefix, after=after):
-                yield page
+            async with aclosing(self._pages(self.prefix, after=after, expected=expected)) as pages:
+                async for page in pages:
+                    yield page
             return
         batch: list[BlobInfo] = []
         async for info in self._backend.list(self.prefix, after=after):
@@ -53,12 +56,13 @@ class StorePlace:
                 batch = []
         yield batch
 
-    async def list(self) -> AsyncIterator[list[Item]]:
+    async def list(self, expected: Expected | None = None) -> AsyncIterator[list[Item]]:
         """See `Place`."""
         after, cut = "", len(self.prefix)
+        names = None if expected is None else self._named_after(expected)
         while True:
             skip = False
-            async with aclosing(self._infos(after)) as pages:
+            async with aclosing(self._infos(after, names)) as pages:
                 async for page in pages:
                     batch = [
                         Item(info.name[cut:], info.size, None, info.etag or "", info.modified)
@@ -70,11 +74,13 @@ class StorePlace:
                         break
             if not skip:
                 return
-            after = self.prefix + TRASH + BEHIND
+            after, names = self.prefix + TRASH + BEHIND, None
 
     async def put(self, item: Item, body: Body, *, sha256: bytes | None) -> str:
         """See `Place`. What arrives is compared by the store: by a signed digest, or a checksum that goes along."""
-        from holdfast.policy.media import guess  # a run that sends nothing need not wait for it
+        # a run that sends nothing need not wait for these
+        from holdfast.core.backend import Capability, PutOptions
+        from holdfast.policy.media import guess
 
         assert isinstance(item.detail, Found)
         keeps = Capability.METADATA in self._backend.capabilities
@@ -139,6 +145,8 @@ class StorePlace:
         name = self._name(item.key)
         try:
             if trash:
+                from holdfast.core.backend import Capability
+
                 if Capability.COPY not in self._backend.capabilities:
                     raise UnsupportedError(
                         "the store cannot copy into a trash; remove for good with --no-trash"
@@ -148,6 +156,9 @@ class StorePlace:
         except HoldfastError as error:
             return error
         return None
+
+    def _named_after(self, expected: Expected) -> Expected:
+        return lambda count: (self.prefix + key for key in expected(count))
 
     def _name(self, key: str) -> str:
         return self._named(self.prefix + key)
