@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from holdfast.policy.syncing import Item, Pairing
 
-_AHEAD: Final = 3  #: batches of a stream that wait to be taken
+_AHEAD: Final = 6  #: batches of a stream that wait to be taken
 _BATCH: Final = 500
 
 

@@ -30,15 +30,23 @@ class Found(NamedTuple):
     """What `Item.detail` of a file is: the way to it, and what tells that it still is the same."""
 
     path: str
-    inode: tuple[int, int]
-    mode: int
+    facts: os.stat_result
     linked: bool = False
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        """What no other file has at the same time."""
+        return self.facts.st_dev, self.facts.st_ino
+
+    @property
+    def mode(self) -> int:
+        """Its permissions."""
+        return stat.S_IMODE(self.facts.st_mode)
 
 
 def item_of(key: str, path: str, facts: os.stat_result, *, linked: bool = False) -> Item:
     """Return a file as an item."""
-    found = Found(path, (facts.st_dev, facts.st_ino), stat.S_IMODE(facts.st_mode), linked)
-    return Item(key, facts.st_size, facts.st_mtime_ns, stamp_of(facts), found)
+    return Item(key, facts.st_size, facts.st_mtime_ns, stamp_of(facts), Found(path, facts, linked))
 
 
 def stamp_of(facts: os.stat_result) -> str:
