@@ -79,5 +79,5 @@ def test_a_connection_that_always_breaks_is_given_up() -> None:
 
 
 def test_what_are_no_events_is_told() -> None:
-    with pytest.raises(UnavailableError, match="events"):
+    with pytest.raises(UnavailableError, match="is it a Holdfast server"):
         run(lambda: told(HEAD + b"event: progress\ndata: no json\n\n"))

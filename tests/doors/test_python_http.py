@@ -288,15 +288,20 @@ def test_an_internal_error_names_the_request() -> None:
 
 
 def test_a_server_that_is_something_else(client: holdfast.Client, script: Script) -> None:
-    def page(handler: _Handler) -> None:
-        handler.send_response(200)
-        handler.send_header("Content-Length", "6")
-        handler.end_headers()
-        handler.wfile.write(b"<html>")
+    def says(body: bytes) -> Callable[[_Handler], None]:
+        def page(handler: _Handler) -> None:
+            handler.send_response(200)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body)
 
-    script.acts = [page]
-    with pytest.raises(UnavailableError, match="is it a Holdfast server"):
-        client.buckets()
+        return page
+
+    for body in (b"<html>", b"", b"{}", b"[]", b"null", b'"x"', b"7"):
+        for ask in (client.buckets, client.jobs, client.create_bucket):
+            script.acts = [says(body)]
+            with pytest.raises(UnavailableError, match="is it a Holdfast server"):
+                ask("bucket") if ask == client.create_bucket else ask()
     script.acts = [refuse(302, Location="http://elsewhere.invalid/")]
     with pytest.raises(InvalidRequestError, match="redirects"):
         client.buckets()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ import aiohttp
 
 from holdfast.core.errors import UnavailableError
 from holdfast.library.http.transport import ATTEMPTS, Transport
+from holdfast.library.http.wire import decoded
 
 _LONGEST: Final = 8 << 20  #: bytes of one event
 
@@ -32,7 +32,7 @@ async def events(http: Transport, path: str) -> AsyncIterator[Any]:
                 async for chunk in answer.content.iter_any():
                     for name, number, data in reader.feed(chunk):
                         last, failed = number or last, 0
-                        yield json.loads(data)
+                        yield decoded(data, http.base)
                         if name == "end":
                             return
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from enum import Enum
-from json import loads as json_of
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,6 +23,7 @@ from holdfast.core.errors import (
     RateLimitedError,
     UnavailableError,
 )
+from holdfast.library.http import wire
 from holdfast.library.http.errors import from_answer
 
 ATTEMPTS: Final = 3
@@ -117,22 +117,15 @@ class Transport:
         raise AssertionError("unreachable")
 
     async def call(self, method: str, path: str, **wishes: Any) -> Any:
-        """Return the decoded JSON of an answer (None for an empty one). Takes what `send` takes."""
+        """Return the JSON object of an answer, {} of an empty one. Takes what `send` takes."""
         return await self.decode(await self.send(method, path, **wishes))
 
     async def decode(self, answer: aiohttp.ClientResponse) -> Any:
-        """Return the decoded JSON of an answer (None for an empty one) and release it."""
+        """Return the JSON object of an answer, {} of an empty one, and release it."""
         async with answer:
             with _Translated():
                 raw = await answer.read()
-        if not raw:
-            return None
-        try:
-            return json_of(raw)
-        except ValueError as error:
-            raise UnavailableError(
-                f"{self.base} did not answer with JSON; is it a Holdfast server?"
-            ) from error
+        return wire.decoded(raw or b"{}", self.base)
 
     async def _exchange(
         self, method: str, url: URL, headers: dict[str, str], body: Body | None, json: Any

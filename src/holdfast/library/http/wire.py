@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from json import loads as json_of
@@ -198,10 +199,7 @@ def named(bucket: str, key: str, version_id: str | None = None) -> dict[str, str
 
 def version_from_put(bucket: str, key: str, headers: Mapping[str, str], body: bytes) -> Version:
     """Return the version that an answer to PUT describes: by JSON where it has any, else by its headers."""
-    facts = json_of(body) if body else None
-    return (
-        version(facts, bucket, key) if isinstance(facts, dict) else version_from_headers(bucket, key, headers)
-    )
+    return version(decoded(body), bucket, key) if body else version_from_headers(bucket, key, headers)
 
 
 def content_range(text: str) -> Span:
@@ -217,6 +215,21 @@ def deleted(headers: Mapping[str, str]) -> Deleted:
     """Return what an answer to DELETE says was done."""
     marker = headers.get("x-holdfast-delete-marker", "").lower() == "true"
     return Deleted(headers.get("x-holdfast-version-id") or None, marker)
+
+
+class _Said(dict[str, Any]):
+    """An object in an answer. That a member is not there is the server's doing, and is told so."""
+
+    def __missing__(self, name: str) -> Any:
+        raise UnavailableError(f"the answer has no {name}; is it a Holdfast server, as new as this program?")
+
+
+def decoded(text: bytes | str, who: str = "the server") -> Any:
+    """Return the JSON object that an answer is; `UnavailableError` when it is none."""
+    with suppress(ValueError, RecursionError):
+        if isinstance(found := json_of(text, object_hook=_Said), dict):
+            return found
+    raise UnavailableError(f"{who} did not answer with a JSON object; is it a Holdfast server?")
 
 
 def items(answer: Any, name: str) -> list[Mapping[str, Any]]:
