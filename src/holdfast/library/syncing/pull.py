@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError
@@ -17,8 +16,6 @@ from holdfast.library.syncing.place import Place
 from holdfast.library.syncing.report import Report, Wish
 from holdfast.library.syncing.run import Run, Work
 from holdfast.policy.syncing import TRASH, Item, path_problem
-
-_LARGE_AT_ONCE: Final = 4
 
 
 async def pull(

@@ -22,7 +22,6 @@ from holdfast.policy.syncing import TRASH, Item, path_problem
 _SMALL: Final = 1 << 20  #: files up to this size are read at once
 _INLINE: Final = 128 << 10  #: and up to this without a hop to another thread
 _CHUNK: Final = 1 << 20
-_LARGE_AT_ONCE: Final = 4
 _TRIES: Final = 3
 
 
