@@ -47,7 +47,7 @@ class Server:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            for _ in range(number * 7 % 5):  # answers overtake each other
+            for _ in range(1 + number * 7 % 5):  # answers overtake each other
                 await asyncio.sleep(0)
         finally:
             self.running -= 1
@@ -70,10 +70,22 @@ def _body(page: list[str], more: bool) -> bytes:
     ).encode()
 
 
-def listed(server: Server, ends: list[str], most: int | None = None) -> list[str]:
+class Memory:
+    """What is remembered: with which keys pages ended, and whether they went on by key."""
+
+    def __init__(self, ends: list[str], *, by_key: bool) -> None:
+        self.ends, self.by_key = ends, by_key
+
+    def every(self, count: int) -> list[str]:
+        assert count == 1000  # of which those of the test are a thousandth, nearly
+        return self.ends
+
+
+def listed(server: Server, ends: list[str], most: int | None = None, *, by_key: bool = False) -> list[str]:
     async def story() -> list[str]:
         found = []
-        pages = listing.objects(server, Where("list", "store", ""), "", ends=ends)
+        seen = Memory(ends, by_key=by_key)
+        pages = listing.objects(server, Where("list", "store", ""), "", seen=seen)
         try:
             async for page in pages:
                 found += [info.name for info in page]
@@ -82,15 +94,18 @@ def listed(server: Server, ends: list[str], most: int | None = None) -> list[str
         finally:
             await pages.aclose()
         assert not server.running  # nothing goes on behind
+        assert seen.by_key or len(found) <= PAGE
         return found
 
     return asyncio.run(asyncio.wait_for(story(), 20))
 
 
-@given(KEYS, KEYS)
-def test_what_is_listed_does_not_hang_on_what_was_expected(keys: list[str], before: list[str]) -> None:
+@given(KEYS, KEYS, st.booleans())
+def test_what_is_listed_does_not_hang_on_what_was_expected(
+    keys: list[str], before: list[str], by_key: bool
+) -> None:
     server = Server(keys)
-    assert listed(server, before[PAGE - 1 :: PAGE]) == keys
+    assert listed(server, before[PAGE - 1 :: PAGE], by_key=by_key) == keys
     plain = Server(keys)
     assert listed(plain, []) == keys
     assert len(server.asked) <= len(plain.asked) + 3  # asked in vain
@@ -102,6 +117,11 @@ def test_what_is_as_it_was_is_asked_for_all_the_same_but_earlier() -> None:
     assert listed(server, keys[PAGE - 1 :: PAGE]) == listed(plain, []) == keys
     assert server.asked == plain.asked
     assert (server.most, plain.most) == (3, 1)
+    eager = Server(keys)
+    assert listed(eager, keys[PAGE - 1 :: PAGE], by_key=True) == keys
+    assert sorted(eager.asked) == plain.asked
+    assert eager.asked[0] == ""
+    assert (eager.most, max(len(eager.asked), len(plain.asked))) == (3, len(plain.asked))
 
 
 def test_a_key_that_came_meanwhile_ends_it() -> None:
@@ -147,3 +167,11 @@ def test_no_key_is_expected_twice_and_none_by_token() -> None:
         await ahead.close()
 
     asyncio.run(asyncio.wait_for(story(), 20))
+
+
+def test_a_memory_that_repeats_itself_is_asked_for_once() -> None:
+    keys = [f"{number:04d}" for number in range(12)]
+    for by_key in (False, True):
+        server = Server(keys)
+        assert listed(server, ["0002"] * 100, by_key=by_key) == keys
+        assert sorted(server.asked) == ["", "0002", "0005", "0008"]

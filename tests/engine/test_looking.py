@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from holdfast.backends.object_store import S3Settings, open_listing, open_s3
+from holdfast.backends.object_store import Credentials, S3Settings, open_listing, open_s3
+from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.looking import LookingClient
 from holdfast.backends.object_store.onward import Onward
 from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.errors import (
@@ -206,6 +210,36 @@ def test_an_answer_that_fails_for_a_moment_is_asked_for_again() -> None:
 
     with server(lambda _: next(answers)) as url:
         run(story(url))
+
+
+def test_connections_that_the_server_has_closed_meanwhile_are_let_go_of_together() -> None:
+    async def story(url: str) -> None:
+        client = LookingClient("store", settings(url, retries=1), Keys(), Environment.seeded(1))
+        where = Where("list", "store", "")
+        answers = await asyncio.gather(*(client.call(where, "GET") for _ in range(3)))
+        assert [answer.status for answer in answers] == [200] * 3
+        for connection in client._idle:
+            connection.sock.shutdown(socket.SHUT_RDWR)  # what the end of the other side looks like
+        assert (await client.call(where, "GET")).status == 200
+        assert len(client._idle) == 1
+        await client.close()
+
+    slow = threading.Barrier(3)
+
+    def answer(_: dict[str, str]) -> tuple[int, bytes, int]:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            slow.wait(1)  # three at once, so three connections
+        return whole(page([]))
+
+    with server(answer) as url:
+        run(story(url))
+
+
+class Keys:
+    """The same keys for ever."""
+
+    async def current(self) -> Credentials:
+        return Credentials("k", "s")
 
 
 BROKEN = page(["in/a", "in/b"])

@@ -264,6 +264,23 @@ COMMITTED = """\
 """
 
 
+def test_it_is_remembered_how_the_listing_went_on(tmp_path: Path) -> None:
+    path = tmp_path / "x.known"
+    assert list(known.Memory(path, write=False).every(1)) == []
+    for by_key in (False, True, True, False):
+        memory = known.Memory(path)
+        for key in "abcdefg":
+            memory.note(key, "f", "s")
+        memory.by_key = by_key
+        memory.keep()
+        again = known.Memory(path, write=False)
+        assert again.by_key is by_key
+        assert [list(again.every(count)) for count in (3, 7, 8)] == [["c", "f"], ["g"], []]
+        assert again.find("a") == Known("a", "f", "s")
+    nothing = known.Memory(None)
+    assert (nothing.by_key, list(nothing.every(1))) == (False, [])
+
+
 def test_a_remote_is_brought_up_to_date_and_all_else_stays(tmp_path: Path) -> None:
     folder = tmp_path / ".dvc"
     folder.mkdir()

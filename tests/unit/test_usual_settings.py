@@ -49,6 +49,11 @@ def test_it_is_what_the_settings_say(endpoint: str, more: dict[str, str]) -> Non
         {"bucket": ""},
         {"bucket": "a/b"},
         {"bucket": "ä"},
+        {"bucket": 123},
+        {"endpoint": None},
+        {"region": None},
+        {"ca_file": 5},
+        {"ca_file": ""},
         {"region": "EU West"},
         {"endpoint": "http://127.0.0.1:9000"},
         {"endpoint": "https://host:65536"},
@@ -61,5 +66,5 @@ def test_it_is_what_the_settings_say(endpoint: str, more: dict[str, str]) -> Non
         {"endpoint": "https://[::1]:9000"},
     ],
 )
-def test_all_that_is_not_usual_is_for_the_settings(more: dict[str, str]) -> None:
+def test_all_that_is_not_usual_is_for_the_settings(more: dict[str, Any]) -> None:
     assert usual(said(**more)) is None

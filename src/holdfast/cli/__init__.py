@@ -39,6 +39,10 @@ def run(arguments: list[str]) -> int:
             from holdfast.cli.app import app
 
             app(arguments, prog_name="holdfast")
+    except KeyboardInterrupt:  # before the command had begun
+        from holdfast.cli.exit import INTERRUPTED
+
+        return INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     return 0

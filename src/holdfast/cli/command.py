@@ -226,8 +226,11 @@ def _run(coroutine: Coroutine[Any, Any, int | None]) -> int | None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await coroutine
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(guarded())
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(guarded())
+    finally:
+        coroutine.close()  # where it was interrupted before it had begun
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,8 +1,8 @@
 """Options and arguments whose value is the text that was given: taken as they are.
 
 typer has pydantic check every value, even that of an option that was not given, and to start pydantic takes longer than
-most commands do. A text is right as it is, a path is made of it (no option here asks typer to look for the file), and a
-default is what its author wrote; all other values are converted by typer as ever.
+most commands do. A text is right as it is, a path is made of it (whether there is such a file is for its reader to tell),
+and a default is what its author wrote; all other values are converted by typer as ever.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ Apart from `core.types`, which has them too, for what handles bytes alone and is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from holdfast.core.errors import InvalidRangeError
 
@@ -127,3 +127,13 @@ class BlobInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     content_type: str = ""  #: of blobs that others wrote, where the store says it
     tags: Mapping[str, str] = field(default_factory=lambda: EMPTY)  #: the same
+
+
+class Seen(Protocol):
+    """What an earlier listing of the same objects saw: a hint for the next, which may hold or not."""
+
+    by_key: bool  #: its pages went on by key; the next listing says anew how it goes
+
+    def every(self, count: int) -> Iterable[str]:
+        """Yield every `count`th name, without the prefix that was listed, in byte order."""
+        ...

@@ -17,7 +17,7 @@ from holdfast.backends.object_store.control import Answer, Buffer, ControlClient
 from holdfast.backends.object_store.credentials import Credentials, CredentialSource
 from holdfast.backends.object_store.errors import Where, unreachable
 from holdfast.backends.object_store.xml import MAX_BYTES
-from holdfast.core.blobs import BlobInfo
+from holdfast.core.blobs import BlobInfo, Seen
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 
@@ -35,15 +35,15 @@ class Listing:
         self._client = client
 
     def pages(
-        self, prefix: str = "", *, after: str = "", expected: listing.Expected | None = None
+        self, prefix: str = "", *, after: str = "", seen: Seen | None = None
     ) -> AsyncGenerator[list[BlobInfo]]:
         """Yield what `ObjectStoreBackend.pages` does.
 
-        `expected` gives every n-th of the names that were there at an earlier time, which makes it quicker; see `Ahead`.
+        `seen` makes it quicker where little has changed, and is told of this listing; see `Ahead`.
         """
         client = self._client
         folder = client.settings.prefix
-        return listing.pages(client, client.store, folder, prefix, after=after, expected=expected)
+        return listing.pages(client, client.store, folder, prefix, after=after, seen=seen)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -90,7 +90,10 @@ class LookingClient(ControlClient):
             self._drop(connection)
             raise
         except (HTTPException, OSError, EOFError, ValueError) as error:
-            self._drop(connection)
+            # a server that has closed one for having rested too long has closed the others, too
+            for other in (connection, *self._idle):
+                self._drop(other)
+            self._idle.clear()
             raise unreachable(error, where) from error
         self._busy.discard(connection)
         self._idle.append(connection)
@@ -102,6 +105,9 @@ class LookingClient(ControlClient):
         """Return status, headers and body of the answer."""
         if connection.sock is None:
             connection.connect()
+            if connection not in self._busy:  # given up meanwhile
+                connection.close()
+                raise EOFError("given up")
         connection.sock.settimeout(self.settings.read_timeout)
         connection.request(method, target, headers=headers)
         with connection.getresponse() as response:

@@ -48,12 +48,15 @@ def usual(values: Mapping[str, Any]) -> Usual | None:
     """Return what these settings mean; None when there is anything in them that `S3Settings` should look at."""
     if values.keys() - _SAID or values.get("credentials") != "environment":
         return None
-    bucket, endpoint, region = (values.get(name, "") for name in ("bucket", "endpoint", "region"))
+    bucket, endpoint, region = said = [values.get(name, "") for name in ("bucket", "endpoint", "region")]
+    trusted = values.get("ca_file")
+    if not all(isinstance(value, str) for value in (*said, trusted or "")) or trusted == "":
+        return None
     found = _ENDPOINT.fullmatch(endpoint)
     if found is None or not (_BUCKET.fullmatch(bucket) and _REGION.fullmatch(region)):
         return None
     if found[1] == "http" and values.get("allow_http") is not True:
         return None
-    row, trusted = told_by(endpoint), values.get("ca_file")
+    row = told_by(endpoint)
     row = replace(row, region=region or region_of(endpoint) or row.region)
     return Usual(bucket, endpoint, row, Path(trusted) if trusted else None)

@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from holdfast.core.blobs import Seen
 from holdfast.core.body import Body, Meter
 from holdfast.core.conditions import NO_CONDITIONS, Preconditions
 from holdfast.core.errors import CorruptedError, DigestMismatchError, HoldfastError
 from holdfast.core.types import ByteRange, ChecksumType, Digests, Version
 from holdfast.library.client import AsyncClient
-from holdfast.library.syncing.place import BEHIND, Expected, Incoming, folder, metadata_of, noted
+from holdfast.library.syncing.place import BEHIND, Incoming, folder, metadata_of, noted
 from holdfast.library.syncing.tree import Found
 from holdfast.policy.syncing import TRASH, Item
 
@@ -33,7 +34,7 @@ class BucketPlace:
         self._digesting = ThreadPoolExecutor(2, "holdfast-digest")
         self.identity = f"{identity}/{bucket}/{self.prefix}"
 
-    async def list(self, expected: Expected | None = None) -> AsyncIterator[list[Item]]:
+    async def list(self, seen: Seen | None = None) -> AsyncIterator[list[Item]]:
         """See `Place`."""
         marker, more = "", True
         while more:

@@ -20,7 +20,9 @@ from typing import Final
 
 from holdfast.policy.syncing import Known
 
-_HEAD: Final = "holdfast-sync 1\n"
+#: The first line; of two equally long ones the second says that the listing went on by key.
+_HEAD: Final = "holdfast-sync 2 -\n"
+_BY_KEY: Final = "holdfast-sync 2 k\n"
 _TOGETHER: Final = 500  #: lines that are written at once
 _MOST: Final = 50_000  #: files that may wait for an earlier one that is still on its way
 
@@ -44,6 +46,7 @@ class Memory:
     """Reads what was known and, with `write`, writes what is known now. `path` None: neither."""
 
     def __init__(self, path: Path | None, *, write: bool = True) -> None:
+        self.by_key = path is not None and _head(path) == _BY_KEY  #: see `Seen`
         self._path = path
         self._before = _lines(path) if path is not None else iter(())
         self._ahead = next(self._before, None)
@@ -59,12 +62,9 @@ class Memory:
                 self._file.write(_HEAD)
 
     def every(self, count: int) -> Iterator[str]:
-        """Yield every `count`th key of those that were known, in order."""
-        return (
-            islice((known.key for known in _lines(self._path)), count - 1, None, count)
-            if self._path
-            else iter(())
-        )
+        """See `Seen`."""
+        before = _lines(self._path) if self._path is not None else iter(())
+        return (known.key for known in islice(before, count - 1, None, count))
 
     def find(self, key: str) -> Known | None:
         """Return what is known of `key`; asked in ascending order."""
@@ -101,6 +101,9 @@ class Memory:
         self._flush(every=True)
         if self._file is not None and self._path is not None:
             with suppress(OSError):
+                if self.by_key:
+                    self._file.seek(0)
+                    self._file.write(_BY_KEY)
                 self._file.close()
                 Path(self._name).replace(self._path)
             self._file = None
@@ -151,10 +154,18 @@ def _line(key: str, file: str, stored: str) -> str:
     return f"{key}\t{file}\t{stored}\n" if plain else ""
 
 
+def _head(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            return file.readline(len(_HEAD))
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def _lines(path: Path) -> Iterator[Known]:
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
-            if file.readline() != _HEAD:
+            if file.readline() not in (_HEAD, _BY_KEY):
                 return
             for line in file:
                 parts = line.rstrip("\n").split("\t")

@@ -15,7 +15,7 @@ from holdfast.core.errors import ConfigError
 if TYPE_CHECKING:
     from holdfast.core.backend import Backend
 
-#: Listing page by page: prefix, and by name `after` and `expected`.
+#: Listing page by page: prefix, and by name `after`; with `seen`, see `Place.list`.
 Pages = Callable[..., AsyncGenerator[list[BlobInfo]]]
 _REGION: Final = "region"
 

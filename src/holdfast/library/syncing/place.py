@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from holdfast.core.blobs import Seen
 from holdfast.core.body import Body
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.names import check_key
 from holdfast.policy.syncing import Item, mtime_of, mtime_text
 
-#: Every n-th key.
-Expected = Callable[[int], Iterable[str]]
 BATCH: Final = 500  #: items of a listing that are handed on together
 MTIME: Final = "mtime"  #: the metadata that holds the time of a file, as rclone calls and writes it
 MODE: Final = "mode"  #: the metadata that holds its permissions, octal
@@ -54,10 +53,10 @@ class Place(Protocol):
         """Whether it compares what arrives with a SHA-256 that is given."""
         ...
 
-    def list(self, expected: Expected | None = None) -> AsyncIterator[list[Item]]:
+    def list(self, seen: Seen | None = None) -> AsyncIterator[list[Item]]:
         """Yield batches of all objects, in byte order, but those in the trash.
 
-        `expected` gives every n-th of the keys that an earlier run saw, in order; it may make the listing quicker.
+        `seen` is what an earlier run saw, and may make the listing quicker.
         """
         ...
 

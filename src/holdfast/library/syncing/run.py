@@ -57,7 +57,7 @@ class Run(ABC):
                 await self._crew.stop()
 
     async def _all(self) -> None:
-        joined = pairs(in_thread(self._tree.files()), self._place.list(self._memory.every))
+        joined = pairs(in_thread(self._tree.files()), self._place.list(self._memory))
         async with aclosing(joined) as batches:
             async for batch in batches:
                 for file, stored in batch:

@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.core.blobs import BlobInfo, ByteRange
+from holdfast.core.blobs import BlobInfo, ByteRange, Seen
 from holdfast.core.body import Body
 from holdfast.core.errors import CorruptedError, HoldfastError, InvalidRequestError, UnsupportedError
 from holdfast.library.syncing.etags import is_md5
 from holdfast.library.syncing.opening import Plain
-from holdfast.library.syncing.place import BATCH, BEHIND, Expected, Incoming, folder, metadata_of, noted
+from holdfast.library.syncing.place import BATCH, BEHIND, Incoming, folder, metadata_of, noted
 from holdfast.library.syncing.tree import Found
 from holdfast.policy.syncing import NANOS, TRASH, Item
 
@@ -42,9 +42,9 @@ class StorePlace:
             self._open = found() if callable(found) else found
         return self._open
 
-    async def _infos(self, after: str, expected: Expected | None) -> AsyncGenerator[list[BlobInfo], None]:
+    async def _infos(self, after: str, seen: Seen | None) -> AsyncGenerator[list[BlobInfo], None]:
         if self._pages is not None:
-            async with aclosing(self._pages(self.prefix, after=after, expected=expected)) as pages:
+            async with aclosing(self._pages(self.prefix, after=after, seen=seen)) as pages:
                 async for page in pages:
                     yield page
             return
@@ -56,13 +56,12 @@ class StorePlace:
                 batch = []
         yield batch
 
-    async def list(self, expected: Expected | None = None) -> AsyncIterator[list[Item]]:
+    async def list(self, seen: Seen | None = None) -> AsyncIterator[list[Item]]:
         """See `Place`."""
         after, cut = "", len(self.prefix)
-        names = None if expected is None else self._named_after(expected)
         while True:
             skip = False
-            async with aclosing(self._infos(after, names)) as pages:
+            async with aclosing(self._infos(after, seen)) as pages:
                 async for page in pages:
                     batch = [
                         Item(info.name[cut:], info.size, None, info.etag or "", info.modified)
@@ -74,7 +73,7 @@ class StorePlace:
                         break
             if not skip:
                 return
-            after, names = self.prefix + TRASH + BEHIND, None
+            after, seen = self.prefix + TRASH + BEHIND, None
 
     async def put(self, item: Item, body: Body, *, sha256: bytes | None) -> str:
         """See `Place`. What arrives is compared by the store: by a signed digest, or a checksum that goes along."""
@@ -156,9 +155,6 @@ class StorePlace:
         except HoldfastError as error:
             return error
         return None
-
-    def _named_after(self, expected: Expected) -> Expected:
-        return lambda count: (self.prefix + key for key in expected(count))
 
     def _name(self, key: str) -> str:
         return self._named(self.prefix + key)
