@@ -274,7 +274,7 @@ class World:
                 self._figures.refused += 1
             else:
                 self._figures.failed += 1
-                self._figures.damage.append(f"put {bucket}/{key}: {error}")
+                self._figures.damage.append(f"{self._mode}: put {bucket}/{key}: {error}; down {self._down!r}")
             return
         finally:
             if bucket == "fast":  # of `safe` nothing is rerouted

@@ -29,7 +29,7 @@ LATE = 0.3  #: seconds, more than there is patience
 
 
 class Moody:
-    """A store in memory. `mood`: "" or down, restarted (once), hang (no answer), late, drip (a stream that stops), flip (wrong bytes)."""
+    """A store in memory. `mood`: "" or down, restarted (once for each time that it says so), hang (no answer), late, drip (a stream that stops), flip (wrong bytes)."""
 
     def __init__(self, name: str, environment: Environment) -> None:
         self.disk = MemoryBackend(name, environment=environment)
@@ -41,8 +41,8 @@ class Moody:
 
     async def _meet(self) -> None:
         self.calls += 1
-        if self.mood in ("down", "restarted"):
-            self.mood = self.mood.replace("restarted", "")
+        if self.mood == "down" or self.mood.startswith("restarted"):
+            self.mood = self.mood.removeprefix("restarted")
             raise UnavailableError("it does not answer", store=self.store)
         if self.mood in ("hang", "late"):
             await asyncio.sleep(NEVER if self.mood == "hang" else LATE)

@@ -113,10 +113,22 @@ def test_readers_go_on_with_the_other_copy(sqlite_url: str, mood: str) -> None:
     run(story())
 
 
+def close_circuits(at: Mirrors) -> None:
+    """What whoever watches does when stores are back."""
+    for store in at.engine.stores.open_ones().values():
+        if store.circuit is not None:
+            store.circuit.passed()
+
+
 @pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("times", [1, 3])
 def test_a_store_that_was_gone_at_once_is_asked_again_when_no_other_is_left(
-    sqlite_url: str, streamed: bool
+    sqlite_url: str, streamed: bool, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for room in ("run", "storing"):
+        monkeypatch.setattr(f"holdfast.engine.{room}.AGAIN", (0.0, 0.01, 0.02))
+    restarted = "restarted" * times
+
     async def flow() -> AsyncIterator[bytes]:
         yield b"new"
 
@@ -126,9 +138,10 @@ def test_a_store_that_was_gone_at_once_is_asked_again_when_no_other_is_left(
             await pay(at.engine)
             assert await live(at) == ["one", "two"]
             for broken, down in (("one", "two"), ("two", "one")):
-                at.moody[broken].mood, at.moody[down].mood = "restarted", "down"
+                at.moody[broken].mood, at.moody[down].mood = restarted, "down"
                 assert await content(at.session, "plain", "k") == b"old"
-            at.moody["one"].mood, at.moody["two"].mood = "restarted", "down"
+                close_circuits(at)
+            at.moody["one"].mood, at.moody["two"].mood = restarted, "down"
             made = await at.session.put(
                 "plain", "other", Body.of_stream(flow()) if streamed else Body.of_bytes(b"new")
             )

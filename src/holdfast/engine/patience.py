@@ -18,7 +18,9 @@ from holdfast.core.body import CHUNK, Body
 from holdfast.core.errors import DeadlineError
 from holdfast.core.types import BlobInfo
 
-AT_ONCE: Final = 1.0  #: seconds: a store that fails sooner is asked once more when no other is left
+AT_ONCE: Final = 1.5  #: seconds: a store that fails sooner is asked again when no other is left
+#: Seconds before each further time that it is asked: all its old connections end with it, and what watches it needs a moment.
+AGAIN: Final = (0.1, 0.4, 1.2)
 _UNDER_WAY: Final = 64 << 20  #: bytes that a driver may have taken and not yet delivered
 
 

@@ -21,7 +21,7 @@ from holdfast.core.keyring import LockedError, ShreddedError
 from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
-from holdfast.engine.patience import AT_ONCE, flow_within, gave_up
+from holdfast.engine.patience import AGAIN, AT_ONCE, flow_within, gave_up
 from holdfast.policy.placement import Copy, reading_order
 
 _WORTH: Final = 1 << 20  #: bytes that may always be fetched to prove a smaller span
@@ -81,7 +81,8 @@ class Run:
         self._hurries = len(copies) - 1 if context.patience else 0
         self._resorted = False
         self._broke: list[Replica] = []  #: copies whose store was gone at once, as after a restart
-        self._asked_again = False
+        self._hope = False  #: whether one of them is asked again: none, when all are known to be down
+        self._pauses = iter(AGAIN)
 
     @property
     def file(self) -> FileSlice | None:
@@ -126,9 +127,9 @@ class Run:
         wish = None if whole else ByteRange(start, self.aligned.end - 1)
         if self._left is None:
             self._left = self._candidates()
-        while self._left or self._once_more() or await self._last_resort():
+        while self._left or await self._again() or await self._last_resort():
             self._replica = self._left.pop(0)
-            began = self._context.environment.clock.monotonic()
+            began, known = self._context.environment.clock.monotonic(), self._refused
             try:
                 # perhaps another process made it just now
                 if self._replica.store not in self._context.stores:
@@ -147,6 +148,7 @@ class Run:
                 took = self._context.environment.clock.monotonic() - began
                 if isinstance(error, UnavailableError) and took < AT_ONCE:
                     self._broke.append(self._replica)
+                    self._hope = self._hope or not known
                 await self._failed(error)
                 await self.close()
         return None
@@ -181,13 +183,14 @@ class Run:
         """How many bytes may be read while a copy is opened."""
         return min(self.aligned.length, _SMALL)
 
-    def _once_more(self) -> bool:
-        """Ask again, once, when no copy is left: it costs little where the answer comes at once."""
-        if self._asked_again:
+    async def _again(self) -> bool:
+        """When no copy is left, ask those again that were gone at once, later each time."""
+        pause = next(self._pauses, None) if self._hope else None
+        if pause is None:
             return False
-        self._asked_again = True
-        self._left, self._broke = self._broke, []
-        return bool(self._left)
+        await self._context.environment.clock.sleep(pause)
+        self._left, self._broke, self._hope = self._broke, [], False
+        return True
 
     async def _last_resort(self) -> bool:
         """Look once, when no copy is left, for those that were given up but not deleted yet: they are as good."""
@@ -292,6 +295,12 @@ class Run:
         ):
             return  # once may be damage in transit; the next read of it decides
         await self.condemn()
+
+    @property
+    def _refused(self) -> bool:
+        """Whether the store of the copy is known not to answer."""
+        circuit = self._circuit
+        return circuit is not None and circuit.refuses
 
     @property
     def _circuit(self) -> Circuit | None:

@@ -21,7 +21,7 @@ from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 from holdfast.engine.fanout import put_all
 from holdfast.engine.holding import Held
-from holdfast.engine.patience import AT_ONCE, Patience, SlowError
+from holdfast.engine.patience import AGAIN, AT_ONCE, Patience, SlowError
 from holdfast.engine.targets import Target, target_of
 from holdfast.layers.foreign import Source
 from holdfast.policy.placement import Plan
@@ -77,10 +77,9 @@ async def land(
     body = body if held is None else held.body
     failed: dict[str, str] = {}
     clock = context.environment.clock
-    again: set[str] = (
-        set()
-    )  # slow, or gone at once, as after a restart: asked once more should no other do either
-    asked_again = False
+    # slow, or gone at once, as after a restart: asked again should no other do either
+    again: set[str] = set()
+    asked_again, pauses = False, iter(AGAIN)
     try:
         while True:
             replicas = targets.pending(context, ref, target, version_id, version_id, body.size)
@@ -117,16 +116,21 @@ async def land(
                     raise
                 if isinstance(error, SlowError) or clock.monotonic() - began < AT_ONCE:
                     again.add(name)
+                else:
+                    again.discard(name)
                 failed[name] = targets.told(error)
-                try:
-                    target = target_of(context, plan, bucket, failed=failed)
-                except UnavailableError:
-                    if asked_again or not again:
-                        raise
-                    asked_again = True
-                    for one in again:
-                        del failed[one]
-                    target = target_of(context, plan, bucket, failed=failed)
+                while True:
+                    try:
+                        target = target_of(context, plan, bucket, failed=failed)
+                        break
+                    except UnavailableError:
+                        pause = next(pauses, None) if again else None
+                        if pause is None:
+                            raise
+                        asked_again = True
+                        await clock.sleep(pause)
+                        for one in again:
+                            failed.pop(one, None)
     finally:
         if held is not None:
             await held.close()
