@@ -29,7 +29,8 @@ LATE = 0.3  #: seconds, more than there is patience
 
 
 class Moody:
-    """A store in memory. `mood`: "" or down, restarted (once for each time that it says so), hang (no answer), late, drip (a stream that stops), flip (wrong bytes)."""
+    """A store in memory. `mood`: "" or down, restarted (once for each time that it says so), hang (no answer), late, drip (a stream that stops), flip (wrong bytes),
+    cut (a stream that breaks off)."""
 
     def __init__(self, name: str, environment: Environment) -> None:
         self.disk = MemoryBackend(name, environment=environment)
@@ -57,12 +58,14 @@ class Moody:
     async def get(self, name: str, *, range: ByteRange | None = None) -> AsyncIterator[Reader]:
         await self._meet()
         async with self.disk.get(name, range=range) as reader:
-            yield reader.through(self._spoiled) if self.mood in ("drip", "flip") else reader
+            yield reader.through(self._spoiled) if self.mood in ("drip", "flip", "cut") else reader
 
     async def _spoiled(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:
-            if self.mood == "drip":
+            if self.mood in ("drip", "cut"):
                 yield chunk[:10]
+                if self.mood == "cut":
+                    raise UnavailableError("it broke off", store=self.store)
                 await asyncio.sleep(NEVER)
             yield bytes([chunk[0] ^ 1]) + chunk[1:]
 

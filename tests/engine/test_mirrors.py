@@ -156,6 +156,24 @@ def test_a_store_that_was_gone_at_once_is_asked_again_when_no_other_is_left(
     run(story())
 
 
+def test_a_copy_that_was_made_while_the_only_other_one_was_read_is_read_on(sqlite_url: str) -> None:
+    async def story() -> None:
+        data = noise(600_000)
+        async with mirrors(sqlite_url, ONE) as at:
+            at.moody["two"].mood = "down"
+            await at.session.put("plain", "k", Body.of_bytes(data))
+            at.moody["one"].mood, at.moody["two"].mood = "cut", ""
+            close_circuits(at)
+            async with at.session.get("plain", "k") as reader:
+                at.moody["one"].mood = ""
+                await pay(at.engine, hurry=True)
+                assert await live(at) == ["one", "two"]
+                at.moody["one"].mood = "cut"
+                assert await reader.read() == data
+
+    run(story())
+
+
 def test_when_all_are_slow_slow_has_to_do(sqlite_url: str) -> None:
     async def story() -> None:
         data = noise(600_000)

@@ -524,8 +524,8 @@ class SqlCatalog:
     async def version(self, ref: ObjectRef, version_id: str) -> Version:
         return await self._runner.read(reading.version(ref, version_id))
 
-    async def doomed_copies(self, version_id: str, segment_id: str) -> Sequence[Replica]:
-        found = reading.doomed_copies(version_id, segment_id, self._runner.stamp())
+    async def copies_of_segment(self, version_id: str, segment_id: str) -> Sequence[Replica]:
+        found = reading.copies_of_segment(version_id, segment_id, self._runner.stamp())
         return await self._runner.read(found)
 
     async def version_by_id(self, tenant: str, version_id: str) -> Version:

@@ -620,8 +620,8 @@ class Catalog(Protocol):
         """Return that version of that key, delete markers included, or raise `NotFoundError`."""
         ...
 
-    async def doomed_copies(self, version_id: str, segment_id: str) -> Sequence[Replica]:
-        """Return the copies of a segment that were live and were given up, and whose time of grace is not over."""
+    async def copies_of_segment(self, version_id: str, segment_id: str) -> Sequence[Replica]:
+        """Return the copies of a segment, with those that were given up and whose time of grace is not over."""
         ...
 
     async def version_by_id(self, tenant: str, version_id: str) -> Version:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 
 from holdfast.catalog.common import BUCKET, in_bucket, is_readable, no_bucket, no_object
 from holdfast.catalog.contents import DATA_OF
@@ -95,23 +95,28 @@ SEGMENTS = Statement(
 )
 REPLICAS = Statement(select(*REPLICA).where(replicas.c.version_id == text_param("of_version"), _READABLE))
 
-#: Copies that were given up, but whose bytes are still there: in a segment's stores nobody has deleted them yet.
-DOOMED = Statement(
+#: Copies of a segment: those to be read, and those that were given up, but whose bytes nobody has deleted yet.
+COPIES = Statement(
     select(*REPLICA).where(
         replicas.c.version_id == text_param("of_version"),
         replicas.c.segment_id == text_param("of_segment"),
-        replicas.c.state == constant("doomed"),
-        replicas.c.committed.is_not(None),
-        replicas.c.not_before > catalog_now(),
+        or_(
+            _READABLE,
+            and_(
+                replicas.c.state == constant("doomed"),
+                replicas.c.committed.is_not(None),
+                replicas.c.not_before > catalog_now(),
+            ),
+        ),
     )
 )
 
 
-def doomed_copies(version_id: str, segment_id: str, now: int | None) -> Transaction[Sequence[Replica]]:
-    """The copies of a segment that were live, were given up, and are not deleted yet."""
+def copies_of_segment(version_id: str, segment_id: str, now: int | None) -> Transaction[Sequence[Replica]]:
+    """The copies of a segment that can be read, those among them that were given up and are not deleted yet."""
 
     def steps(attempt: Attempt) -> Steps[Sequence[Replica]]:
-        rows = yield DOOMED(of_version=version_id, of_segment=segment_id, now=now)
+        rows = yield COPIES(of_version=version_id, of_segment=segment_id, now=now)
         return [replica_of(row) for row in rows]
 
     return steps

@@ -193,16 +193,23 @@ class Run:
         return True
 
     async def _last_resort(self) -> bool:
-        """Look once, when no copy is left, for those that were given up but not deleted yet: they are as good."""
-        if self._resorted or not _provable(self._segment, self.aligned):
+        """Look once, when no copy is left, for others: made meanwhile, or given up but not deleted yet, and as good."""
+        if self._resorted:
             return False
         self._resorted = True
         try:
-            found = await self._context.catalog.doomed_copies(self._version_id, self._segment.id)
+            found = await self._context.catalog.copies_of_segment(self._version_id, self._segment.id)
         except UnavailableError:
             return False
-        self._left = list(found)
-        return bool(found)
+        tried = {copy.id for copy in self._copies}
+        provable = _provable(self._segment, self.aligned)
+        self._left = [
+            copy
+            for copy in sorted(found, key=lambda copy: copy.state is ReplicaState.DOOMED)
+            if copy.id not in tried and (provable or copy.state is not ReplicaState.DOOMED)
+        ]
+        self._copies = [*self._copies, *self._left]
+        return bool(self._left)
 
     @property
     def _version_id(self) -> str:
@@ -248,9 +255,12 @@ class Run:
                 stuck = 0 if offset > before else stuck + 1
                 await self._failed(error)
                 await self.close()
-                if stuck >= self._context.settings.read_attempts * max(1, len(self._copies)):
+                if stuck < self._context.settings.read_attempts * max(1, len(self._copies)):
+                    self._left = self._candidates(after=self._replica)
+                elif await self._last_resort():
+                    stuck = 0
+                else:
                     raise self._exhausted() from error
-                self._left = self._candidates(after=self._replica)
 
     def _candidates(self, after: Replica | None = None) -> list[Replica]:
         """Return the copies to try, best first, but `after` last."""
