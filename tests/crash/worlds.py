@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from holdfast.backends.local import LocalSettings, open_local
 from holdfast.backends.memory import MemoryBackend
@@ -20,6 +20,7 @@ from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.types import Principal, Quota
 from holdfast.engine.engine import Engine
 from holdfast.engine.keyring import CatalogKeyRing
+from holdfast.engine.patience import AGAIN
 from holdfast.engine.secrets import RootSecret
 from holdfast.engine.session import Session
 from holdfast.engine.settings import EngineSettings
@@ -35,8 +36,11 @@ SETTINGS = EngineSettings(idempotency_lifetime=30 * 86_400.0)
 BUCKETS = {"plain": False, "kept": True}
 
 
+_NAP: Final = max(AGAIN)  #: seconds
+
+
 class StillClock(ManualClock):
-    """A clock on which sleepers wake only when it is advanced."""
+    """A clock on which sleepers wake only when it is advanced; pauses before another try are over at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +53,9 @@ class StillClock(ManualClock):
                 event.set()
 
     async def sleep(self, seconds: float) -> None:
+        if seconds <= _NAP:
+            await asyncio.sleep(0)
+            return
         event = asyncio.Event()
         sleeper = (self.monotonic() + seconds, event)
         self._sleepers.append(sleeper)

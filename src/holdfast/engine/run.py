@@ -82,7 +82,8 @@ class Run:
         self._resorted = False
         self._broke: list[Replica] = []  #: copies whose store was gone at once, as after a restart
         self._hope = False  #: whether one of them is asked again: none, when all are known to be down
-        self._pauses = iter(AGAIN)
+        # where there is but one, it is for the layers of its store to be patient
+        self._pauses = iter(AGAIN if len(copies) > 1 else (0.0,))
 
     @property
     def file(self) -> FileSlice | None:
