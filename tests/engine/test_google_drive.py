@@ -595,6 +595,26 @@ def test_writers_of_one_name_leave_one_file() -> None:
     told(story)
 
 
+def test_what_another_writer_commits_while_one_looks_is_not_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story(here: World) -> None:
+        one, two = here.open(), here.open()
+        look = two._home.look
+
+        async def late(where: Any) -> None:
+            monkeypatch.setattr(two._home, "look", look)
+            await put(one, "a", b"first", if_absent=True)
+            await look(where)
+
+        monkeypatch.setattr(two._home, "look", late)
+        with pytest.raises(AlreadyExistsError):
+            await put(two, "a", b"second", if_absent=True)
+        assert await read(two, "a") == b"first"
+
+    told(story)
+
+
 def test_two_processes_share_the_index_in_a_catalog(catalog_url: str) -> None:
     async def story(here: World) -> None:
         sealer = Sealer([("k1", b"1" * 32)], Environment())

@@ -201,14 +201,14 @@ class GoogleDriveBackend:
 
     async def _refuse_taken(self, where: Where, name: str) -> None:
         """Raise `AlreadyExistsError` before bytes are sent, when the name is taken; the commit looks again."""
+        live: Live | None = None
         try:
             live = await self._find(where, name)
             await self._files.get(where, live.id)
         except NotFoundError:
             await self._home.look(where)
-            record = await self._index.read(where, name)
-            if record.live is not None:
-                await self._claims.forget(where, name, [record.live.id])
+            if live is not None:  # what another writer may have committed by now is none of this
+                await self._claims.forget(where, name, [live.id])
             return
         raise failure(AlreadyExistsError, "a blob of that name is already there", where)
 
