@@ -29,8 +29,11 @@ LATE = 0.3  #: seconds, more than there is patience
 
 
 class Moody:
-    """A store in memory. `mood`: "" or down, restarted (once for each time that it says so), hang (no answer), late, drip (a stream that stops), flip (wrong bytes),
-    cut (a stream that breaks off)."""
+    """A store in memory.
+
+    `mood`: "" or down, restarted (once for each time that it says so), hang (no answer), late, drip (a stream that stops),
+    flip (wrong bytes), cut (a stream that breaks off).
+    """
 
     def __init__(self, name: str, environment: Environment) -> None:
         self.disk = MemoryBackend(name, environment=environment)

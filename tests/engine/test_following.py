@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -314,6 +314,27 @@ def test_what_is_written_there_later_is_neither_overwritten_nor_deleted(catalog_
     run(story())
 
 
+@pytest.mark.parametrize("dual_write", [False, True])
+def test_what_was_written_there_unseen_does_not_undo_a_delete_in_the_same_second(
+    dual_write: bool, sqlite_url: str
+) -> None:
+    async def story() -> None:
+        async with attached(sqlite_url, dual_write=dual_write) as (theirs, engine, session):
+            await theirs.put("k", b"unseen")
+            await session.put("plain", "k", Body.of_bytes(b"ours"))
+            await session.delete("plain", "k")
+            await follow(engine, passes=2)
+            assert await here(session) == {}
+            assert await theirs.all() == ({} if dual_write else {"k": b"unseen"})
+            await session.put("plain", "k", Body.of_bytes(b"ours"))
+            await session.delete("plain", "k")
+            await theirs.put("k", b"later")
+            await follow(engine, passes=2)
+            assert await theirs.all() == await here(session) == {"k": b"later"}
+
+    run(story())
+
+
 async def written_out(engine: Engine) -> Step:
     """Write out what is owed before the listing is looked at."""
     return await Follow().step(work_of(engine, Follow(), {**PLACE, "passes": 1}), Part("j", 2, OUT))
@@ -336,6 +357,41 @@ def test_our_own_earlier_write_is_not_taken_for_a_later_one_of_others(catalog_ur
             assert await theirs.all() == await here(session) == {"k": b"two"}
 
     run(story())
+
+
+@pytest.mark.parametrize("ours", [b"two", None])
+def test_what_a_writer_sent_that_died_is_not_taken_for_a_later_change(
+    ours: bytes | None, catalog_url: str
+) -> None:
+    async def story() -> None:
+        async with attached(catalog_url, dual_write=True) as (theirs, engine, session):
+            await session.put("plain", "k", Body.of_bytes(b"one"))
+            with armed(killed_at("upstream.after_put")), pytest.raises(Killed):
+                await follow(engine)
+            await theirs.delete("k")  # as if it had not arrived yet
+            theirs.ground.advance(2)
+            if ours is None:
+                await session.delete("plain", "k")
+            else:
+                await session.put("plain", "k", Body.of_bytes(ours))
+            await theirs.put("k", b"one")  # now it has
+            assert await here(session) == ({} if ours is None else {"k": ours})
+            theirs.ground.advance(4000)
+            await follow(engine, passes=2)
+            assert await theirs.all() == await here(session) == ({} if ours is None else {"k": ours})
+            await theirs.put("k", b"one")  # settled: this one is theirs
+            await follow(engine)
+            assert await theirs.all() == await here(session) == {"k": b"one"}
+
+    run(story())
+
+
+def killed_at(point: str) -> Callable[[str], None]:
+    def reached(name: str) -> None:
+        if name == point:
+            raise Killed(name)
+
+    return reached
 
 
 def test_blobs_of_this_service_are_never_written_over_there(sqlite_url: str) -> None:

@@ -1651,6 +1651,9 @@ class SqlCatalog:
         taken = upstreams.take(upstream.bucket_id, limit, lease, await self.now())
         return await self._runner.write(taken)
 
+    async def send_out(self, upstream: Upstream, key: str, content: str) -> None:
+        await self._runner.write_alone(upstreams.send(upstream.bucket_id, key, content))
+
     async def settle_out(self, upstream: Upstream, paid: Divergence, *, pin: str, modified: int) -> bool:
         settled = upstreams.settle(upstream.bucket_id, paid, pin, modified, await self.now())
         return await self._runner.write(settled)

@@ -1763,6 +1763,10 @@ class Catalog(Protocol):
         """Return changes that are due to be written out, and that nobody else takes for `lease` microseconds."""
         ...
 
+    async def send_out(self, upstream: Upstream, key: str, content: str) -> None:
+        """Note which content is about to be written out under a key; see `Divergence.sent`."""
+        ...
+
     async def settle_out(self, upstream: Upstream, paid: Divergence, *, pin: str, modified: int) -> bool:
         """Note that the upstream has a change now, and what it calls it; False when the key changed again since."""
         ...

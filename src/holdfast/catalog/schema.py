@@ -842,6 +842,7 @@ divergences = Table(
     Column("tries", Integer, nullable=False),
     Column("not_before", BigInteger, nullable=False),
     Column("trouble", Text, nullable=False),
+    Column("sent", Text, nullable=False, server_default=""),  # what may have been written out, unknown to us
     sqlite_with_rowid=False,
 )
 

@@ -133,7 +133,7 @@ _DIVERGENCE = tuple(
     divergences.c[name]
     for name in (
         *("key", "version_id", "at", "pin", "modified", "owed"),
-        *("tries", "not_before", "trouble"),
+        *("tries", "not_before", "trouble", "sent"),
     )
 )
 DIVERGED = Statement(
@@ -177,7 +177,18 @@ TAKE = Statement(
 RELEASE = Statement(
     update(divergences)
     .where(divergences.c.bucket_id == int_param("in_bucket"), divergences.c.key == text_param("of_key"))
-    .values(not_before=int_param("at"), pin=text_param("its_pin"), modified=int_param("its_time"))
+    .values(
+        not_before=int_param("at"),
+        pin=text_param("its_pin"),
+        modified=int_param("its_time"),
+        sent=constant(""),
+    )
+)
+#: A later change of the key leaves it as it is (see `diverging.DIVERGE`).
+SEND = Statement(
+    update(divergences)
+    .where(divergences.c.bucket_id == int_param("in_bucket"), divergences.c.key == text_param("of_key"))
+    .values(sent=text_param("content"))
 )
 _THIS = (
     divergences.c.bucket_id == int_param("in_bucket"),
@@ -185,14 +196,17 @@ _THIS = (
     divergences.c.version_id == text_param("of_version"),
     divergences.c.at == int_param("since"),
 )
+#: The next change of the key is due at once.
 SETTLE = Statement(
     update(divergences)
     .where(*_THIS)
     .values(
         owed=literal_column("false"),
+        not_before=literal_column("0"),
         pin=text_param("its_pin"),
         modified=int_param("its_time"),
         trouble=constant(""),
+        sent=constant(""),
     )
     .returning(divergences.c.key)
 )
@@ -372,6 +386,15 @@ def take(bucket_id: int, limit: int, lease: int, now: int) -> Transaction[Sequen
     def steps(attempt: Attempt) -> Steps[Sequence[Divergence]]:
         rows = yield TAKE(in_bucket=bucket_id, due=now, rows=limit, until=now + lease)
         return sorted((divergence_of(row) for row in rows), key=lambda each: each.key)
+
+    return steps
+
+
+def send(bucket_id: int, key: str, content: str) -> Transaction[None]:
+    """A content that is about to be written out, so that it is known for ours should nobody live to settle it."""
+
+    def steps(attempt: Attempt) -> Steps[None]:
+        yield SEND(in_bucket=bucket_id, of_key=key, content=content)
 
     return steps
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from typing import Final
 
 import structlog
@@ -30,8 +31,8 @@ from holdfast.core.adopted import (
     is_foreign,
     parse_foreign,
 )
-from holdfast.core.backend import PutOptions
-from holdfast.core.body import Body
+from holdfast.core.backend import Backend, PutOptions
+from holdfast.core.body import CHUNK, Body, Meter
 from holdfast.core.errors import (
     ConflictError,
     HoldfastError,
@@ -40,7 +41,7 @@ from holdfast.core.errors import (
     UnavailableError,
 )
 from holdfast.core.failpoints import failpoint
-from holdfast.core.types import Located, ObjectRef, Span
+from holdfast.core.types import ChecksumType, Located, ObjectRef, Span, Version
 from holdfast.engine import adopting
 from holdfast.engine.context import Context
 from holdfast.engine.run import Health, Run
@@ -66,7 +67,8 @@ def taking_of(upstream: Upstream) -> Taking:
 async def bring(context: Context, ref: ObjectRef, *, at_once: bool = False) -> Found | None:
     """Take over what the upstream of a bucket has of a key, if it is newer; return what it has, if it was asked.
 
-    With `at_once` the upstream is asked even if the key is here and its bucket does not ask each time.
+    With `at_once` the upstream is asked even if the key is here and its bucket does not ask each time: a delete must know
+    what it deletes, or that would seem to have come after it.
 
     Raises:
         UnavailableError: nothing is here of the key, and the upstream cannot tell whether it has something.
@@ -78,10 +80,11 @@ async def bring(context: Context, ref: ObjectRef, *, at_once: bool = False) -> F
     known = bool(held.version_id) or held.divergence is not None
     if known and not (upstream.fresh or at_once):
         return None
-    if upstream.writes and held.divergence is not None and held.divergence.owed:
-        return None  # ours is on its way there
+    ours = upstream.writes and held.divergence is not None and held.divergence.owed  # it is on its way there
+    if ours and not at_once:
+        return None
     try:
-        return await _bring(context, upstream, ref, held)
+        return await _bring(context, upstream, ref, held, take=not ours)
     except ConflictError:  # it is not followed any more
         context.following.forget()
     except HoldfastError as error:
@@ -95,12 +98,14 @@ async def bring(context: Context, ref: ObjectRef, *, at_once: bool = False) -> F
     return None
 
 
-async def _bring(context: Context, upstream: Upstream, ref: ObjectRef, held: HeldKey) -> Found | None:
+async def _bring(
+    context: Context, upstream: Upstream, ref: ObjectRef, held: HeldKey, *, take: bool
+) -> Found | None:
     backend = adopting.foreign_store(context, upstream.store).backend
     name = upstream.name(ref.key)
     found = await adopting.look(backend, name, ref.key)
     failpoint("upstream.after_look")
-    if found is None or judge(found, held, way_of(upstream), certain=True) is not Verdict.TAKE:
+    if found is None or not take or judge(found, held, way_of(upstream), certain=True) is not Verdict.TAKE:
         return found
     taking = taking_of(upstream)
     taken = await adopting.take_found(
@@ -153,7 +158,8 @@ async def write_out(context: Context, upstream: Upstream, owed: Divergence) -> i
         )
     found = await adopting.look(backend, plain, owed.key)
     held = HeldKey(owed.key, owed.version_id, divergence=owed)
-    if found is not None and judge(found, held, Way(True), certain=True) is Verdict.TAKE:
+    later = found is not None and judge(found, held, Way(True), certain=True) is Verdict.TAKE
+    if found is not None and later and not await _was_sent(context, backend, found, owed.sent):
         await _taken_instead(context, upstream, owed, plain)
         return 0
     name = foreign_name(plain)
@@ -171,12 +177,34 @@ async def write_out(context: Context, upstream: Upstream, owed: Divergence) -> i
     version = located.version
     options = PutOptions(version.content_type, version.metadata, tags=version.tags)
     body = Body.of_stream(_bytes_of(context, located), size=version.size)
+    await context.catalog.send_out(upstream, owed.key, _content_of(version))
     put = await backend.put(name, body, options=options)
     failpoint("upstream.after_put")
     told = await backend.head(name)
     modified = told.modified if told.etag == put.etag else put.modified
     await context.catalog.settle_out(upstream, owed, pin=put.etag or "", modified=modified)
     return version.size
+
+
+def _content_of(version: Version) -> str:
+    """Return what `Divergence.sent` says of a version; "" where its digest is not known."""
+    digest = version.digests.sha256 if version.checksum_type is ChecksumType.FULL_OBJECT else None
+    return f"{version.size}:{digest.hex()}" if digest else ""
+
+
+async def _was_sent(context: Context, backend: Backend, found: Found, sent: str) -> bool:
+    """Tell whether `found` is a content that was written out by somebody who died before it was noted."""
+    size, _, digest = sent.partition(":")
+    if size != str(found.size):
+        return False
+    meter = Meter({"sha256": sha256}, context.executor if found.size > CHUNK else None)
+    try:
+        async with backend.get(foreign_name(found.name, found.pin, Hold.KEEP)) as reader:
+            async for chunk in reader:
+                await meter.update(chunk)
+    except NotFoundError:
+        return False
+    return ((await meter.finish()).sha256 or b"").hex() == digest
 
 
 async def _taken_instead(context: Context, upstream: Upstream, owed: Divergence, name: str) -> None:

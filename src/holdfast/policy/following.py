@@ -37,12 +37,12 @@ def judge(found: Found, held: HeldKey, way: Way, *, certain: bool = False) -> Ve
 def _diverged(found: Found, divergence: Divergence, way: Way) -> Verdict:
     if divergence.pin and _same(found, divergence.pin, divergence.modified):
         return Verdict.OURS  # it is what was replaced, or what we wrote out
-    if divergence.deleted:
+    if divergence.owed and way.writes:  # whoever writes it out looks what is there
+        newer = False
+    elif divergence.deleted:
         newer = _whole(found.modified) >= _whole(divergence.at)
     elif not divergence.owed:  # ours was there: what is there now came after it
         newer = _whole(found.modified) >= _whole(divergence.modified)
-    elif way.writes:
-        newer = False
     else:
         newer = _whole(found.modified) > _whole(divergence.at)
     return Verdict.TAKE if newer else Verdict.OURS

@@ -1,0 +1,13 @@
+"""What was begun to be written out to an upstream."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+
+
+def upgrade() -> None:
+    op.add_column("divergences", sa.Column("sent", sa.Text, nullable=False, server_default=""))
