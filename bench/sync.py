@@ -43,9 +43,9 @@ def run(options: Options) -> list[Figure]:
             for name in _turned(list(commands), turn):
                 os.sync()
                 cold.add(name, _timed(commands[name](f"{name}-{turn}"), environment))
-            for further in range(
-                _AGAIN
-            ):  # by turns, since a machine is not the same from one second to the next
+            os.sync()
+            # by turns, since a machine is not the same from one second to the next
+            for further in range(_AGAIN):
                 for name in _turned(list(commands), turn + further):
                     again.add(name, _timed(commands[name](f"{name}-{turn}"), environment))
             options.say(f"sync: round {turn + 1} of {options.rounds}")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from holdfast.backends.memory import MemoryBackend
+from holdfast.core.adopted import foreign_name, is_foreign, parse_foreign
 from holdfast.core.backend import NO_OPTIONS, Capability, PutOptions
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import (
@@ -81,7 +82,7 @@ class TellsAnotherSize(Mutant):
 
     async def head(self, name: str) -> BlobInfo:
         info = await self.inner.head(name)
-        return replace(info, size=info.size + 1)
+        return info._replace(size=info.size + 1)
 
 
 class CountsMilliseconds(Mutant):
@@ -89,7 +90,7 @@ class CountsMilliseconds(Mutant):
 
     async def head(self, name: str) -> BlobInfo:
         info = await self.inner.head(name)
-        return replace(info, modified=info.modified // 1000)
+        return info._replace(modified=info.modified // 1000)
 
 
 class GivesEverythingAtOnce(Mutant):
@@ -415,6 +416,16 @@ class MergesMetadata(Mutant):
         old = dict((await self.inner.head(name)).metadata) if await self.taken(name) else {}
         merged = PutOptions(options.content_type, {**old, **options.metadata})
         return await self.inner.put(name, body, options=merged, if_absent=if_absent)
+
+
+class ForgetsThePin(Mutant):
+    caught_by = "a_pin_means_one_content"
+
+    @asynccontextmanager
+    async def get(self, name: str, *, range: ByteRange | None = None) -> AsyncIterator[Reader]:
+        plain = foreign_name(parse_foreign(name).key) if is_foreign(name) else name
+        async with self.inner.get(plain, range=range) as reader:
+            yield reader
 
 
 class CopiesByReference(Mutant):

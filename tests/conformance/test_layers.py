@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from holdfast.backends.memory import MemoryBackend
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, PutOptions
 from holdfast.core.body import Body
 from holdfast.core.circuit import Circuit
@@ -96,6 +97,8 @@ class Originated(Layer):
     async def put(
         self, name: str, body: Body, *, options: PutOptions = NO_OPTIONS, if_absent: bool = False
     ) -> BlobInfo:
+        if is_foreign(name):  # what others wrote is never described
+            return await super().put(name, body, options=options, if_absent=if_absent)
         origin = Origin("acme", "models", name, "v", "v", None, 1)
         return await super().put(name, body, options=replace(options, origin=origin), if_absent=if_absent)
 

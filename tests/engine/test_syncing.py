@@ -107,19 +107,19 @@ class Md5Store(Store):
 
     async def put(self, name: str, body: Body, **how: Any) -> BlobInfo:
         info = await super().put(name, Body.of_bytes(await body.read()), **how)
-        return replace(info, etag=await self._sum(name))
+        return info._replace(etag=await self._sum(name))
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
         async for info in super().list(prefix, after=after):
-            yield replace(info, etag=await self._sum(info.name))
+            yield info._replace(etag=await self._sum(info.name))
 
     @asynccontextmanager
     async def get(self, name: str, *, range: ByteRange | None = None) -> AsyncIterator[Reader]:
         async with super().get(name, range=range) as reader:
-            yield replace(reader, info=replace(reader.info, etag=await self._sum(name)))
+            yield replace(reader, info=reader.info._replace(etag=await self._sum(name)))
 
     async def head(self, name: str) -> BlobInfo:
-        return replace(await super().head(name), etag=await self._sum(name))
+        return (await super().head(name))._replace(etag=await self._sum(name))
 
     async def _sum(self, name: str) -> str:
         async with MemoryBackend.get(self, name) as reader:

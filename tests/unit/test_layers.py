@@ -113,7 +113,7 @@ def test_closing_the_outermost_closes_the_driver() -> None:
 # -- integrity --------------------------------------------------------------------------------------------------------
 def test_a_store_that_holds_another_size_is_found_out() -> None:
     async def story() -> None:
-        layer = Integrity(Warped(told=lambda info: replace(info, size=info.size - 1)))
+        layer = Integrity(Warped(told=lambda info: info._replace(size=info.size - 1)))
         for body in (BLOB, Body.of_stream(one(b"0123456789"))):
             with pytest.raises(CorruptedError, match="10 bytes were sent, the store holds 9"):
                 await layer.put("a", body)
@@ -127,7 +127,7 @@ def test_a_store_whose_md5_differs_is_found_out(streamed: bool) -> None:
         return Body.of_stream(one(b"0123456789")) if streamed else BLOB
 
     def telling(etag: str | None) -> Integrity:
-        return Integrity(Warped(told=lambda info: replace(info, etag=etag)), md5_etags=True)
+        return Integrity(Warped(told=lambda info: info._replace(etag=etag)), md5_etags=True)
 
     async def story() -> None:
         for etag in (hashlib.md5(b"0123456789").hexdigest(), "0" * 32 + "-2", None, "opaque"):

@@ -35,7 +35,7 @@ def test_it_is_what_the_settings_say(endpoint: str, more: dict[str, str]) -> Non
     for field in fields(Usual):
         assert getattr(quick, field.name) == getattr(whole, field.name), field.name
     assert quick.tls == whole.tls  # type: ignore[attr-defined]
-    assert Address.of(quick) == Address.of(whole)  # type: ignore[arg-type]
+    assert Address.of(quick) == Address.of(whole)
     assert quick.ca_file is None or isinstance(quick.ca_file, Path)
 
 

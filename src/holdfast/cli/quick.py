@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from holdfast.cli.plain import lighten
 from holdfast.cli.rooms import WORDS, register
+
+_SYNCS: Final = ("push", "pull")
 
 
 def knows(arguments: list[str]) -> bool:
@@ -18,10 +22,14 @@ def run(arguments: list[str]) -> None:
 
     module, panel = WORDS[arguments[0]]
     if module != "serve":  # what lives long keeps the usual habits
-        gc.set_threshold(100_000, 20, 20)
+        gc.set_threshold(250_000, 20, 20)
     # looking for plugins of pydantic, of which there are none here, reads every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
+    if module in _SYNCS:
+        from holdfast.cli import early
+
+        early.begin(arguments)
     import typer
     from typer.main import get_command
 

@@ -14,6 +14,7 @@ import typer
 
 from holdfast.cli.address import parse
 from holdfast.cli.command import Cli, fail
+from holdfast.cli.early import S3
 from holdfast.cli.output import human_size, visible
 from holdfast.cli.rates import bandwidth_of
 from holdfast.core.errors import ConfigError, HoldfastError, InvalidRequestError
@@ -28,7 +29,6 @@ NAMED: Final = (
     20  #: so many of those that failed, and of those that were left out, are named; --verbose names all
 )
 _STORE: Final = "store:"
-_S3: Final = "s3://"
 _SHARE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%?")
 _WHICH: Final = "Which files"
 _DELETING: Final = "What is gone on the other side"
@@ -136,7 +136,7 @@ class Remote:
     prefix: str
 
     def __str__(self) -> str:
-        front = {"bucket": "", "store": _STORE, "s3": _S3}[self.kind]
+        front = {"bucket": "", "store": _STORE, "s3": S3}[self.kind]
         return f"{front}{self.name}/{self.prefix}"
 
 
@@ -146,7 +146,7 @@ def remote(text: str) -> Remote:
     Raises:
         InvalidRequestError: it names none of these.
     """
-    for kind, front in (("store", _STORE), ("s3", _S3)):
+    for kind, front in (("store", _STORE), ("s3", S3)):
         if text.startswith(front):
             name, _, prefix = text.removeprefix(front).partition("/")
             if not name:

@@ -215,7 +215,8 @@ class Divergence:
     """A key that was changed here since its bucket was attached: written (`version_id`), or deleted ("").
 
     `pin` and `modified` are what the upstream had of it when that was known last; after a change was written out,
-    what that made. `owed` says that the upstream does not have the change.
+    what that made. `owed` says that the upstream does not have the change. `sent`, size and SHA-256, is the content that
+    somebody began to write out, this change or an earlier one: the upstream may have it, and not know of it here.
     """
 
     key: str
@@ -227,6 +228,7 @@ class Divergence:
     tries: int = 0
     not_before: int = 0
     trouble: str = ""
+    sent: str = ""
 
     @property
     def deleted(self) -> bool:

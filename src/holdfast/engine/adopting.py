@@ -60,7 +60,8 @@ def foreign_store(context: Context, name: str) -> Store:
     if Capability.ADOPT not in store.backend.capabilities:
         raise UnsupportedError(
             f"what lies in store {name!r} cannot be adopted in place: its driver reads only what it wrote;"
-            " local folders and S3 and its family can; else bring the objects in with `holdfast push`",
+            " local folders, S3 and its family, Google Cloud Storage and Azure can; else bring the objects in with"
+            " `holdfast push`",
             store=name,
         )
     return store

@@ -79,7 +79,8 @@ async def land(
     clock = context.environment.clock
     # slow, or gone at once, as after a restart: asked again should no other do either
     again: set[str] = set()
-    asked_again, pauses = False, iter(AGAIN)
+    patience: Patience | None = context.patience
+    pauses = iter(AGAIN)
     try:
         while True:
             replicas = targets.pending(context, ref, target, version_id, version_id, body.size)
@@ -103,7 +104,7 @@ async def land(
                     announced,
                     content_type,
                     more=more,
-                    patience=context.patience if target.further and not asked_again else None,
+                    patience=patience if target.further else None,
                 )
                 targets.accepted(context, target)
                 return Landed(target, body, written)
@@ -127,7 +128,7 @@ async def land(
                         pause = next(pauses, None) if again else None
                         if pause is None:
                             raise
-                        asked_again = True
+                        patience = None  # nobody else is left to turn to
                         await clock.sleep(pause)
                         for one in again:
                             failed.pop(one, None)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from holdfast.backends._credentials.settings import KeySettings
 
 TENANT: Final = "{tenant}"  #: stands in a setting for the tenant whose blobs are to be reached
-FETCHED: Final = frozenset({"command", "url", "file", "web-identity"})  #: kinds of keys that are
+FETCHED: Final = frozenset({"command", "url", "file", "web-identity"})  #: the kinds of keys that are fetched
 Fetch = Callable[[], Awaitable[Document]]
 
 

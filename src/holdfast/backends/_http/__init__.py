@@ -6,6 +6,7 @@ from holdfast.backends._http.reading import parse_json, read_bounded, retry_afte
 from holdfast.backends._http.session import (
     SLICE,
     Http,
+    begun,
     slices,
     tls_context,
     trusted,
@@ -18,6 +19,7 @@ __all__ = [
     "SLICE",
     "Http",
     "Tries",
+    "begun",
     "parse_json",
     "pause",
     "read_bounded",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from ssl import CERT_NONE, SSLContext, create_default_context
 from typing import TYPE_CHECKING, Any, Final
@@ -134,6 +134,19 @@ class Http:
             # aiohttp would send a PUT whose connection broke off a second time, and a stream without its bytes.
             self._session._retry_connection = False
         return self._session
+
+
+async def begun(
+    stack: contextlib.AsyncExitStack,
+    exchange: contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse],
+    check: Callable[[aiohttp.ClientResponse], Awaitable[None]],
+) -> aiohttp.ClientResponse:
+    """Return the beginning of an answer, which stays open until `stack` ends; what `check` raises closes it."""
+    async with contextlib.AsyncExitStack() as own:
+        response = await own.enter_async_context(exchange)
+        await check(response)
+        stack.push_async_exit(own.pop_all())
+    return response
 
 
 class ForeignError(Exception):

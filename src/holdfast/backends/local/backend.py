@@ -7,7 +7,6 @@ import os
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from types import TracebackType
 
 from holdfast.backends.local.copying import Copier, Source
@@ -127,7 +126,7 @@ class LocalBackend:
             if batch is None:
                 return
             for info in batch:
-                yield replace(info, name=foreign_name(info.name)) if foreign else info
+                yield info._replace(name=foreign_name(info.name)) if foreign else info
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         """Give the file of `source` the second name `target`: no bytes move; see `Backend.copy`."""
@@ -276,7 +275,7 @@ class LocalBackend:
             for key in os.listxattr(fd)
             if key.startswith(ATTRIBUTE)
         }
-        return replace(info, metadata=found) if found else info
+        return info._replace(metadata=found) if found else info
 
     async def _write(self, draft: Draft, body: Body) -> os.stat_result:
         async with aclosing(_generator(body.gathered())) as flow, self._drafted(draft):
@@ -399,7 +398,7 @@ class _Opening:
 
 def _made(draft: Draft, facts: os.stat_result) -> BlobInfo:
     info = info_of(draft.name, facts)
-    return replace(info, metadata=dict(draft.metadata)) if draft.metadata else info
+    return info._replace(metadata=dict(draft.metadata)) if draft.metadata else info
 
 
 async def _generator(body: Body) -> AsyncGenerator[bytes, None]:

@@ -10,6 +10,7 @@ from holdfast.backends.object_store.sigv4 import encode
 
 if TYPE_CHECKING:
     from holdfast.backends.object_store.settings import S3Settings
+    from holdfast.backends.object_store.usual import Usual
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -23,7 +24,7 @@ class Address:
     root: str  #: encoded path of the bucket, without a slash at the end
 
     @classmethod
-    def of(cls, settings: S3Settings, *, public: bool = False) -> Self:
+    def of(cls, settings: S3Settings | Usual, *, public: bool = False) -> Self:
         """Return where the bucket of `settings` is; with `public`, where the readers of links find it."""
         endpoint = (settings.public_endpoint if public else "") or settings.endpoint
         parts = urlsplit(endpoint or f"https://s3.{settings.server.region}.amazonaws.com")

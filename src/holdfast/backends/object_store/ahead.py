@@ -2,9 +2,9 @@
 
 A listing that goes on by key asks, each time, for what comes after the last key of the page before. Whoever has listed
 the bucket some time ago can tell where its pages end if nothing has changed since, and asks for some of them at once (for
-the first ones only if that listing, too, went on by key: what follows a token is asked for by it). An
-answer that came so is used for the very request that is due, and for no other: what is listed is the same, however much
-has changed. From the first page on that ends elsewhere, nothing is asked for early.
+the first ones only if that listing, too, went on by key: what follows a token is asked for by it). An answer that came so
+is used for the very request that is due, and for no other: what is listed is the same, however much has changed. From the
+first page on that ends elsewhere, nothing is asked for early.
 """
 
 from __future__ import annotations

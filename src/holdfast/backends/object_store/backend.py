@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from hashlib import md5
 from typing import Final
 
-from holdfast.backends.object_store import copying, deleting, encryption, listing, metadata, multipart, upload
+from holdfast.backends.object_store import copying, deleting, encryption, listing, putting, upload
 from holdfast.backends.object_store.base import Bucket, named
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.driver import Driver
 from holdfast.backends.object_store.errors import Where
-from holdfast.backends.object_store.foreign import Foreign
 from holdfast.backends.object_store.keys import Names
 from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.once import Once
 from holdfast.backends.object_store.ranges import Ranges
 from holdfast.backends.object_store.reading import Opening
+from holdfast.backends.object_store.s3_foreign import S3Foreign
 from holdfast.backends.object_store.settings import S3Settings
 from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
@@ -65,7 +65,7 @@ class ObjectStoreBackend(Bucket):
         self._environment = environment
         self._ranges = Ranges(client)
         self._once = Once(client)
-        self._foreign = Foreign(store, client, environment)
+        self._foreign = S3Foreign(store, client, environment)
         self._names = Names(settings.prefix, terminated=self._server.folders)
         self._capabilities = Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.PRESIGN
         self._capabilities |= Capability.ADOPT
@@ -118,10 +118,6 @@ class ObjectStoreBackend(Bucket):
             await self._foreign.delete(name)
         else:
             await self._remove(Where("delete", self._store, name))
-
-    async def discard(self, name: str) -> None:
-        """Remove `name` and what puts of it left open; what others wrote is only deleted."""
-        await (self._foreign.delete if is_foreign(name) else super().discard)(name)
 
     async def delete_many(self, names: Sequence[str]) -> None:
         """Remove all of `names`, 1,000 with a request where the server can; raises the first failure after trying all."""
@@ -291,58 +287,27 @@ class ObjectStoreBackend(Bucket):
         """Return how many requests a put takes: above `part_size`, its parts, the beginning and the end."""
         if size <= self._settings.part_size or self._once.takes(size, known):
             return 1
-        return upload.requests(size, self._plan(size), around=2)
-
-    def _plan(self, size: int | None) -> upload.Plan:
-        return upload.plan(
-            size,
-            part_size=self._settings.part_size,
-            concurrency=self._settings.upload_concurrency,
-            server=self._server,
-        )
+        return upload.requests(size, putting.plan(self._settings, size), around=2)
 
     async def _put_parts(self, where: Where, body: Body, options: PutOptions) -> tuple[int, str | None]:
-        plan = self._plan(body.size)
+        plan = putting.plan(self._settings, body.size)
         feed = upload.Feed(body, limit=min(plan.reach, self._server.max_object_size))
         key = self._key(where.name)
         if where.if_absent or self._settings.sse == "sse-c" or self._driver.renewable:
             # The library cannot complete on a condition, nor hand over the customer's key when it completes, nor go on
             # with newer keys when those that it has end in the middle.
-            return await self._put_by_hand(where, key, feed, plan, options)
+            headers = putting.described(self._settings, options)
+            return await putting.put_parts(self._client, where, key, feed, plan, headers)
         etag = await self._driver.put_stream(where, key, feed, plan, options)
         return feed.size, etag
 
     async def _put_once(self, where: Where, body: Body, options: PutOptions) -> str | None:
-        return await self._once.put(where, self._key(where.name), body, self._headers(options))
+        return await self._once.put(
+            where, self._key(where.name), body, putting.described(self._settings, options)
+        )
 
     async def _put_gathered(self, where: Where, body: Body, options: PutOptions) -> tuple[int, str | None]:
         data, body = await upload.gather(body, self._settings.part_size)
         if data is not None:
             return len(data), await self._put_bytes(where, data, options)
         return await self._put_parts(where, body, options)
-
-    def _headers(self, options: PutOptions) -> dict[str, str]:
-        headers = encryption.write_headers(self._settings) | {
-            "content-type": metadata.check_content_type(options.content_type)
-        }
-        return headers | {
-            f"x-amz-meta-{name}": value for name, value in metadata.encode(options.metadata).items()
-        }
-
-    async def _put_by_hand(
-        self, where: Where, key: str, feed: upload.Feed, plan: upload.Plan, options: PutOptions
-    ) -> tuple[int, str]:
-        work = multipart.Multipart(self._client, where, key)
-
-        async def parts() -> AsyncIterator[Awaitable[None]]:
-            number = 0
-            async for data in upload.parts(feed, plan.part_size):
-                number += 1
-                yield work.send(number, data)
-                del data  # the next part must not find this one in memory
-
-        try:
-            etag = await multipart.run(work, self._headers(options), parts(), concurrency=plan.concurrency)
-        finally:
-            await feed.close()
-        return feed.size, etag.strip('"')

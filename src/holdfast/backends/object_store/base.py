@@ -8,7 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from holdfast.backends.object_store import listing, multipart
 from holdfast.backends.object_store.control import Caller
 from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.foreign import Foreign
 from holdfast.backends.object_store.keys import Names, OwnKeys
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import Capability, Limits
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -46,6 +48,7 @@ class Bucket(Told, ABC):
 
     _client: Caller
     _environment: Environment
+    _foreign: Foreign
     _names: Names
     _prefix: str
     _bucket_seen = False
@@ -62,7 +65,10 @@ class Bucket(Told, ABC):
         """Delete the blob; one that is not there is fine."""
 
     async def discard(self, name: str) -> None:
-        """Remove `name`, and abort multipart uploads of it that a killed process left open."""
+        """Remove `name`, and abort multipart uploads of it that a killed process left open; of others' blobs only delete."""
+        if is_foreign(name):
+            await self._foreign.delete(name)
+            return
         where, key = Where("delete", self._store, name), self._names.key(name)
         await self._remove(where)
         open_ = [found async for found in listing.uploads(self._client, where, key) if found.key == key]

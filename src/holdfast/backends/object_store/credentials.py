@@ -68,6 +68,10 @@ class EnvironmentCredentials:
         self._environ = environ
 
     async def current(self) -> Credentials:
+        return self.now()
+
+    def now(self) -> Credentials:
+        """Return the keys; raise `ConfigError` when there are none, or none that could be sent."""
         key, secret = self._environ.get("AWS_ACCESS_KEY_ID"), self._environ.get("AWS_SECRET_ACCESS_KEY")
         if not key or not secret:
             raise ConfigError(

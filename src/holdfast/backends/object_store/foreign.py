@@ -1,22 +1,22 @@
-"""Objects that others put into a bucket, by their own keys, with requests of our own: the library rewrites some keys."""
+"""Objects that others put into a bucket, by their own keys, with requests of our own: the library rewrites some keys.
+
+What all services have in common is here. Each says how it is asked, told and listed, in a class of its own.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlencode
 
-from holdfast.backends.object_store import encryption, listing, metadata, multipart, upload
-from holdfast.backends.object_store.control import ControlClient
-from holdfast.backends.object_store.errors import Where, unreachable
-from holdfast.backends.object_store.ranges import short
-from holdfast.backends.object_store.xml import XmlError, parse
+from holdfast.backends.object_store.errors import Where
+from holdfast.backends.object_store.listing import rfc_time, size_of
+from holdfast.backends.object_store.ranges import short, streamed
 from holdfast.core.adopted import Hold, foreign_name, key_of, parse_foreign
 from holdfast.core.backend import PutOptions
-from holdfast.core.body import CHUNK, Body, Reader
+from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import InvalidRequestError, NotFoundError, PreconditionFailedError
 from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Span
@@ -24,50 +24,84 @@ from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Span
 if TYPE_CHECKING:
     import aiohttp
 
-_RANGE: Final = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
-_META: Final = "x-amz-meta-"
+_RANGE: Final = re.compile(r"bytes (\d+)-(-1|\d+)/(\d+)")  #: Azurite says `0--1/0` of what is empty
 _MOST: Final = 1024  #: bytes of a key
 
 
-class Foreign:
-    """The verbs of a bucket for names that begin with `@` (see `core.adopted`)."""
+class Foreign(ABC):
+    """The verbs of a bucket for names that begin with `@` (see `core.adopted`). A pin is the ETag without its quotes."""
 
-    def __init__(self, store: str, client: ControlClient, environment: Environment) -> None:
+    def __init__(self, store: str, prefix: str, environment: Environment) -> None:
         self._store = store
-        self._client = client
-        self._settings = client.settings
+        self._prefix = prefix
         self._environment = environment
+
+    # -- what each service does in its own way
+
+    @abstractmethod
+    async def _look(self, where: Where, key: str) -> Mapping[str, str]:
+        """Return the headers, with lower-case names, that tell of `key`; `NotFoundError` when there is no such object."""
+
+    @abstractmethod
+    def _metadata(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the user metadata among `headers`."""
+
+    async def _tags(self, where: Where, key: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return the tags of `key`, of which `headers` tell; none where the service has no tags."""
+        return EMPTY
+
+    @abstractmethod
+    def _open(
+        self, where: Where, key: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Ask for the content of `key` with `headers`, and give the answer with its body still to be read."""
+
+    @abstractmethod
+    def _pages(self, where: Where, start: str, after: str) -> AsyncGenerator[list[BlobInfo], None]:
+        """Yield what has a key that begins with `start` and is greater than `after`, by key, in byte order."""
+
+    @abstractmethod
+    async def _remove(self, where: Where, key: str, pin: str) -> None:
+        """Delete `key`, with a `pin` only that content; `NotFoundError`, `PreconditionFailedError` when it is not there."""
+
+    @abstractmethod
+    async def _send(self, where: Where, key: str, body: Body, options: PutOptions) -> tuple[int, str | None]:
+        """Store `body` under `key`, in parts when it is large, and return its size and its ETag without quotes."""
+
+    # -- what all do
 
     def key(self, name: str) -> str:
         """Return the key of the bucket that `name` means."""
         return self._of("head", name)[1]
 
     async def head(self, name: str) -> BlobInfo:
-        """Return what is known of it, tags included where the store counts them."""
+        """Return what is known of it, tags included where the service has some."""
+        headers = await self.headers(name)
+        info = self._told(name, headers)
+        tags = await self._tags(*self._of("head", name), headers)
+        return BlobInfo(
+            *(name, info.size, info.modified, info.etag, info.metadata, info.content_type), tags=tags
+        )
+
+    async def headers(self, name: str) -> Mapping[str, str]:
+        """Return what the service tells of it; `NotFoundError` also when it has another content by now."""
         where, key = self._of("head", name)
-        answer = await self._client.call(where, "HEAD", key, headers=encryption.key_headers(self._settings))
-        info = _info(name, answer.headers)
-        self._check_pin(where, info.etag)
-        if answer.headers.get("x-amz-tagging-count", "0") not in ("", "0"):
-            info = BlobInfo(
-                *(name, info.size, info.modified, info.etag, info.metadata, info.content_type),
-                await self._tags(where, key),
-            )
-        return info
+        headers = await self._look(where, key)
+        self._check_pin(where, headers)
+        return headers
 
     @asynccontextmanager
     async def get(self, name: str, wish: ByteRange | None) -> AsyncIterator[Reader]:
         """Open it; one answer holds all bytes, so they are those of one content."""
         where, key = self._of("get", name)
-        pin = parse_foreign(name).pin
-        headers = encryption.key_headers(self._settings)
+        pin, headers = parse_foreign(name).pin, dict[str, str]()
         if pin:
             headers["if-match"] = f'"{pin}"'
         if wish is not None:
             wish = await self._checked(wish, name)
             headers["range"] = f"bytes={wish.start}-{'' if wish.end is None else wish.end}"
         try:
-            async with self._client.open(where, key, headers) as response:
+            async with self._open(where, key, headers) as response:
                 reader = self._reader(where, name, wish, response)
                 try:
                     yield reader
@@ -76,31 +110,15 @@ class Foreign:
         except PreconditionFailedError as error:
             raise _changed(where) from error
 
-    def _reader(
-        self, where: Where, name: str, wish: ByteRange | None, response: aiohttp.ClientResponse
-    ) -> Reader:
-        headers = {key.lower(): value for key, value in response.headers.items()}
-        self._check_pin(where, headers.get("etag", "").strip('"'))
-        size, span = _answered(where, headers)
-        if span != (Span(0, size) if wish is None else wish.resolve(size)):
-            raise short("the store sent another range than it was asked for", where)
-        info = _info(name, headers | {"content-length": str(size)})
-        return Reader(info, span, _chunks(response, span.length, where))
-
     async def list(self, prefix: str, after: str) -> AsyncGenerator[BlobInfo, None]:
         """Yield what is there, in byte order of its keys, under names without a pin."""
-        where, root = Where("list", self._store, prefix), self._settings.prefix
+        where, root = Where("list", self._store, prefix), self._prefix
         start, last = root + key_of(prefix), key_of(after)
-        pages = listing.objects(self._client, where, start, after=root + last if last else "")
-        if not self._settings.server.sorted_listing:
-            every = [info async for page in pages for info in page]
-            pages = listing.one_page(
-                sorted(every, key=lambda info: info.name.encode("utf-8", "surrogateescape"))
-            )
-        async for page in pages:
-            for info in page:
-                name = foreign_name(info.name[len(root) :])
-                yield BlobInfo(name, info.size, info.modified, info.etag)
+        async with aclosing(self._pages(where, start, root + last if last else "")) as pages:
+            async for page in pages:
+                for info in page:
+                    name = foreign_name(info.name[len(root) :])
+                    yield BlobInfo(name, info.size, info.modified, info.etag)
 
     async def delete(self, name: str) -> None:
         """Remove it; under a pin only if it still has that content, and never if it is somebody else's."""
@@ -108,12 +126,10 @@ class Foreign:
         found = parse_foreign(name)
         if found.hold is Hold.KEEP:
             return
-        if found.hold is Hold.OWN:
-            try:
-                await self.head(name)
-            except NotFoundError:
-                return
-        await self._client.call(where, "DELETE", key)
+        try:
+            await self._remove(where, key, found.pin)
+        except (NotFoundError, PreconditionFailedError):
+            return
 
     async def put(self, name: str, body: Body, options: PutOptions) -> BlobInfo:
         """Store it under its own key, in parts when it is large."""
@@ -122,53 +138,29 @@ class Foreign:
             raise InvalidRequestError(
                 "what was adopted is not written over", operation="put", store=self._store, name=name
             )
-        headers = encryption.write_headers(self._settings) | {
-            "content-type": metadata.check_content_type(options.content_type)
-        }
-        headers |= {f"{_META}{label}": value for label, value in metadata.encode(options.metadata).items()}
-        if options.tags:
-            headers["x-amz-tagging"] = urlencode(options.tags)
-        data, body = await upload.gather(body, self._settings.part_size)
-        if data is not None:
-            answer = await self._client.call(where, "PUT", key, headers=headers, body=data)
-            size, etag = len(data), answer.headers.get("etag", "").strip('"')
-        else:
-            size, etag = await self._put_parts(where, key, body, headers)
+        size, etag = await self._send(where, key, body, options)
         return BlobInfo(name, size, self._environment.clock.now(), etag, dict(options.metadata))
 
-    async def _put_parts(
-        self, where: Where, key: str, body: Body, headers: Mapping[str, str]
-    ) -> tuple[int, str]:
-        server = self._settings.server
-        plan = upload.plan(
-            body.size,
-            part_size=self._settings.part_size,
-            concurrency=self._settings.upload_concurrency,
-            server=server,
+    def _told(self, name: str, headers: Mapping[str, str]) -> BlobInfo:
+        return BlobInfo(
+            name,
+            size_of(headers.get("content-length", ""), Where("head", self._store, name)),
+            rfc_time(headers.get("last-modified", "")),
+            _etag(headers) or None,
+            self._metadata(headers),
+            headers.get("content-type", ""),
         )
-        feed = upload.Feed(body, limit=min(plan.reach, server.max_object_size))
-        work = multipart.Multipart(self._client, where, key)
 
-        async def parts() -> AsyncIterator[Awaitable[None]]:
-            number = 0
-            async for data in upload.parts(feed, plan.part_size):
-                number += 1
-                yield work.send(number, data)
-                del data  # the next part must not find this one in memory
-
-        try:
-            etag = await multipart.run(work, headers, parts(), concurrency=plan.concurrency)
-        finally:
-            await feed.close()
-        return feed.size, etag.strip('"')
-
-    async def _tags(self, where: Where, key: str) -> Mapping[str, str]:
-        answer = await self._client.call(where, "GET", key, query=[("tagging", "")])
-        try:
-            root = parse(answer.body)
-        except XmlError:
-            return EMPTY
-        return {tag.findtext("Key") or "": tag.findtext("Value") or "" for tag in root.iter("Tag")}
+    def _reader(
+        self, where: Where, name: str, wish: ByteRange | None, response: aiohttp.ClientResponse
+    ) -> Reader:
+        headers = {key.lower(): value for key, value in response.headers.items()}
+        self._check_pin(where, headers)
+        size, span = _answered(where, headers)
+        if span != (Span(0, size) if wish is None else wish.resolve(size)):
+            raise short("the store sent another range than it was asked for", where)
+        info = self._told(name, headers | {"content-length": str(size)})
+        return Reader(info, span, streamed(response, span.length, where))
 
     async def _checked(self, wish: ByteRange, name: str) -> ByteRange:
         """Return a range from a known start: servers disagree about suffixes."""
@@ -176,11 +168,11 @@ class Foreign:
             if wish.start < 0 or (wish.end is not None and wish.end < wish.start):
                 wish.resolve(0)
             return wish
-        span = wish.resolve((await self.head(name)).size)
+        span = wish.resolve(self._told(name, await self.headers(name)).size)
         return ByteRange(span.offset, span.end - 1)
 
     def _of(self, operation: str, name: str) -> tuple[Where, str]:
-        key = self._settings.prefix + parse_foreign(name).key
+        key = self._prefix + parse_foreign(name).key
         try:
             length = len(key.encode())
         except UnicodeEncodeError:
@@ -194,10 +186,14 @@ class Foreign:
             )
         return Where(operation, self._store, name), key
 
-    def _check_pin(self, where: Where, etag: str | None) -> None:
+    def _check_pin(self, where: Where, headers: Mapping[str, str]) -> None:
         pin = parse_foreign(where.name).pin
-        if pin and (etag or "") != pin:
+        if pin and _etag(headers) != pin:
             raise _changed(where)
+
+
+def _etag(headers: Mapping[str, str]) -> str:
+    return headers.get("etag", "").strip('"')
 
 
 def _changed(where: Where) -> NotFoundError:
@@ -218,39 +214,5 @@ def _answered(where: Where, headers: Mapping[str, str]) -> tuple[int, Span]:
             raise short("the store says a range that is none", where)
         first, last, size = (int(part) for part in found.groups())
         return size, Span(first, last - first + 1)
-    size = listing.size_of(headers.get("content-length", ""), where)
+    size = size_of(headers.get("content-length", ""), where)
     return size, Span(0, size)
-
-
-def _info(name: str, headers: Mapping[str, str]) -> BlobInfo:
-    told = {key[len(_META) :]: value for key, value in headers.items() if key.startswith(_META)}
-    where = Where("head", "", name)
-    return BlobInfo(
-        name,
-        listing.size_of(headers.get("content-length", ""), where),
-        _moment(headers.get("last-modified", "")),
-        headers.get("etag", "").strip('"') or None,
-        metadata.decode(told),
-        headers.get("content-type", ""),
-    )
-
-
-def _moment(text: str) -> int:
-    try:
-        return int(parsedate_to_datetime(text).timestamp() * 1_000_000)
-    except (TypeError, ValueError):
-        return 0
-
-
-async def _chunks(response: aiohttp.ClientResponse, length: int, where: Where) -> AsyncGenerator[bytes, None]:
-    from aiohttp import ClientError
-
-    seen = 0
-    try:
-        async for chunk in response.content.iter_chunked(CHUNK):
-            seen += len(chunk)
-            yield chunk
-    except (ClientError, TimeoutError, OSError) as error:
-        raise unreachable(error, where) from error
-    if seen != length:
-        raise short(f"the store sent {seen} of {length} bytes", where)

@@ -7,13 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
 from holdfast.backends.object_store.ahead import Ahead
 from holdfast.backends.object_store.control import Caller
 from holdfast.backends.object_store.errors import ImpossibleNameError, Where
-from holdfast.backends.object_store.onward import Onward
+from holdfast.backends.object_store.onward import PAGE, Onward, page_of
 from holdfast.backends.object_store.xml import XmlError, parse
 from holdfast.core.blobs import EMPTY, BlobInfo, Seen
 from holdfast.core.errors import UnavailableError, UnsupportedError
@@ -31,7 +32,6 @@ _ENTITIES = (
     *(("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")),
 )
 _DIGITS = 18  #: of the largest size
-PAGE = 1000  #: objects of a page, the most that S3 gives
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ async def objects(
 
     `seen`, of the same prefix, makes it quicker where little has changed, see `Ahead`; and is told how the pages went on.
     """
-    query = [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", str(PAGE))]
+    query = page_of(prefix)
     onward = Onward(prefix, after, client.environment.clock)
     ends = (prefix + key for key in seen.every(PAGE)) if seen is not None else ()
     ahead = Ahead(lambda further: client.call(where, "GET", query=[*query, *further]), ends)
@@ -191,6 +191,14 @@ def size_of(text: str, where: Where) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > _DIGITS:
         raise _strange("the listing says a size that is none", where)
     return int(text)
+
+
+def rfc_time(text: str) -> int:
+    """Return microseconds for a time as HTTP writes it; 0 when it cannot be read."""
+    try:
+        return int(parsedate_to_datetime(text).timestamp() * 1_000_000)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0
 
 
 def _object(item: Element, root: Element, where: Where) -> BlobInfo:

@@ -8,11 +8,17 @@ from typing import Final
 from holdfast.core.blobs import BlobInfo
 from holdfast.core.clock import Clock
 
+PAGE: Final = 1000  #: objects of a page, the most that S3 gives
 #: The server that writes a listing down for whoever comes back with a token, and has him wait for that.
-_SLOW_TOKENS: Final = "MinIO"
+SLOW_TOKENS: Final = "MinIO"
 #: Seconds that a listing may spend going on by key: it costs a look at the whole folder each time, so a listing that
 #: is long, or of large folders, does better with tokens after all, and has then lost no more than about this.
 _BY_KEY: Final = 1.0
+
+
+def page_of(prefix: str) -> Sequence[tuple[str, str]]:
+    """Return what asks for a page of the objects that begin with `prefix`: the first one, if nothing is added."""
+    return [("list-type", "2"), ("prefix", prefix), ("encoding-type", "url"), ("max-keys", str(PAGE))]
 
 
 class Onward:
@@ -49,7 +55,7 @@ class Onward:
         if self._by_key and (doubtful or not page or page[0].name <= self._last):
             self._by_key, self._spent = False, _BY_KEY
             return False
-        if by_start and doubtful and headers.get("server") == _SLOW_TOKENS:
+        if by_start and doubtful and headers.get("server") == SLOW_TOKENS:
             self._start = []  # from the beginning, then
             return False
         return True
@@ -57,5 +63,5 @@ class Onward:
     def more(self, token: str, page: Sequence[BlobInfo], headers: Mapping[str, str]) -> None:
         """Take what the last page tells of the next."""
         self.token = token
-        self._by_key = bool(page) and self._spent < _BY_KEY and headers.get("server") == _SLOW_TOKENS
+        self._by_key = bool(page) and self._spent < _BY_KEY and headers.get("server") == SLOW_TOKENS
         self._last = page[-1].name if page else self._last

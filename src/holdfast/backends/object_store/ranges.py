@@ -49,7 +49,7 @@ class Ranges:
             if said != f"bytes {span.offset}-{span.end - 1}/{info.size}" or not same:
                 raise short("the store sent another range than it was asked for", where)
             self.loose = response.status == 200
-            chunks = _chunks(response, span.length, where)
+            chunks = streamed(response, span.length, where)
             try:
                 yield chunks
             finally:
@@ -61,7 +61,10 @@ def short(text: str, where: Where) -> UnavailableError:
     return UnavailableError(text, operation=where.operation, store=where.store, name=where.name)
 
 
-async def _chunks(response: aiohttp.ClientResponse, length: int, where: Where) -> AsyncGenerator[bytes, None]:
+async def streamed(
+    response: aiohttp.ClientResponse, length: int, where: Where
+) -> AsyncGenerator[bytes, None]:
+    """Yield the body of an answer, which must have `length` bytes; `UnavailableError` when it breaks off."""
     from aiohttp import ClientError
 
     seen = 0

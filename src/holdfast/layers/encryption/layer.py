@@ -82,7 +82,7 @@ class Encryption(Layer):
             name, sealed, options=self._options(name, key, options), if_absent=if_absent
         )
         shown = dict(options.metadata) if Capability.METADATA in self.capabilities else {}
-        return replace(info, size=self._size(info.size, "put", name), metadata=shown)
+        return info._replace(size=self._size(info.size, "put", name), metadata=shown)
 
     def _check_size(self, name: str, size: int | None) -> None:
         most = self._limits.max_blob_size
@@ -247,7 +247,7 @@ class Encryption(Layer):
                     size = SHAPE.opened(info.size - ENVELOPE)
                 except FloeError:
                     size = info.size
-                yield replace(info, size=size, metadata={})
+                yield info._replace(size=size, metadata={})
 
     # -- removing -------------------------------------------------------------------------------------------------
     async def delete(self, name: str) -> None:
@@ -332,7 +332,7 @@ class Encryption(Layer):
                     metadata = open_metadata(name, key, base64.b64decode(sealed, validate=True))
                 except (binascii.Error, UnicodeDecodeError):
                     raise FloeError("its metadata is not what was sealed") from None
-        return replace(info, size=size, metadata=metadata)
+        return info._replace(size=size, metadata=metadata)
 
     def _size(self, size: int, operation: str, name: str) -> int:
         try:

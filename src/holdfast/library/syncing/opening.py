@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -54,6 +55,18 @@ def open_plain(
         listing = open_listing(name, settings, environment=environment)
         return Plain(opened, *told, listing.pages, listing.close)
     return Plain(opened(), *told)
+
+
+def begin(bucket: str, prefix: str) -> None:
+    """Begin to list `s3://bucket/prefix`, which this process is about to open, if that is easily said; else do nothing."""
+    from holdfast.backends.object_store import early
+    from holdfast.backends.object_store.credentials import EnvironmentCredentials
+
+    with suppress(ConfigError, OSError, RuntimeError):  # it is told by whoever opens it
+        reach = _usual("s3", s3_of_environment(bucket))
+        if reach is not None and reach.server.sorted_listing:
+            folder = f"{inner}/" if (inner := prefix.strip("/")) else ""
+            early.begin(reach, EnvironmentCredentials().now(), folder, Environment().clock)
 
 
 def _usual(driver: str, values: Mapping[str, Any]) -> Any:

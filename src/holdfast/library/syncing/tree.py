@@ -95,13 +95,14 @@ class Tree:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if is_part(entry.name) and entry.is_file(follow_symlinks=False):
-                        if len(self.parts) < _PARTS:
+                    name = entry.name
+                    if entry.is_file(follow_symlinks=False):
+                        if not is_part(name):
+                            if self._takes(base, entry):
+                                found.append((name, name, False, False))
+                        elif len(self.parts) < _PARTS:
                             self.parts.append(entry.path)
-                        continue
-                    kind = self._kind(base, entry)
-                    if kind is not None:
-                        name = entry.name
+                    elif (kind := self._kind(base, entry)) is not None:
                         found.append((f"{name}/" if kind[0] else name, name, *kind))
         except OSError as error:
             self._tell(folder, f"cannot be read: {error.strerror}", True)
@@ -110,12 +111,10 @@ class Tree:
         return found
 
     def _kind(self, base: str, entry: os.DirEntry[str]) -> tuple[bool, bool] | None:
-        """Return whether it is a folder, and whether a link; None when it is not wanted."""
+        """Return whether what is no plain file is a folder, and whether a link; None when it is not wanted."""
         if not entry.is_symlink():
             if entry.is_dir(follow_symlinks=False):
                 return (True, False) if self._enters(base, entry) else None
-            if entry.is_file(follow_symlinks=False):
-                return (False, False) if self._takes(base, entry) else None
             self._left(entry, self._strange(entry))
             return None
         if not (self._selection.takes(base + entry.name) or self._selection.enters(f"{base}{entry.name}/")):

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
 
 from holdfast.backends._http import Http
-from holdfast.backends.object_store import multipart, upload
-from holdfast.backends.object_store.azure import blocks, copying, listing, metadata
+from holdfast.backends.object_store import upload
+from holdfast.backends.object_store.azure import blocks, copying, listing, putting
 from holdfast.backends.object_store.azure.client import Client
 from holdfast.backends.object_store.azure.credentials import AccountKey, Given, SharedAccess
 from holdfast.backends.object_store.azure.driver import Driver
+from holdfast.backends.object_store.azure.foreign import AzureForeign
 from holdfast.backends.object_store.azure.links import WEEK, Links
 from holdfast.backends.object_store.azure.settings import AzureSettings
 from holdfast.backends.object_store.base import Told, named
-from holdfast.backends.object_store.control import needed_header
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.keys import Names, OwnKeys
 from holdfast.backends.object_store.library import REST_SECONDS
-from holdfast.backends.object_store.metadata import check_content_type
 from holdfast.backends.object_store.reading import Opening
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
-from holdfast.core.body import Body
+from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConflictError, DeadlineError, InvalidRequestError, UnsupportedError
 from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
@@ -55,8 +55,9 @@ class AzureBackend(Told):
         self._names = Names(settings.prefix)
         self._prefix = settings.prefix
         self._links = Links(client, settings)
+        self._foreign = AzureForeign(store, client)
         self._capabilities = (
-            Capability.RANGE | Capability.IF_ABSENT | Capability.METADATA | Capability.COPY
+            Capability.RANGE | Capability.IF_ABSENT | Capability.METADATA | Capability.COPY | Capability.ADOPT
         ) | (Capability.PRESIGN if _signs(client, settings) else Capability.NONE)
         self._limits = Limits(
             max_blob_size=settings.max_object_size,
@@ -76,29 +77,38 @@ class AzureBackend(Told):
         Blocks of a put that fails stay unseen until `discard`, the next put of the name, or a week has passed. After
         a failure that left the outcome open, a repeated `if_absent` may meet its own first try.
         """
+        if is_foreign(name):
+            return await self._foreign.put(name, body, options)
         where = Where("put", self._store, name, if_absent)
-        key, headers = self._key(name), self._described(options)
-        if body.size is not None and body.size > self._settings.max_object_size:
-            raise upload.too_large(self._settings.max_object_size)
-        data, body = await upload.gather(body, min(self._settings.part_size, self._settings.max_object_size))
-        if data is not None:
-            size, etag = len(data), await self._put_bytes(where, key, data, headers)
-        else:
-            size, etag = await self._put_blocks(where, key, body, headers)
+        headers = putting.described(self._settings, options)
+        size, etag = await putting.put(self._client, where, self._key(name), body, headers)
         now = self._environment.clock.now()
-        return BlobInfo(name, size, now, etag.strip('"') or None, dict(options.metadata))
+        return BlobInfo(name, size, now, etag, dict(options.metadata))
 
-    def get(self, name: str, *, range: ByteRange | None = None) -> Opening:
+    def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
+        if is_foreign(name):
+            return self._foreign.get(name, range)
         return Opening(self._driver, None, Where("get", self._store, name), self._key(name), range)
 
     async def head(self, name: str) -> BlobInfo:
+        if is_foreign(name):
+            return await self._foreign.head(name)
         return await self._driver.head(Where("head", self._store, name), self._key(name))
 
     async def delete(self, name: str) -> None:
+        if is_foreign(name):
+            await self._foreign.delete(name)
+            return
         await blocks.delete(self._client, Where("delete", self._store, name), self._key(name))
 
     async def discard(self, name: str) -> None:
-        """Remove `name`, blocks of it that were never made visible, and a copy that is on its way there."""
+        """Remove `name`, blocks of it that were never made visible, and a copy that is on its way there.
+
+        What others wrote is only deleted.
+        """
+        if is_foreign(name):
+            await self._foreign.delete(name)
+            return
         where, key = Where("delete", self._store, name), self._key(name)
         try:
             await blocks.delete(self._client, where, key)
@@ -108,6 +118,11 @@ class AzureBackend(Told):
         await blocks.sweep(self._client, where, key)
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        if is_foreign(prefix):
+            async with aclosing(self._foreign.list(prefix, after)) as foreign:
+                async for info in foreign:
+                    yield info
+            return
         where = Where("list", self._store, prefix)
         if not self._names.possible(prefix):
             return
@@ -121,9 +136,12 @@ class AzureBackend(Told):
 
     async def copy(self, source: str, target: str) -> BlobInfo:
         where = Where("copy", self._store, source)
-        info = await self._driver.head(where, self._key(source))
-        url = await copying.own_source(self._client, self._key(source))
-        await copying.copy(self._client, where, url, self._key(target), info, self._placed())
+        if is_foreign(source):
+            info = await self._foreign.head(source)
+        else:
+            info = await self._driver.head(where, self._key(source))
+        url = await copying.own_source(self._client, self._source(source))
+        await copying.copy(self._client, where, url, self._key(target), info, putting.placed(self._settings))
         return await self._driver.head(Where("copy", self._store, target), self._key(target))
 
     def can_copy_from(self, other: Backend) -> bool:
@@ -145,7 +163,7 @@ class AzureBackend(Told):
             UnsupportedError: it took longer than `copy_timeout`; nothing of it is left.
         """
         assert isinstance(other, AzureBackend)
-        where, key = Where("copy", self._store, target), other._key(source)
+        where, key = Where("copy", self._store, target), other._source(source)
         theirs, patience = other._client, self._settings.copy_timeout
         info = await other.head(source)
         if self._client.address.same_account(theirs.address) and not _shared(self._client):
@@ -153,7 +171,9 @@ class AzureBackend(Told):
         else:
             url = await copying.lent_source(theirs, other._links, where, key, patience=patience)
         try:
-            await copying.copy(self._client, where, url, self._key(target), info, self._placed())
+            await copying.copy(
+                self._client, where, url, self._key(target), info, putting.placed(self._settings)
+            )
         except DeadlineError as error:
             raise UnsupportedError(error.message, operation="copy", store=self._store, name=target) from error
         return await self._driver.head(where, self._key(target))
@@ -193,7 +213,7 @@ class AzureBackend(Told):
                 content_disposition=content_disposition or "",
             )
             return SignedUrl(url, method, ends)
-        headers = {"x-ms-blob-type": "BlockBlob", **self._placed()}
+        headers = {"x-ms-blob-type": "BlockBlob", **putting.placed(self._settings)}
         if content_type:
             headers["content-type"] = content_type
         if content_disposition:
@@ -208,52 +228,13 @@ class AzureBackend(Told):
     def _key(self, name: str) -> str:
         return self._names.key(name)
 
-    async def _put_bytes(self, where: Where, key: str, data: bytes, headers: dict[str, str]) -> str:
-        wanted = {**headers, "x-ms-blob-type": "BlockBlob"}
-        if self._settings.checksum == "md5":
-            wanted |= await blocks.content_md5(data)
-        if where.if_absent:
-            wanted["if-none-match"] = "*"
-        answer = await self._client.call(where, "PUT", key, headers=wanted, body=data)
-        return needed_header(answer, where, "etag")
+    def _source(self, name: str) -> str:
+        """Return the key of a blob that is to be copied, which others may have written."""
+        return self._foreign.key(name) if is_foreign(name) else self._key(name)
 
     def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
         """Return how many requests a put takes: above `part_size`, its blocks and the list of them."""
         return upload.requests(size, blocks.plan(size, self._settings), around=1)
-
-    async def _put_blocks(
-        self, where: Where, key: str, body: Body, headers: dict[str, str]
-    ) -> tuple[int, str]:
-        settings, plan = self._settings, blocks.plan(body.size, self._settings)
-        feed = upload.Feed(body, limit=min(plan.reach, settings.max_object_size))
-        work = blocks.Blocks(self._client, where, key, hashed=settings.checksum == "md5")
-
-        async def parts() -> AsyncIterator[Awaitable[None]]:
-            number = 0
-            async for data in blocks.cut(feed, plan.part_size):
-                number += 1
-                await work.count(data)
-                yield work.send(number, data)
-
-        try:
-            etag = await multipart.run(work, headers, parts(), concurrency=plan.concurrency)
-        finally:
-            await feed.close()
-        return feed.size, etag
-
-    def _described(self, options: PutOptions) -> dict[str, str]:
-        """Return the headers of a request that makes a blob."""
-        headers = {"x-ms-blob-content-type": check_content_type(options.content_type)}
-        return headers | metadata.headers(options.metadata) | self._placed()
-
-    def _placed(self) -> dict[str, str]:
-        """Return the headers that say where and how the service keeps a new blob."""
-        headers: dict[str, str] = {}
-        if self._settings.access_tier:
-            headers["x-ms-access-tier"] = self._settings.access_tier
-        if self._settings.encryption_scope:
-            headers["x-ms-encryption-scope"] = self._settings.encryption_scope
-        return headers
 
 
 def _shared(client: Client) -> bool:

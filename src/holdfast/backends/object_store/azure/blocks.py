@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from hashlib import md5
 from typing import Final
 from urllib.parse import unquote
 
 from holdfast.backends.object_store import upload
+from holdfast.backends.object_store.azure import tags
 from holdfast.backends.object_store.azure.client import Client, xml
 from holdfast.backends.object_store.azure.errors import LostBlocksError, from_answer
 from holdfast.backends.object_store.azure.settings import MAX_BLOCK, MAX_BLOCKS, AzureSettings
-from holdfast.backends.object_store.control import Buffer, needed_header
+from holdfast.backends.object_store.control import Answer, Buffer, needed_header
 from holdfast.backends.object_store.dialects import Dialect
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.upload import Feed, Plan
@@ -110,17 +111,21 @@ class Blocks:
     async def _commit(self, ids: list[str], headers: Mapping[str, str], *, retries: int | None) -> str:
         items = "".join(f"<Latest>{one}</Latest>" for one in ids)
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{items}</BlockList>'.encode()
-        answer = await self._client.call(
-            self._where,
-            "PUT",
-            self._key,
-            query=[("comp", "blocklist")],
-            headers={**headers, **await content_md5(body), "content-type": "application/xml"},
-            body=body,
-            patience=COMMIT_SECONDS,
-            retries=retries,
-        )
-        return needed_header(answer, self._where, "etag")
+        checked = await content_md5(body)
+
+        def send(headers: Mapping[str, str]) -> Awaitable[Answer]:
+            return self._client.call(
+                self._where,
+                "PUT",
+                self._key,
+                query=[("comp", "blocklist")],
+                headers={**headers, **checked, "content-type": "application/xml"},
+                body=body,
+                patience=COMMIT_SECONDS,
+                retries=retries,
+            )
+
+        return needed_header(await tags.optional(send, headers), self._where, "etag")
 
     async def _commit_again(self, ids: list[str], headers: Mapping[str, str]) -> str:
         """Commit after a try whose outcome is unknown: perhaps it was done and only the answer was lost."""

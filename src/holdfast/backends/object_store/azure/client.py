@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from email.utils import formatdate
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
-from holdfast.backends._http import RETRIED, SLICE, Http, Tries, pause, read_bounded, retry_after, slices
+from holdfast.backends._http import (
+    RETRIED,
+    SLICE,
+    Http,
+    Tries,
+    begun,
+    pause,
+    read_bounded,
+    retry_after,
+    slices,
+)
 from holdfast.backends._http.reading import WITHIN
 from holdfast.backends.object_store.azure.address import Address
 from holdfast.backends.object_store.azure.credentials import (
@@ -24,6 +35,11 @@ from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.xml import XmlError, error_code, parse
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError, UnauthenticatedError, UnavailableError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+T = TypeVar("T")
 
 #: What the service says when it has done what was asked.
 _DONE: Final = {"GET": 200, "HEAD": 200, "POST": 200, "PUT": 201, "DELETE": 202}
@@ -70,15 +86,44 @@ class Client:
             HoldfastError: any kind of `errors`; for a repeated failure the last one.
         """
         allowed = self.settings.retries if retries is None else retries
-        tries, renewed = Tries(self.environment, allowed, slow=max(RETRIED, patience)), False
+        tries = Tries(self.environment, allowed, slow=max(RETRIED, patience))
+
+        async def once(credential: Credential) -> Answer:
+            answer = await self._once(where, method, key, query, headers or {}, body, patience, credential)
+            return _own(answer, where, method, done or _DONE[method])
+
+        return await self._tried(tries, once)
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, where: Where, key: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the answer to a GET of the blob `key`, with its body still to be read; errors are those of `call`."""
+
+        async def check(response: aiohttp.ClientResponse) -> None:
+            if response.status not in (200, 206):
+                content = await read_bounded(response)
+                raise self._refusal(where, response.status, response.headers, content)
+            if not _signed(response.headers):
+                raise strange(_FOREIGN, where)
+
+        async with contextlib.AsyncExitStack() as stack:
+
+            def begin(credential: Credential) -> Awaitable[aiohttp.ClientResponse]:
+                return begun(
+                    stack, self._exchange(where, "GET", key, (), headers, b"", 0.0, credential), check
+                )
+
+            yield await self._tried(Tries(self.environment, self.settings.retries, slow=RETRIED), begin)
+
+    async def _tried(self, tries: Tries, once: Callable[[Credential], Awaitable[T]]) -> T:
+        """Return what `once` does: again while that may help, and with a newer credential when ours holds no more."""
+        renewed = False
         while True:
             tries.begin()
             credential = await self.source.current()
             try:
-                answer = await self._once(
-                    where, method, key, query, headers or {}, body, patience, credential
-                )
-                return _own(answer, where, method, done or _DONE[method])
+                return await once(credential)
             except UnauthenticatedError:
                 if renewed or await self.source.renew(credential) == credential:
                     raise
@@ -135,6 +180,27 @@ class Client:
         patience: float,
         credential: Credential,
     ) -> Answer:
+        exchange = self._exchange(where, method, key, query, headers, body, patience, credential)
+        async with exchange as response:
+            content = await read_bounded(response, within=max(WITHIN, patience))
+        if 200 <= response.status < 300:
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, found, content)
+        raise self._refusal(where, response.status, response.headers, content)
+
+    @contextlib.asynccontextmanager
+    async def _exchange(
+        self,
+        where: Where,
+        method: str,
+        key: str | None,
+        query: Query,
+        headers: Mapping[str, str],
+        body: Buffer,
+        patience: float,
+        credential: Credential,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send and yield the answer's beginning; what breaks inside the block is translated too."""
         import aiohttp
 
         url, own = self.signed(method, key, query, headers, len(body), credential)
@@ -153,17 +219,17 @@ class Client:
                 read_timeout=max(self.settings.read_timeout, patience),
                 encoded=True,
             ) as response:
-                content = await read_bounded(response, within=max(WITHIN, patience))
+                yield response
         except HoldfastError as error:
             raise untrusted(error, where) from error.__cause__
-        found = {name.lower(): value for name, value in response.headers.items()}
-        if 200 <= response.status < 300:
-            return Answer(response.status, found, content)
-        code = found.get("x-ms-error-code", "") or error_code(content)
-        if response.status == 404 and not code and not _signed(found):
-            raise strange(_FOREIGN, where)
-        pause = retry_after(response.headers, self.environment.clock.now())
-        raise from_answer(response.status, _plain(code), where, retry_after=pause)
+
+    def _refusal(self, where: Where, status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
+        """Return the error for an answer that is no success; `headers` are found in any case."""
+        code = headers.get("x-ms-error-code", "") or error_code(body)
+        if status == 404 and not code and not _signed(headers):
+            return strange(_FOREIGN, where)
+        wait = retry_after(headers, self.environment.clock.now())
+        return from_answer(status, _plain(code), where, retry_after=wait)
 
 
 def _own(answer: Answer, where: Where, method: str, status: int) -> Answer:

@@ -24,11 +24,11 @@ from holdfast.backends.object_store.azure.credentials import (
     SharedAccess,
 )
 from holdfast.backends.object_store.azure.errors import from_obstore
-from holdfast.backends.object_store.azure.listing import rfc_time
 from holdfast.backends.object_store.azure.settings import AzureSettings
 from holdfast.backends.object_store.driver import Found
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.library import STANDARD, client_options, retry_config
+from holdfast.backends.object_store.listing import rfc_time
 from holdfast.core.errors import ConfigError, HoldfastError, UnauthenticatedError
 from holdfast.core.types import BlobInfo, ByteRange
 

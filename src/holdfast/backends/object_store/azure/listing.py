@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from email.utils import parsedate_to_datetime
-from typing import Final
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
 from holdfast.backends.object_store.azure.client import Client, strange, xml
 from holdfast.backends.object_store.errors import Where
-from holdfast.backends.object_store.listing import size_of
+from holdfast.backends.object_store.listing import rfc_time, size_of
 from holdfast.core.types import BlobInfo
 
 #: The first version in which a listing can be told where to begin.
 _STARTS_FROM: Final = "2026-02-06"
+_TYPE: Final = "Properties/ResourceType"  #: only accounts with a hierarchical namespace tell it
+
+
+class Page(NamedTuple):
+    """Blobs, named by key; `tree` tells that the account has a hierarchical namespace, and with it another order."""
+
+    blobs: list[BlobInfo]
+    tree: bool
 
 
 async def blobs(
     client: Client, where: Where, prefix: str, *, after: str = ""
 ) -> AsyncIterator[list[BlobInfo]]:
-    """Yield pages of up to 5,000 blobs whose key starts with `prefix` and is greater than `after`, named by key.
+    """Yield pages of up to 5,000 blobs whose key starts with `prefix` and is greater than `after`, named by key."""
+    async for page in pages(client, where, prefix, start=after):
+        yield [info for info in page.blobs if info.name > after]
 
-    Before its version 2026-02-06 the service cannot begin in the middle: what comes before `after` is left out here.
+
+async def pages(client: Client, where: Where, prefix: str, *, start: str = "") -> AsyncGenerator[Page, None]:
+    """Yield pages of up to 5,000 blobs whose key starts with `prefix`, folders left out.
+
+    Before its version 2026-02-06 the service cannot begin in the middle, at `start`: it does at the beginning.
     """
     query = [("restype", "container"), ("comp", "list"), ("maxresults", "5000")]
     query += [("prefix", prefix)] if prefix else []
-    if after > prefix and client.settings.api_version >= _STARTS_FROM:
-        query.append(("startFrom", after))
+    if start > prefix and client.settings.api_version >= _STARTS_FROM:
+        query.append(("startFrom", start))
     marker = ""
     while True:
         answer = await client.call(where, "GET", query=[*query, ("marker", marker)] if marker else query)
         root = xml(answer, where, "EnumerationResults")
-        page = [_info(item, where) for item in root.iterfind("Blobs/Blob") if not _folder(item)]
-        yield [info for info in page if info.name > after and info.name.startswith(prefix)]
+        items = root.findall("Blobs/Blob")
+        page = [_info(item, where) for item in items if item.findtext(_TYPE) != "directory"]
+        tree = any(item.find(_TYPE) is not None for item in items)
+        yield Page([info for info in page if info.name.startswith(prefix)], tree)
         following = root.findtext("NextMarker") or ""
         if not following:
             return
         if following == marker:
             raise strange("the listing says that there is more but not where", where)
         marker = following
-
-
-def rfc_time(text: str) -> int:
-    """Return microseconds for a time as HTTP writes it; 0 when it cannot be read."""
-    try:
-        return int(parsedate_to_datetime(text).timestamp() * 1_000_000)
-    except (ValueError, TypeError, IndexError):
-        return 0
 
 
 def _info(item: Element, where: Where) -> BlobInfo:
@@ -63,8 +70,3 @@ def _info(item: Element, where: Where) -> BlobInfo:
         modified=rfc_time(facts.findtext("Last-Modified") or ""),
         etag=(facts.findtext("Etag") or "").strip('"') or None,
     )
-
-
-def _folder(item: Element) -> bool:
-    """Return whether it is a directory, which accounts with a hierarchical namespace list too."""
-    return item.findtext("Properties/ResourceType") == "directory"

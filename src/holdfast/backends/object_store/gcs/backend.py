@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Final
 from urllib.parse import urlsplit
 
 from holdfast.backends.object_store import listing, upload
 from holdfast.backends.object_store.base import Bucket
 from holdfast.backends.object_store.errors import Where
-from holdfast.backends.object_store.gcs import copying, parts, sessions, uploading
+from holdfast.backends.object_store.gcs import copying, putting, uploading
 from holdfast.backends.object_store.gcs.client import GcsClient
 from holdfast.backends.object_store.gcs.driver import GcsDriver
+from holdfast.backends.object_store.gcs.foreign import GcsForeign
 from holdfast.backends.object_store.gcs.settings import GcsSettings
 from holdfast.backends.object_store.gcs.signing import Link, Signer, signed_target
 from holdfast.backends.object_store.keys import Names
 from holdfast.backends.object_store.library import REST_SECONDS
 from holdfast.backends.object_store.reading import Opening
 from holdfast.backends.object_store.sigv4 import Query
+from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import NO_OPTIONS, Backend, Capability, Limits, PutOptions, SignedUrl
-from holdfast.core.body import Body
+from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
     InvalidRequestError,
@@ -55,8 +58,9 @@ class GcsBackend(Bucket):
         self._signer = signer
         self._environment = environment
         self._names = Names(settings.prefix)
+        self._foreign = GcsForeign(store, client)
         self._capabilities = (
-            Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.IF_ABSENT
+            Capability.RANGE | Capability.METADATA | Capability.COPY | Capability.IF_ABSENT | Capability.ADOPT
         ) | (Capability.PRESIGN if signer is not None else Capability.NONE)
         self._limits = Limits(
             max_blob_size=settings.max_object_size,
@@ -71,28 +75,36 @@ class GcsBackend(Bucket):
 
         After a failure that left the outcome open, a repeated `if_absent` may meet its own first try.
         """
+        if is_foreign(name):
+            return await self._foreign.put(name, body, options)
         where, key = Where("put", self._store, name, if_absent), self._names.key(name)
-        if body.size is not None and body.size > self._settings.max_object_size:
-            raise upload.too_large(self._settings.max_object_size)
         headers = uploading.describing(self._settings, options)
-        data, body = await upload.gather(body, self._settings.part_size)
-        if data is not None:
-            size, etag = len(data), await uploading.put_bytes(self._client, where, key, data, headers)
-        else:
-            size, etag = await self._put_large(where, key, body, headers)
+        size, etag = await putting.put(self._client, where, key, body, headers)
         self._bucket_seen = True
         return BlobInfo(name, size, self._environment.clock.now(), etag, dict(options.metadata))
 
-    def get(self, name: str, *, range: ByteRange | None = None) -> Opening:
+    def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
+        if is_foreign(name):
+            return self._foreign.get(name, range)
         return Opening(self._driver, None, Where("get", self._store, name), self._names.key(name), range)
 
     async def head(self, name: str) -> BlobInfo:
+        if is_foreign(name):
+            return await self._foreign.head(name)
         return await self._head(Where("head", self._store, name))
 
     async def delete(self, name: str) -> None:
-        await self._remove(Where("delete", self._store, name))
+        if is_foreign(name):
+            await self._foreign.delete(name)
+        else:
+            await self._remove(Where("delete", self._store, name))
 
     async def list(self, prefix: str = "", *, after: str = "") -> AsyncIterator[BlobInfo]:
+        if is_foreign(prefix):
+            async with aclosing(self._foreign.list(prefix, after)) as foreign:
+                async for info in foreign:
+                    yield info
+            return
         where, start = Where("list", self._store, prefix), self._settings.prefix
         last = ""
         async for page in listing.objects(
@@ -120,15 +132,21 @@ class GcsBackend(Bucket):
         return await self._copied(other, Where("copy", self._store, target), source, target)
 
     async def _copied(self, other: GcsBackend, where: Where, source: str, target: str) -> BlobInfo:
-        start, end = other._names.key(source), self._names.key(target)
-        whence = Where("copy", other._store, source)
+        end, whence = self._names.key(target), Where("copy", other._store, source)
         try:
-            found = await other._client.call(whence, "HEAD", start)
+            start, found = await other._found(whence)
         except (NotFoundError, PermissionDeniedError) as error:
             await other._explain(whence, error)
             raise
-        await copying.copy(self._client, where, other._settings, start, found.headers, end)
+        await copying.copy(self._client, where, other._settings, start, found, end)
         return await self._head(Where("copy", self._store, target))
+
+    async def _found(self, where: Where) -> tuple[str, Mapping[str, str]]:
+        """Return the key of a blob that is to be copied, which others may have written, and what a HEAD of it tells."""
+        if is_foreign(where.name):
+            return self._foreign.key(where.name), await self._foreign.headers(where.name)
+        key = self._names.key(where.name)
+        return key, (await self._client.call(where, "HEAD", key)).headers
 
     async def presign(
         self,
@@ -182,19 +200,6 @@ class GcsBackend(Bucket):
             if size <= part
             else upload.requests(size, upload.plan(size, part_size=part, concurrency=1), around=2)
         )
-
-    async def _put_large(
-        self, where: Where, key: str, body: Body, headers: dict[str, str]
-    ) -> tuple[int, str | None]:
-        most, part = self._settings.max_object_size, self._settings.part_size
-        if where.if_absent:
-            feed = upload.Feed(body, limit=most)
-            etag = await sessions.put_session(self._client, where, key, feed, part, headers)
-        else:
-            plan = upload.plan(body.size, part_size=part, concurrency=self._settings.upload_concurrency)
-            feed = upload.Feed(body, limit=min(plan.reach, most))
-            etag = await parts.put_parts(self._client, where, key, feed, plan, headers)
-        return feed.size, etag
 
     async def _head(self, where: Where) -> BlobInfo:
         try:

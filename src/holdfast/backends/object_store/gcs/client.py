@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from holdfast.backends._http import RETRIED, SLICE, Http, Tries, pause, read_bounded, retry_after, slices
+from holdfast.backends._http import (
+    RETRIED,
+    SLICE,
+    Http,
+    Tries,
+    begun,
+    pause,
+    read_bounded,
+    retry_after,
+    slices,
+)
 from holdfast.backends._http.reading import WITHIN
 from holdfast.backends.object_store import sigv4
 from holdfast.backends.object_store.control import Answer, Buffer
@@ -22,6 +33,8 @@ from holdfast.core.renewing import Renewing
 
 if TYPE_CHECKING:
     import aiohttp
+
+T = TypeVar("T")
 
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-")
 
@@ -79,12 +92,40 @@ class GcsClient:
         asked = encode_query(query)
         target = path or f"{self.path(key)}{'?' + asked if asked else ''}"
         most = self.settings.retries if retries is None else retries
-        tries, renewed = Tries(self.environment, most, slow=max(RETRIED, patience)), False
+
+        def once(token: Token) -> Awaitable[Answer]:
+            return self._once(where, method, target, headers or {}, body, patience, accept, token)
+
+        return await self._tried(Tries(self.environment, most, slow=max(RETRIED, patience)), once)
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, where: Where, key: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the answer to a GET of `key`, with its body still to be read; errors are those of `call`."""
+
+        async def check(response: aiohttp.ClientResponse) -> None:
+            if response.status not in (200, 206):
+                self._judge(where, "GET", response, await read_bounded(response), ())
+            if not response.headers.get("x-goog-generation"):
+                raise foreign(where)
+
+        async with contextlib.AsyncExitStack() as stack:
+
+            def begin(token: Token) -> Awaitable[aiohttp.ClientResponse]:
+                exchange = self._exchange(where, "GET", self.path(key), headers, b"", 0.0, token)
+                return begun(stack, exchange, check)
+
+            yield await self._tried(Tries(self.environment, self.settings.retries, slow=RETRIED), begin)
+
+    async def _tried(self, tries: Tries, once: Callable[[Token], Awaitable[T]]) -> T:
+        """Return what `once` does: again while that may help, and with a newer token when ours holds no more."""
+        renewed = False
         while True:
             tries.begin()
             token = await self._tokens.current()
             try:
-                return await self._once(where, method, target, headers or {}, body, patience, accept, token)
+                return await once(token)
             except UnauthenticatedError:
                 if renewed:
                     raise
@@ -125,10 +166,26 @@ class GcsClient:
         accept: Collection[int],
         token: Token,
     ) -> Answer:
-        sent = {**headers, **self._extra, "authorization": f"Bearer {token.value}"}
+        exchange = self._exchange(where, method, target, headers, body, patience, token)
+        async with exchange as response:
+            content = await read_bounded(response, within=max(WITHIN, patience))
+            return self._judge(where, method, response, content, accept)
+
+    def _exchange(
+        self,
+        where: Where,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Buffer,
+        patience: float,
+        token: Token,
+    ) -> contextlib.AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Send; entered, it gives the answer's beginning."""
+        sent = {**self._extra, **headers, "authorization": f"Bearer {token.value}"}
         if body:
             sent["content-length"] = str(len(body))
-        async with self._http.exchange(
+        return self._http.exchange(
             where.operation,
             where.name,
             method,
@@ -137,9 +194,7 @@ class GcsClient:
             data=_payload(body) if body or method in ("PUT", "POST") else None,
             read_timeout=max(self.settings.read_timeout, patience),
             encoded=True,
-        ) as response:
-            content = await read_bounded(response, within=max(WITHIN, patience))
-            return self._judge(where, method, response, content, accept)
+        )
 
     def _judge(
         self,

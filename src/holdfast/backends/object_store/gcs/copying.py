@@ -79,14 +79,20 @@ async def _asked(
 
 
 def _described(client: GcsClient, found: Mapping[str, str]) -> bytes:
-    """Return what is said of the copy: nothing, and it is as its source; all of it where it has a class of its own."""
-    if not client.settings.storage_class:
+    """Return what is said of the copy: nothing, and it is as its source; all of it where it has a class of its own.
+
+    Also of what others stored compressed: the copy is just bytes, which nobody is to unpack.
+    """
+    packed = found.get("x-goog-stored-content-encoding", "identity") not in ("", "identity")
+    if not (client.settings.storage_class or packed):
         return b""
     told: dict[str, Any] = {name: found[header] for header, name in _KEPT.items() if header in found}
     told["metadata"] = {
         name.removeprefix(_META): value for name, value in found.items() if name.startswith(_META)
     }
-    return json.dumps(told | {"storageClass": client.settings.storage_class}).encode()
+    if client.settings.storage_class:
+        told["storageClass"] = client.settings.storage_class
+    return json.dumps(told).encode()
 
 
 def _place(bucket: str, key: str) -> str:

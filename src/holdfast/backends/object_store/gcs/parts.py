@@ -9,7 +9,7 @@ from holdfast.backends.object_store.control import Answer, Buffer, needed_header
 from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.gcs import digests
 from holdfast.backends.object_store.gcs.client import GcsClient, foreign
-from holdfast.backends.object_store.gcs.uploading import verify
+from holdfast.backends.object_store.gcs.uploading import etag_of, seen, verify
 from holdfast.backends.object_store.multipart import COMPLETE_SECONDS, field
 from holdfast.backends.object_store.xml import SentPart, completion
 from holdfast.core.errors import HoldfastError, NotFoundError, UnavailableError
@@ -18,8 +18,8 @@ from holdfast.core.errors import HoldfastError, NotFoundError, UnavailableError
 class Parts:
     """One upload: its parts, and its end, which is always one of completed and aborted."""
 
-    def __init__(self, client: GcsClient, where: Where, key: str) -> None:
-        self._client, self._where, self._key = client, where, key
+    def __init__(self, client: GcsClient, where: Where, key: str, *, shared: bool) -> None:
+        self._client, self._where, self._key, self._shared = client, where, key, shared
         self._id = ""
         self._parts: dict[int, SentPart] = {}
         self.crc = 0  #: of all bytes, in order
@@ -41,7 +41,10 @@ class Parts:
         return self._send(len(self._parts) + 1, data)
 
     async def complete(self) -> str:
-        """Make the blob visible, all of it at once, and return its ETag."""
+        """Make the blob visible, all of it at once, and return its ETag.
+
+        Of a key that is shared it is the one that a HEAD tells, and nothing is taken back: others may have written since.
+        """
         parts = [self._parts[number] for number in sorted(self._parts)]
         try:
             answer = await self._complete(parts, retries=0)
@@ -51,6 +54,8 @@ class Parts:
             await self._client.pause(1, error.retry_after)
             answer = await self._complete_again(parts)
         etag = field(answer, "ETag") or answer.headers.get("etag", "")
+        if self._shared:
+            return etag_of(await seen(self._client, self._where, self._key, self.crc)) or etag
         if digests.told(answer.headers) is None:
             answer = await self._client.call(self._where, "HEAD", self._key)
         await verify(self._client, self._where, self._key, answer, self.crc)
@@ -119,9 +124,14 @@ async def put_parts(
     feed: upload.Feed,
     plan: upload.Plan,
     headers: Mapping[str, str],
+    *,
+    shared: bool = False,
 ) -> str | None:
-    """Store what `feed` yields, in parts, and return the ETag; whatever ends it early gives the parts back."""
-    work = Parts(client, where, key)
+    """Store what `feed` yields, in parts, and return the ETag; whatever ends it early gives the parts back.
+
+    `shared`: others write under this key too.
+    """
+    work = Parts(client, where, key, shared=shared)
 
     async def parts() -> AsyncIterator[Awaitable[None]]:
         async for data in upload.parts(feed, plan.part_size):

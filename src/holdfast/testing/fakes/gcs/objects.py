@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from holdfast.testing.fakes.gcs.contents import IN_MEMORY
 from holdfast.testing.fakes.gcs.state import Bucket, Refusal, StoredObject, digests_of
 
 _KEPT: Final = re.compile(
-    r"x-goog-meta-.+|content-type|content-disposition|content-language|cache-control|x-goog-storage-class|x-goog-encryption-kms-key-name"
+    r"x-goog-meta-.+|content-type|content-encoding|content-disposition|content-language|cache-control|x-goog-storage-class|x-goog-encryption-kms-key-name"
 )
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _COPY: Final = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/rewriteTo/b/([^/]+)/o/([^/]+)")
@@ -25,6 +26,7 @@ _COPY: Final = re.compile(r"/storage/v1/b/([^/]+)/o/([^/]+)/rewriteTo/b/([^/]+)/
 _NAMED: Final = {
     "content-type": "contentType",
     "content-disposition": "contentDisposition",
+    "content-encoding": "contentEncoding",
     "content-language": "contentLanguage",
     "cache-control": "cacheControl",
     "x-goog-storage-class": "storageClass",
@@ -73,8 +75,14 @@ def made(found: StoredObject, *, status: int = 200) -> web.Response:
 def get(bucket: Bucket, asked: Asked) -> web.Response:
     """Return an object, or the part that is asked for."""
     found = bucket.get(asked.names[1], asked.query.get("generation", ""))
+    if asked.headers.get("if-match", found.etag).strip('"') not in (found.etag, "*"):
+        raise Refusal(412, "PreconditionFailed")
     if found.etag == asked.headers.get("if-none-match", "").strip('"'):
         return web.Response(status=304, headers=_about(found))
+    if found.headers.get("content-encoding") == "gzip" and "gzip" not in asked.headers.get(
+        "accept-encoding", ""
+    ):
+        return _unpacked(found)
     headers = _about(found)
     headers["Last-Modified"] = formatdate(found.modified / 1e6, usegmt=True)
     headers["Accept-Ranges"] = "bytes"
@@ -95,6 +103,15 @@ def get(bucket: Bucket, asked: Asked) -> web.Response:
         return web.Response(status=status, headers=headers, body=b"".join(found.content.read(first, end)))
     response = web.Response(status=status, headers=headers)
     response[FLOW] = Flow(found.content.read(first, end), end - first)
+    return response
+
+
+def _unpacked(found: StoredObject) -> web.Response:
+    """Return what was stored compressed as whoever does not take gzip gets it: all of it, and its length is not told."""
+    headers = _about(found)
+    headers["Content-Type"] = found.headers.get("content-type", "application/octet-stream")
+    response = web.Response(headers=headers, body=gzip.decompress(found.data))
+    response.enable_chunked_encoding()
     return response
 
 
@@ -152,6 +169,7 @@ def _about(found: StoredObject) -> CIMultiDict[str]:
             "x-goog-generation": str(found.generation),
             "x-goog-metageneration": "1",
             "x-goog-stored-content-length": str(found.size),
+            "x-goog-stored-content-encoding": found.headers.get("content-encoding", "identity"),
         }
     )
     for name, value in found.hashes.items():
