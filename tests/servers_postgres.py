@@ -93,7 +93,8 @@ class PostgresServer:
     """
 
     def __init__(self, *, durable: bool = False, many: bool = False) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="holdfast-postgres-"))
+        parent = os.environ.get("HOLDFAST_TEST_SERVERS_IN")
+        self.directory = Path(tempfile.mkdtemp(prefix="holdfast-postgres-", dir=parent))
         self.directory.chmod(0o755)
         self._user = _user()
         self._durable = durable
@@ -200,10 +201,16 @@ class PostgresServer:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End the server: SIGINT disconnects everyone, SIGQUIT is a crash (recovery follows at the next start)."""
-        if self._guard is not None:
-            self._guard.kill()
-            self._guard.communicate()
-            self._guard = None
+        self._end_guard()
+        self._end(how)
+
+    def remove(self) -> None:
+        """End the server and delete the cluster; should this process be killed meanwhile, the guard does the rest."""
+        self._end(signal.SIGINT)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self._end_guard()
+
+    def _end(self, how: signal.Signals) -> None:
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -215,10 +222,11 @@ class PostgresServer:
             self._process.wait(30)
         self._process = None
 
-    def remove(self) -> None:
-        """End the server and delete the cluster."""
-        self.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+    def _end_guard(self) -> None:
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def url(self, database: str, *, port: int | None = None) -> str:
         """Return the URL of a database, perhaps through a proxy on another port."""
@@ -298,13 +306,18 @@ def _prepared() -> str:
 
 
 def fresh_database() -> str:
-    """Return the URL of a new database that has the schema and nothing else; it goes with the server."""
+    """Return the URL of a new database that has the schema and nothing else; it goes with `drop`, or with the server."""
     server = available_server()
     return server.url(server.copy_database(_prepared()))
 
 
+def drop(url: str) -> None:
+    """Remove the database that `fresh_database` or `empty_database` made."""
+    shared_server().drop_database(url.rsplit("/", 1)[1])
+
+
 def empty_database() -> str:
-    """Return the URL of a new database without a schema; it goes with the server."""
+    """Return the URL of a new database without a schema; it goes with `drop`, or with the server."""
     server = available_server()
     return server.url(server.create_database())
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'catalog.db'}"
-    from tests.servers_postgres import fresh_database
+        yield f"sqlite:///{tmp_path / 'catalog.db'}"
+        return
+    from tests.servers_postgres import drop, fresh_database
 
-    return fresh_database()
+    url = fresh_database()
+    yield url
+    drop(url)
 
 
 @pytest.fixture

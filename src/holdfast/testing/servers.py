@@ -4,7 +4,8 @@
         ...  # server.endpoint, server.bucket, server.access_key, server.secret_key
 
 Each context manager yields an `S3Server` whose bucket exists and is empty. What cannot be started raises
-`ServerMissingError`; `require` turns that into a skip on a developer's machine and into a failure in CI.
+`ServerMissingError`; `require` turns that into a skip on a developer's machine and into a failure in CI. Their data lies in
+the directory `$HOLDFAST_TEST_SERVERS_IN` where that is set, else among the temporary files.
 """
 
 from __future__ import annotations
@@ -207,7 +208,8 @@ def _server(kind: str, data: Path, port: int, *, ca_file: Path | None = None) ->
 
 @contextlib.contextmanager
 def _workspace() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="holdfast-s3-", ignore_cleanup_errors=True) as name:
+    parent = os.environ.get("HOLDFAST_TEST_SERVERS_IN")
+    with tempfile.TemporaryDirectory(prefix="holdfast-s3-", dir=parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 

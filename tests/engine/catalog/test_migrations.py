@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,20 @@ from holdfast.catalog import open_catalog, schema, upgrade, upgrading
 from holdfast.catalog.upgrading import known, newest
 from holdfast.core.errors import ConfigError
 from tests.engine.catalog.support import run
-from tests.servers_postgres import empty_database
+from tests.servers_postgres import drop, empty_database
 
 pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return a database without a schema."""
-    return f"sqlite:///{tmp_path / 'catalog.db'}" if request.param == "sqlite" else empty_database()
+def catalog_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database without a schema."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'catalog.db'}"
+        return
+    url = empty_database()
+    yield url
+    drop(url)
 
 
 def statements(dialect: Any) -> list[str]:

@@ -1,14 +1,14 @@
-"""Bytes that the fake holds: small ones in memory, large ones in files that go with whoever used them last."""
+"""Bytes that the fake holds: small ones in memory, large ones in files without a name, which go with whoever used them last."""
 
 from __future__ import annotations
 
 import base64
+import os
 import tempfile
 import weakref
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from hashlib import md5
-from pathlib import Path
 from typing import Final
 
 from awscrt.checksums import crc32c
@@ -18,12 +18,18 @@ _READ: Final = 256 << 10
 
 
 class _File:
-    """A file that is removed when nobody holds this any more."""
+    """Bytes in a file that goes when nobody holds this any more, however the process ends."""
 
-    def __init__(self) -> None:
-        with tempfile.NamedTemporaryFile(prefix="fake-gcs-", delete=False) as file:
-            self.path = Path(file.name)
-        weakref.finalize(self, self.path.unlink, missing_ok=True)
+    def __init__(self, data: bytes) -> None:
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - it lives as long as this
+        weakref.finalize(self, self._file.close)
+        done = 0
+        while done < len(data):
+            done += self._file.write(memoryview(data)[done:])
+
+    def read(self, size: int, at: int) -> bytes:
+        """Return at most `size` bytes from there on."""
+        return os.pread(self._file.fileno(), size, at)
 
 
 _Piece = tuple[bytes | _File, int]
@@ -41,9 +47,7 @@ class Content:
         """Return `data`, kept."""
         if len(data) <= IN_MEMORY:
             return cls([(data, len(data))])
-        file = _File()
-        file.path.write_bytes(data)
-        return cls([(file, len(data))])
+        return cls([(_File(data), len(data))])
 
     @classmethod
     def joined(cls, contents: Iterable[Content]) -> Content:
@@ -85,8 +89,6 @@ def _part(held: bytes | _File, low: int, high: int) -> Iterator[bytes]:
     if isinstance(held, bytes):
         yield held[low:high]
         return
-    with held.path.open("rb", 0) as file:
-        file.seek(low)
-        while low < high and (chunk := file.read(min(_READ, high - low))):
-            low += len(chunk)
-            yield chunk
+    while low < high and (chunk := held.read(min(_READ, high - low), low)):
+        low += len(chunk)
+        yield chunk
