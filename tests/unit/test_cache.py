@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from holdfast.backends.memory import MemoryBackend
-from holdfast.core.backend import Capability
+from holdfast.core.backend import Backend, Capability
 from holdfast.core.body import Body, Reader
 from holdfast.core.circuit import Circuit
 from holdfast.core.clock import Environment
@@ -457,6 +457,13 @@ def test_processes_that_share_a_folder_keep_its_bound_together(tmp_path: Path) -
     folder.close()
 
 
+def cache_of(backend: Backend) -> Cache:
+    """Return the layer of that kind."""
+    while not isinstance(backend, Cache):
+        backend = backend.inner  # type: ignore[attr-defined]  # every layer has one
+    return backend
+
+
 def test_what_is_here_is_served_while_the_store_is_not(tmp_path: Path) -> None:
     async def story() -> None:
         environment, registry = Environment.seeded(3), CollectorRegistry()
@@ -473,6 +480,7 @@ def test_what_is_here_is_served_while_the_store_is_not(tmp_path: Path) -> None:
             await backend.put(name, Body.of_bytes(b"12345"))
         async with backend.get("here") as reader:
             assert await reader.read() == b"12345"
+        await cache_of(backend).settled()  # it is kept after it was handed on
         far.breaks_after = 0
         for _ in range(6):
             with pytest.raises(UnavailableError):

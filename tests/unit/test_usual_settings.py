@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +31,8 @@ def test_it_is_what_the_settings_say(endpoint: str, more: dict[str, str]) -> Non
     values = said(endpoint=endpoint, bucket="Some_bucket.name", allow_http=True, **more)
     quick, whole = usual(values), registry.parse("s3", values)
     assert quick is not None
-    for field in fields(Usual):
-        assert getattr(quick, field.name) == getattr(whole, field.name), field.name
+    for name in Usual._fields:
+        assert getattr(quick, name) == getattr(whole, name), name
     assert quick.tls == whole.tls  # type: ignore[attr-defined]
     assert Address.of(quick) == Address.of(whole)
     assert quick.ca_file is None or isinstance(quick.ca_file, Path)

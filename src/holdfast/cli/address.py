@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from holdfast.core.errors import InvalidRequestError
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A bucket, and a key or folder in it; `key` is empty for the bucket itself."""
 
     bucket: str
@@ -35,7 +34,7 @@ class Address:
 
     def under(self, name: str) -> Address:
         """Return the address of `name` inside this folder."""
-        return replace(self, key=self.folder + name)
+        return self._replace(key=self.folder + name)
 
 
 def parse(text: str) -> Address:

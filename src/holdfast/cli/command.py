@@ -8,9 +8,9 @@ import inspect
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_type_hints
+from typing import Annotated, Any, Final, NamedTuple, get_args, get_type_hints
 from weakref import WeakKeyDictionary
 
 import typer
@@ -66,8 +66,7 @@ def _shared(
     """The options that every command has; only the signature is used."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cli:
+class Cli(NamedTuple):
     """What a command is given beside its own arguments."""
 
     target: Target

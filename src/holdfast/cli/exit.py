@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from holdfast.core import errors
 from holdfast.core.errors import ConfigError, HoldfastError
@@ -17,8 +16,7 @@ BROKEN_PIPE: Final = 141  #: whoever read our output went away
 TERMINATED: Final = 143  #: SIGTERM
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a kind of error ends the program: its status, and what the user may do."""
 
     status: int

@@ -5,13 +5,24 @@ Apart from `core.types`, which has them too, for what handles bytes alone and is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
+from holdfast.core.blob_info import EMPTY, BlobInfo, Seen
 from holdfast.core.errors import InvalidRangeError
 
-EMPTY: Final[Mapping[str, str]] = {}
+__all__ = [
+    "EMPTY",
+    "NO_DIGESTS",
+    "BlobInfo",
+    "ByteRange",
+    "Digests",
+    "More",
+    "Origin",
+    "Seen",
+    "Span",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +125,3 @@ class Digests:
 
 
 NO_DIGESTS: Final = Digests()
-
-
-class BlobInfo(NamedTuple):  # made for every blob of a listing: a tuple is made in a third of the time
-    """What a backend knows of a blob."""
-
-    name: str
-    size: int
-    modified: int  #: microseconds since the epoch
-    etag: str | None = None  #: the store's own, opaque
-    metadata: Mapping[str, str] = EMPTY
-    content_type: str = ""  #: of blobs that others wrote, where the store says it
-    tags: Mapping[str, str] = EMPTY  #: the same
-
-
-class Seen(Protocol):
-    """What an earlier listing of the same objects saw: a hint for the next, which may hold or not."""
-
-    by_key: bool  #: its pages went on by key; the next listing says anew how it goes
-
-    def every(self, count: int) -> Iterable[str]:
-        """Yield every `count`th name, without the prefix that was listed, in byte order."""
-        ...

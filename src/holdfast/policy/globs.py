@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from holdfast.core.errors import InvalidRequestError
 
@@ -21,13 +21,12 @@ _TOKEN = re.compile(r"\*\*/|/\*\*$|\*\*|\*|\?|[^*?]+")
 _AS = {"**/": "(?:[^/]+/)*", "/**": "/.+", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """What `include` and `exclude` leave of a tree. Make it with `selection`."""
 
     include: tuple[re.Pattern[str], ...] = ()
     exclude: tuple[tuple[bool, re.Pattern[str]], ...] = ()
-    _again: bool = field(default=False)  #: whether any pattern takes in again
+    again: bool = False  #: whether any pattern takes in again
 
     def takes(self, key: str) -> bool:
         """Return whether the file `key` is meant."""
@@ -40,7 +39,7 @@ class Selection:
 
     def enters(self, folder: str) -> bool:
         """Return whether anything in `folder` (with its slash) could be meant; when in doubt it could."""
-        if self._again or not self.exclude:
+        if self.again or not self.exclude:
             return True
         return not any(pattern.match(folder) for _, pattern in self.exclude)
 

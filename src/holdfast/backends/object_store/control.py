@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from holdfast.backends._http import (
     RETRIED,
@@ -42,8 +41,7 @@ _INLINE = 64 << 10  #: bodies up to this size are hashed without a thread hop
 _EXPECTATION_FAILED = 417
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A 2xx answer. Header names are lower-case."""
 
     status: int

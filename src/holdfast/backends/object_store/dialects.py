@@ -7,8 +7,7 @@ servers learn, and since some facts here come from documentation alone; the guid
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 MIB: Final = 1 << 20
@@ -31,8 +30,7 @@ _ALL_SSE: Final = frozenset({"sse-s3", "sse-kms", "sse-c"})
 _STANDARD: Final = frozenset({"STANDARD"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dialect:
+class Dialect(NamedTuple):
     """One server's way with S3. Sizes are bytes; an empty set of classes means that the server's operator names them."""
 
     name: str
@@ -183,7 +181,7 @@ _ROWS: Final = (
         post_forms=False,
         seen="a real server",
     ),
-    replace(_AWS, name="naas", title="Naas (Amazon S3 with keys that end)"),
+    _AWS._replace(name="naas", title="Naas (Amazon S3 with keys that end)"),
     Dialect(name="generic", title="Any other server", seen="a real server (moto)"),
 )
 

@@ -10,17 +10,19 @@ import re
 from concurrent.futures import Future
 from contextlib import closing
 from threading import Thread
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote_plus
 
 from holdfast.backends.object_store import sigv4
 from holdfast.backends.object_store.address import Address
 from holdfast.backends.object_store.connection import BROKEN, Reply, exchange, made
-from holdfast.backends.object_store.credentials import Credentials
 from holdfast.backends.object_store.onward import SLOW_TOKENS, page_of
 from holdfast.backends.object_store.usual import Usual
 from holdfast.core.clock import Clock
 from holdfast.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from holdfast.backends.object_store.credentials import Credentials
 
 _MOST: Final = 8  #: pages that wait to be taken
 _LAST_KEY: Final = re.compile(rb".*<Key>([^<>&]+)</Key>", re.DOTALL)

@@ -7,8 +7,7 @@ a server echoes can reach a log. The foreign error stays available as the cause.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from holdfast.core.errors import (
     AlreadyExistsError,
@@ -42,8 +41,7 @@ class KeysEndedError(UnauthenticatedError):
     """The server says that these keys have ended, or does not know their token (any more): newer ones may help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(NamedTuple):
     """What was being done: goes into every error. `if_absent` tells what a failed condition means."""
 
     operation: str

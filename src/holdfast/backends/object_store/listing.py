@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 from xml.etree.ElementTree import Element  # a type; parsing is in `xml`
 
@@ -16,13 +16,15 @@ from holdfast.backends.object_store.control import Caller
 from holdfast.backends.object_store.errors import ImpossibleNameError, Where
 from holdfast.backends.object_store.onward import PAGE, Onward, page_of
 from holdfast.backends.object_store.xml import XmlError, parse
-from holdfast.core.blobs import EMPTY, BlobInfo, Seen
+from holdfast.core.blob_info import EMPTY, BlobInfo, Seen
 from holdfast.core.errors import UnavailableError, UnsupportedError
 
 _TOLD = r"(?:<(?:StorageClass|ChecksumAlgorithm|ChecksumType)>[^<>]*</(?:StorageClass|ChecksumAlgorithm|ChecksumType)>)*"
+_QUOTE = '(?:"|&#34;|&quot;)?'
+_DIGITS = 18  #: of the largest size
 _PLAIN = re.compile(
-    r"<Contents><Key>([^<>]+)</Key><LastModified>([^<>&]*)</LastModified><ETag>([^<>]*)</ETag>"
-    rf"{_TOLD}<Size>(\d+)</Size>{_TOLD}"
+    r"<Contents><Key>([^<>]+)</Key><LastModified>([^<>&]*)</LastModified>"
+    rf"<ETag>{_QUOTE}([^<>&\"]*){_QUOTE}</ETag>{_TOLD}<Size>([0-9]{{1,{_DIGITS}}})</Size>{_TOLD}"
     rf"(?:<Owner>(?:<(?:ID|DisplayName)>[^<>]*</(?:ID|DisplayName)>)*</Owner>)?{_TOLD}</Contents>"
 )
 _FOREIGN = re.compile(r"&(?!amp;|lt;|gt;|quot;|apos;|#34;|#39;)")
@@ -31,11 +33,9 @@ _ENTITIES = (
     *(("&#34;", '"'), ("&quot;", '"'), ("&#39;", "'"), ("&apos;", "'")),
     *(("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")),
 )
-_DIGITS = 18  #: of the largest size
 
 
-@dataclass(frozen=True, slots=True)
-class OpenUpload:
+class OpenUpload(NamedTuple):
     """A multipart upload that was neither completed nor aborted."""
 
     key: str
@@ -116,7 +116,8 @@ def _page(body: bytes, where: Where) -> tuple[list[BlobInfo], Element]:
     a tenth of the time; a page in which anything else stands is read as any XML.
     """
     text = body.decode("utf-8-sig", "replace")
-    unusual = "<!" in text or "\r" in text or "\ufffd" in text or _FOREIGN.search(text) is not None
+    foreign = text.count("&") > text.count("&#34;") and _FOREIGN.search(text) is not None
+    unusual = foreign or "<!" in text or "\r" in text or "\ufffd" in text
     # what stands between objects, and four facts of each, by turns
     pieces = [] if unusual else _PLAIN.split(text)
     plain = "".join(pieces[::5])
@@ -127,7 +128,7 @@ def _page(body: bytes, where: Where) -> tuple[list[BlobInfo], Element]:
     coded = root.findtext("EncodingType") == "url"
     facts = zip(pieces[1::5], pieces[2::5], pieces[3::5], pieces[4::5], strict=True)
     return [
-        BlobInfo(_key(key, coded), size_of(size, where), _moment(modified), _etag(etag), EMPTY)
+        BlobInfo(_key(key, coded), int(size), _moment(modified), etag or None, EMPTY)
         for key, modified, etag, size in facts
     ], root
 
@@ -135,12 +136,6 @@ def _page(body: bytes, where: Where) -> tuple[list[BlobInfo], Element]:
 def _key(text: str, coded: bool) -> str:
     said = _plain(text)
     return unquote_plus(said) if coded and ("%" in said or "+" in said) else said
-
-
-def _etag(text: str) -> str | None:
-    if "&" in text:  # quotes stand around nearly each
-        text = _plain(text.replace("&#34;", '"').replace("&quot;", '"'))
-    return text.strip('"') or None
 
 
 def _plain(text: str) -> str:

@@ -14,7 +14,7 @@ from holdfast.backends.object_store.connection import BROKEN, Reply, exchange, m
 from holdfast.backends.object_store.control import Answer, Buffer, ControlClient
 from holdfast.backends.object_store.credentials import Credentials, CredentialSource
 from holdfast.backends.object_store.errors import Where, unreachable
-from holdfast.core.blobs import BlobInfo, Seen
+from holdfast.core.blob_info import BlobInfo, Seen
 from holdfast.core.clock import Environment
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from holdfast.core.blobs import BlobInfo
+from holdfast.core.blob_info import BlobInfo
 from holdfast.core.clock import Clock
 
 PAGE: Final = 1000  #: objects of a page, the most that S3 gives

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import replace
 from functools import lru_cache
 from typing import Literal, Self
 
@@ -217,4 +216,4 @@ def _server(
     said = {name: value for name, value in zip(_ABOVE, above, strict=True) if value is not None}
     if conditional is not None:
         said |= dict.fromkeys(("conditional_put", "conditional_complete"), conditional)
-    return replace(row, region=region or region_of(endpoint) or row.region, **said)  # type: ignore[arg-type]  # checked as settings
+    return row._replace(region=region or region_of(endpoint) or row.region, **said)  # type: ignore[arg-type]  # checked as settings

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
-from holdfast.backends.object_store.credentials import Credentials
+from holdfast.core.blob_info import EMPTY
+
+if TYPE_CHECKING:
+    from holdfast.backends.object_store.credentials import Credentials
 
 UNSIGNED = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = sha256(b"").hexdigest()
@@ -21,15 +24,14 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 Query = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is to be signed. `path` is already percent-encoded, `query` is not; header names in any case."""
 
     method: str
     host: str
     path: str
     query: Query = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = EMPTY
 
 
 def encode(text: str, *, keep: str = "") -> str:

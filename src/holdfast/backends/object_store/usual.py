@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from holdfast.backends.object_store.dialects import Dialect, region_of, told_by
 
@@ -20,8 +19,7 @@ _REGION: Final = re.compile(r"[a-z0-9-]{0,40}")
 _SAID: Final = frozenset({"bucket", "endpoint", "region", "credentials", "allow_http", "ca_file"})
 
 
-@dataclass(frozen=True, slots=True)
-class Usual:
+class Usual(NamedTuple):
     """What `S3Settings` would say of such a bucket, as far as one must know it to look."""
 
     bucket: str
@@ -58,5 +56,5 @@ def usual(values: Mapping[str, Any]) -> Usual | None:
     if found[1] == "http" and values.get("allow_http") is not True:
         return None
     row = told_by(endpoint)
-    row = replace(row, region=region or region_of(endpoint) or row.region)
+    row = row._replace(region=region or region_of(endpoint) or row.region)
     return Usual(bucket, endpoint, row, Path(trusted) if trusted else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from xml.etree import ElementTree  # only ever fed by `parse`, which refuses what makes XML dangerous
 
 MAX_BYTES = 16 << 20
@@ -51,8 +51,7 @@ def error_code(body: bytes) -> str:
     return (root.findtext("Code") or "").strip() if root.tag == "Error" else ""
 
 
-@dataclass(frozen=True, slots=True)
-class SentPart:
+class SentPart(NamedTuple):
     """A part that the server has: its number, its ETag as given, and the checksum that was sent with it."""
 
     number: int

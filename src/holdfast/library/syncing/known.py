@@ -48,7 +48,7 @@ class Memory:
     def __init__(self, path: Path | None, *, write: bool = True) -> None:
         self.by_key = path is not None and _head(path) == _BY_KEY  #: see `Seen`
         self._path = path
-        self._before = _lines(path) if path is not None else iter(())
+        self._before = _known(_lines(path)) if path is not None else iter(())
         self._ahead = next(self._before, None)
         self._waiting: deque[Slot] = deque()
         self._file: TextIOWrapper | None = None
@@ -64,7 +64,7 @@ class Memory:
     def every(self, count: int) -> Iterator[str]:
         """See `Seen`."""
         before = _lines(self._path) if self._path is not None else iter(())
-        return (known.key for known in islice(before, count - 1, None, count))
+        return (line.partition("\t")[0] for line in islice(before, count - 1, None, count))
 
     def find(self, key: str) -> Known | None:
         """Return what is known of `key`; asked in ascending order."""
@@ -162,15 +162,20 @@ def _head(path: Path) -> str:
         return ""
 
 
-def _lines(path: Path) -> Iterator[Known]:
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines behind the first one; what cannot be read ends them."""
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
-            if file.readline() not in (_HEAD, _BY_KEY):
-                return
-            for line in file:
-                parts = line.rstrip("\n").split("\t")
-                if len(parts) != 3 or not line.endswith("\n"):
-                    return
-                yield Known(*parts)
+            if file.readline() in (_HEAD, _BY_KEY):
+                yield from file
     except (OSError, UnicodeDecodeError):
         return
+
+
+def _known(lines: Iterator[str]) -> Iterator[Known]:
+    """Yield what lines say, up to the first that is damaged."""
+    for line in lines:
+        parts = line.split("\t")
+        if len(parts) != 3 or line[-1] != "\n":
+            return
+        yield Known(parts[0], parts[1], parts[2][:-1])

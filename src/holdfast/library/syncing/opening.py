@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from holdfast.core.blobs import BlobInfo
+from holdfast.core.blob_info import BlobInfo
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConfigError
 
@@ -21,8 +20,7 @@ Pages = Callable[..., AsyncGenerator[list[BlobInfo]]]
 _REGION: Final = "region"
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """A store whose objects are called by their keys. `etags`: its ETags are MD5 sums. `identity` holds no secret.
 
     `backend` may be what opens it once something is to be moved: a run that finds all equal need not wait for that.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from holdfast.core.body import Body
 from holdfast.core.clock import Clock
+
+if TYPE_CHECKING:
+    from holdfast.core.body import Body
 
 _BURST = 0.25  #: seconds' worth that may go at once
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from holdfast.core.blobs import Seen
-from holdfast.core.body import Body
+from holdfast.core.blob_info import Seen
 from holdfast.core.errors import InvalidRequestError
 from holdfast.core.names import check_key
 from holdfast.policy.syncing import Item, mtime_of, mtime_text
+
+if TYPE_CHECKING:
+    from holdfast.core.body import Body
 
 BATCH: Final = 500  #: items of a listing that are handed on together
 MTIME: Final = "mtime"  #: the metadata that holds the time of a file, as rclone calls and writes it
@@ -19,8 +20,7 @@ MODE: Final = "mode"  #: the metadata that holds its permissions, octal
 BEHIND: Final = "\U0010ffff"
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(NamedTuple):
     """An object on its way to us: what it is, from `offset` on, and what proves that it came whole."""
 
     item: Item

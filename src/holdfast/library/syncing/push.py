@@ -7,9 +7,8 @@ import hashlib
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError
 from holdfast.library.syncing import known, removal
@@ -18,6 +17,9 @@ from holdfast.library.syncing.report import Report, Wish
 from holdfast.library.syncing.run import Run, Work
 from holdfast.library.syncing.tree import ChangedError, again, is_same, open_same
 from holdfast.policy.syncing import TRASH, Item, path_problem
+
+if TYPE_CHECKING:
+    from holdfast.core.body import Body
 
 _SMALL: Final = 1 << 20  #: files up to this size are read at once
 _INLINE: Final = 128 << 10  #: and up to this without a hop to another thread
@@ -81,6 +83,8 @@ class _Push(Run):
                 return
 
     async def _once(self, file: Item) -> str:
+        from holdfast.core.body import Body
+
         if file.size > _SMALL:
             async with self._large:
                 return await self._place.put(file, self._pace.body(self._body(file)), sha256=None)
@@ -94,6 +98,8 @@ class _Push(Run):
 
     def _body(self, file: Item) -> Body:
         """Return the bytes of a large file; they end with an error, inside the put, when it changed meanwhile."""
+        from holdfast.core.body import Body
+
         progress = self._report.progress
 
         async def chunks() -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from holdfast.core.errors import HoldfastError
 from holdfast.policy.globs import EVERYTHING, Selection
@@ -12,8 +12,7 @@ from holdfast.policy.globs import EVERYTHING, Selection
 SHARE: Final = 0.5  #: of what is there, the most that a run removes unless told otherwise
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """How a tree is to be synced."""
 
     delete: bool = False  #: remove what the source has not

@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from holdfast.core.blobs import BlobInfo, ByteRange, Seen
-from holdfast.core.body import Body
+from holdfast.core.blob_info import BlobInfo, Seen
 from holdfast.core.errors import CorruptedError, HoldfastError, InvalidRequestError, UnsupportedError
 from holdfast.library.syncing.etags import is_md5
 from holdfast.library.syncing.opening import Plain
@@ -18,6 +17,7 @@ from holdfast.policy.syncing import NANOS, TRASH, Item
 
 if TYPE_CHECKING:
     from holdfast.core.backend import Backend
+    from holdfast.core.body import Body
 
 _AT_ONCE: Final = 16
 
@@ -99,6 +99,8 @@ class StorePlace:
     @asynccontextmanager
     async def get(self, item: Item, offset: int = 0) -> AsyncIterator[Incoming]:
         """See `Place`."""
+        from holdfast.core.blobs import ByteRange
+
         wish = ByteRange(offset) if offset else None
         async with self._backend.get(self._name(item.key), range=wish) as reader:
             info = reader.info
