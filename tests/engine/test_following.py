@@ -335,6 +335,28 @@ def test_what_was_written_there_unseen_does_not_undo_a_delete_in_the_same_second
     run(story())
 
 
+def test_what_comes_there_just_before_it_is_deleted_stays(sqlite_url: str) -> None:
+    async def story() -> None:
+        async with attached(sqlite_url, dual_write=True) as (theirs, engine, session):
+            await theirs.put("k", b"one")
+            await session.delete("plain", "k")
+            inner = theirs.ground.spare._inner
+            delete = inner.delete
+
+            async def late(name: str) -> None:
+                inner.delete = delete  # type: ignore[method-assign]
+                await theirs.put("k", b"two")
+                await delete(name)
+
+            inner.delete = late  # type: ignore[method-assign]
+            await follow(engine)
+            assert await theirs.all() == {"k": b"two"}
+            await follow(engine)
+            assert await here(session) == {"k": b"two"}
+
+    run(story())
+
+
 async def written_out(engine: Engine) -> Step:
     """Write out what is owed before the listing is looked at."""
     return await Follow().step(work_of(engine, Follow(), {**PLACE, "passes": 1}), Part("j", 2, OUT))

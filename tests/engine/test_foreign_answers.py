@@ -19,7 +19,8 @@ from holdfast.backends.object_store.gcs import GcsSettings, open_gcs
 from holdfast.core.backend import Backend
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
-from holdfast.core.errors import HoldfastError, UnauthenticatedError, UnavailableError
+from holdfast.core.errors import HoldfastError, NotFoundError, UnauthenticatedError, UnavailableError
+from holdfast.engine.adopting import look
 from holdfast.testing.fakes.gcs import FakeGcs
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(60)]
@@ -149,6 +150,35 @@ def test_a_page_with_404_has_removed_nothing(driver: str, fake: FakeGcs) -> None
 def test_a_batch_of_deletions_needs_its_own_answer() -> None:
     many = {"many": lambda store: store.delete_many(["a", "b"])}
     assert not asyncio.run(believed(s3, page(200, HTML), many))
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ExpiredToken", UnauthenticatedError),
+        ("InvalidRequest", UnavailableError),
+        ("XMinioInvalidObjectName", NotFoundError),
+        ("", UnavailableError),
+    ],
+)
+def test_a_head_that_is_refused_is_not_the_word_that_nothing_is_there(
+    code: str, kind: type[HoldfastError]
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        body = f"<Error><Code>{code}</Code></Error>" if request.method == "GET" else ""
+        return web.Response(status=200 if body and not code else 400, text=body)
+
+    async def story() -> None:
+        async with served(answer) as base:
+            store = s3(base, session_token="t")
+            if kind is NotFoundError:
+                assert await look(store, "k", "k") is None
+            else:
+                with pytest.raises(kind):
+                    await look(store, "k", "k")
+            await store.close()
+
+    asyncio.run(story())
 
 
 def test_azure_says_201_with_an_etag() -> None:

@@ -17,7 +17,7 @@ from holdfast.cli import early as command_line
 from holdfast.core.clock import Environment, SystemClock
 from holdfast.core.errors import HoldfastError, NotFoundError, UnavailableError
 from holdfast.library.syncing import opening
-from tests.engine.test_looking import page, server, whole
+from tests.engine.test_looking import page, server, settings, whole
 
 pytestmark = pytest.mark.engine
 PAGE = 2
@@ -93,6 +93,45 @@ def test_what_was_fetched_is_what_is_listed_and_nothing_is_asked_for_twice() -> 
     assert set(store.asked) >= {"", *KEYS[PAGE - 1 : -1 : PAGE]}
 
 
+def test_a_server_that_closes_each_connection_is_asked_over_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+    store = Store()
+    with server(store, "MinIO", closing=True) as url:
+        begin(url)
+        wait_for(store, 8)
+        assert listed(url) == KEYS
+    assert broken == []
+
+
+def test_where_no_thread_can_start_nothing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    store = Store()
+    with server(store, "MinIO") as url:
+        with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+            patched.setattr(threading.Thread, "start", full)
+            begin(url)
+        assert listed(url) == KEYS
+
+
+def test_what_came_early_is_not_for_a_store_with_keys_of_its_own() -> None:
+    async def story(url: str) -> list[str]:
+        listing = open_listing("store", settings(url), environment=Environment())
+        try:
+            return [info.name async for found in listing.pages("in/") for info in found]
+        finally:
+            await listing.close()
+
+    store = Store()
+    with server(store, "another") as url:
+        begin(url)
+        wait_for(store, 1)
+        assert asyncio.run(asyncio.wait_for(story(url), 20)) == KEYS
+    assert store.asked.count("") == 2
+
+
 def test_of_another_server_only_the_first_page_is_fetched() -> None:
     store = Store()
     with server(store, "another") as url:
@@ -162,6 +201,7 @@ def test_a_command_line_begins_what_it_plainly_names(monkeypatch: pytest.MonkeyP
         ["push", "--help", "s3://b/x"],
         ["pull", "s3://b/x", "s3://c"],
         ["push"],
+        ["push", ".", "store:x", "--exclude", "s3://b/x"],
     ):
         command_line.begin(arguments)
     assert begun == []
@@ -189,3 +229,9 @@ def test_settings_that_are_wrong_or_not_plain_begin_nothing(
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     opening.begin("b", "x")
     assert begun == ["x/y/", ""]
+
+
+def test_a_prefix_that_is_no_utf_8_begins_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    opening.begin("b", "\udcff")
+    assert early.of(Address.of(reach("http://127.0.0.1:9"))) is None

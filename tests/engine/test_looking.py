@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -61,7 +62,7 @@ Answer = Callable[
 
 
 @contextmanager
-def server(answer: Answer, name: str = "another") -> Iterator[str]:
+def server(answer: Answer, name: str = "another", *, closing: bool = False) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -70,9 +71,11 @@ def server(answer: Answer, name: str = "another") -> Iterator[str]:
             status, body, length = answer(query)
             self.send_response(status)
             self.send_header("Content-Length", str(length))
+            if closing:
+                self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(body)
-            self.close_connection = length != len(body)
+            self.close_connection = closing or length != len(body)
 
         def version_string(self) -> str:
             return name
@@ -112,6 +115,17 @@ async def listed(url: str, below: str = "in/", **more: Any) -> list[BlobInfo]:
 
 def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(story, 20))
+
+
+def test_a_page_whose_elements_have_a_prefix_is_read_as_any() -> None:
+    plain = page(list(KEYS)).decode()
+    prefixed = re.sub(r"<(/?)(?=\w)", r"<\1s3:", plain).replace("xmlns=", "xmlns:s3=").encode()
+
+    async def story(url: str) -> None:
+        assert [info.name for info in await listed(url)] == list(KEYS.values())
+
+    with server(lambda _: whole(prefixed)) as url:
+        run(story(url))
 
 
 @pytest.mark.parametrize("etag", ["&#34;0af1&#34;", "&quot;0af1&quot;", '"0af1"', "0af1"])

@@ -251,6 +251,16 @@ def test_what_was_known_stays_when_a_run_ends_early_and_damage_is_no_harm(tmp_pa
     assert known.Memory(path, write=False).find("a") is None
 
 
+def test_what_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "one.known"
+    (path / "in the way").mkdir(parents=True)
+    memory = known.Memory(path)
+    memory.note("a", "f", "s")
+    memory.keep()
+    memory.close()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 COMMITTED = """\
 # ours
 [core]

@@ -168,6 +168,7 @@ TAKE = Statement(
     .where(
         divergences.c.bucket_id == int_param("in_bucket"),
         divergences.c.key.in_(_due_out),
+        divergences.c.owed.is_(True),
         divergences.c.not_before <= int_param("due"),
     )
     .values(not_before=int_param("until"))

@@ -162,10 +162,9 @@ async def write_out(context: Context, upstream: Upstream, owed: Divergence) -> i
     if found is not None and later and not await _was_sent(context, backend, found, owed.sent):
         await _taken_instead(context, upstream, owed, plain)
         return 0
-    name = foreign_name(plain)
     if owed.deleted:
-        if found is not None:
-            await backend.delete(name)
+        if found is not None:  # and nothing that came in its place since we looked
+            await backend.delete(foreign_name(plain, found.pin, Hold.OWN))
         failpoint("upstream.after_delete")
         await context.catalog.settle_out(upstream, owed, pin=owed.pin, modified=owed.modified)
         return 0
@@ -178,6 +177,7 @@ async def write_out(context: Context, upstream: Upstream, owed: Divergence) -> i
     options = PutOptions(version.content_type, version.metadata, tags=version.tags)
     body = Body.of_stream(_bytes_of(context, located), size=version.size)
     await context.catalog.send_out(upstream, owed.key, _content_of(version))
+    name = foreign_name(plain)
     put = await backend.put(name, body, options=options)
     failpoint("upstream.after_put")
     told = await backend.head(name)

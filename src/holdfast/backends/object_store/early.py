@@ -59,8 +59,9 @@ class Early:
     def _run(self, query: sigv4.Query, target: str, future: Future[Reply | None]) -> None:
         try:
             with closing(made(self.address.host, self._reach, store="s3")) as connection:
-                connection.connect()
                 while True:
+                    if connection.sock is None:  # the first time, or the server closed it
+                        connection.connect()
                     headers = self._signed(query)
                     reply = exchange(connection, "GET", target, headers, silence=self._reach.read_timeout)
                     after = "" if self._over or len(self._coming) >= _MOST else _onward(reply)
@@ -85,8 +86,8 @@ class Early:
 def begin(reach: Usual, keys: Credentials, prefix: str, clock: Clock) -> None:
     """Begin to list what begins with `prefix`, for a client of this process that will do so in a moment."""
     early = Early(reach, keys, prefix, clock)
-    _begun[:] = [early]
     early.begin()
+    _begun[:] = [early]
 
 
 def of(address: Address) -> Early | None:

@@ -18,7 +18,13 @@ from holdfast.core.adopted import Hold, foreign_name, key_of, parse_foreign
 from holdfast.core.backend import PutOptions
 from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
-from holdfast.core.errors import InvalidRequestError, NotFoundError, PreconditionFailedError
+from holdfast.core.errors import (
+    HoldfastError,
+    InvalidRequestError,
+    NotFoundError,
+    PreconditionFailedError,
+    UnavailableError,
+)
 from holdfast.core.types import EMPTY, BlobInfo, ByteRange, Span
 
 if TYPE_CHECKING:
@@ -84,11 +90,35 @@ class Foreign(ABC):
         )
 
     async def headers(self, name: str) -> Mapping[str, str]:
-        """Return what the service tells of it; `NotFoundError` also when it has another content by now."""
+        """Return what the service tells of it; `NotFoundError` also when it has another content by now.
+
+        Raises:
+            UnavailableError: the service refuses to say, as S3 does to keys that have ended: it may be there or not.
+        """
         where, key = self._of("head", name)
-        headers = await self._look(where, key)
+        try:
+            headers = await self._look(where, key)
+        except InvalidRequestError:
+            raise await self._refusal(where, key) from None
         self._check_pin(where, headers)
         return headers
+
+    async def _refusal(self, where: Where, key: str) -> HoldfastError:
+        """Return why a HEAD was refused, which its answer cannot say: that to a request for a byte does."""
+        why = "it refuses to tell of it"
+        try:
+            async with self._open(where, key, {"range": "bytes=0-0"}):
+                pass
+        except InvalidRequestError as error:
+            why = error.message
+        except HoldfastError as error:
+            return error
+        return UnavailableError(
+            f"the store does not say whether it is there: {why}",
+            operation=where.operation,
+            store=where.store,
+            name=where.name,
+        )
 
     @asynccontextmanager
     async def get(self, name: str, wish: ByteRange | None) -> AsyncIterator[Reader]:

@@ -122,15 +122,20 @@ def _page(body: bytes, where: Where) -> tuple[list[BlobInfo], Element]:
     pieces = [] if unusual else _PLAIN.split(text)
     plain = "".join(pieces[::5])
     if unusual or "<Contents" in plain:
-        root = _parse(body, where, "ListBucketResult")
-        return [_object(item, root, where) for item in root.iterfind("Contents")], root
+        return _page_of(_parse(body, where, "ListBucketResult"), where)
     root = _parse(plain.encode(), where, "ListBucketResult")
+    if root.find("Contents") is not None:  # under a prefix of its own
+        return _page_of(_parse(body, where, "ListBucketResult"), where)
     coded = root.findtext("EncodingType") == "url"
     facts = zip(pieces[1::5], pieces[2::5], pieces[3::5], pieces[4::5], strict=True)
     return [
         BlobInfo(_key(key, coded), int(size), _moment(modified), etag or None, EMPTY)
         for key, modified, etag, size in facts
     ], root
+
+
+def _page_of(root: Element, where: Where) -> tuple[list[BlobInfo], Element]:
+    return [_object(item, root, where) for item in root.iterfind("Contents")], root
 
 
 def _key(text: str, coded: bool) -> str:
@@ -197,12 +202,12 @@ def rfc_time(text: str) -> int:
 
 
 def _object(item: Element, root: Element, where: Where) -> BlobInfo:
-    etag = item.findtext("ETag")
+    etag = item.findtext("ETag") or ""
     return BlobInfo(
         name=_text(item, "Key", root),
         size=size_of(item.findtext("Size") or "0", where),
         modified=_moment(item.findtext("LastModified") or ""),
-        etag=etag.strip('"') if etag else None,
+        etag=etag.strip('"') or None,
     )
 
 

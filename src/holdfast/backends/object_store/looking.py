@@ -14,12 +14,12 @@ from holdfast.backends.object_store.connection import BROKEN, Reply, exchange, m
 from holdfast.backends.object_store.control import Answer, Buffer, ControlClient
 from holdfast.backends.object_store.credentials import Credentials, CredentialSource
 from holdfast.backends.object_store.errors import Where, unreachable
+from holdfast.backends.object_store.usual import Usual
 from holdfast.core.blob_info import BlobInfo, Seen
 from holdfast.core.clock import Environment
 
 if TYPE_CHECKING:
     from holdfast.backends.object_store.settings import S3Settings
-    from holdfast.backends.object_store.usual import Usual
 
 
 class Listing:
@@ -55,7 +55,8 @@ class LookingClient(ControlClient):
         )  # it asks for no more than that
         self._idle: list[HTTPConnection] = []
         self._busy: set[HTTPConnection] = set()
-        self._early = early.of(self._address)
+        #: what was begun early is for variables, and nobody else's keys
+        self._early = early.of(self._address) if isinstance(reach, Usual) else None
 
     async def close(self) -> None:
         """Close the connections."""

@@ -100,12 +100,14 @@ class Memory:
         """Have what was noted take the place of what was known before."""
         self._flush(every=True)
         if self._file is not None and self._path is not None:
-            with suppress(OSError):
+            try:
                 if self.by_key:
                     self._file.seek(0)
                     self._file.write(_BY_KEY)
                 self._file.close()
                 Path(self._name).replace(self._path)
+            except OSError:
+                self.close()
             self._file = None
 
     def close(self) -> None:

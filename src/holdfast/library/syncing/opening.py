@@ -60,7 +60,7 @@ def begin(bucket: str, prefix: str) -> None:
     from holdfast.backends.object_store import early
     from holdfast.backends.object_store.credentials import EnvironmentCredentials
 
-    with suppress(ConfigError, OSError, RuntimeError):  # it is told by whoever opens it
+    with suppress(ConfigError, OSError, RuntimeError, ValueError):  # it is told by whoever opens it
         reach = _usual("s3", s3_of_environment(bucket))
         if reach is not None and reach.server.sorted_listing:
             folder = f"{inner}/" if (inner := prefix.strip("/")) else ""

@@ -59,7 +59,10 @@ class GcsForeign(Foreign):
         """See `Foreign`. A delete takes no ETag as its condition: it names the generation that has it."""
         guard = {}
         if pin:
-            guard = {"x-goog-if-generation-match": (await self.headers(where.name))["x-goog-generation"]}
+            said = (await self.headers(where.name)).get("x-goog-generation", "")
+            if not said:
+                raise foreign(where)
+            guard = {"x-goog-if-generation-match": said}
         await self._client.call(where, "DELETE", key, headers=guard)
 
     async def _send(self, where: Where, key: str, body: Body, options: PutOptions) -> tuple[int, str | None]:
