@@ -9,36 +9,31 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _GIB = 1 << 30
-_NEEDED = (
-    3 * _GIB
-)  #: free bytes that a whole run may have in use at a time, with what other processes take meanwhile
-
-
-class NoRoomError(Exception):
-    """The tests would not fit anywhere here."""
+_SERVERS, _REST = 3 * _GIB, 4 * _GIB  #: free bytes for both in a whole run, with what others take meanwhile
 
 
 def choose() -> None:
-    """Say where to write in the environment, which every process of the run is given. Raises `NoRoomError`."""
-    memory = _MEMORY if _room(_MEMORY) and _memory_free() >= _NEEDED else None
-    if memory is not None:
-        os.environ.setdefault("HOLDFAST_TEST_SERVERS_IN", str(memory))
-    place = Path(tempfile.gettempdir())
-    if _room(place):
+    """Say where to write in the environment, which every process of the run is given; tell if it may not fit."""
+    place, spare = Path(tempfile.gettempdir()), _free(_MEMORY)
+    if spare >= _SERVERS:
+        os.environ.setdefault("HOLDFAST_TEST_SERVERS_IN", str(_MEMORY))
+    if (free := _free(place)) >= _REST:
         return
-    if memory is None:
-        free = shutil.disk_usage(place).free / _GIB
-        raise NoRoomError(
-            f"the tests need {_NEEDED // _GIB} GiB free in {place} and there are {free:.1f}: "
-            "make room there, or let TMPDIR name a directory that has some"
-        )
-    os.environ["TMPDIR"] = str(memory)
-    tempfile.tempdir = None  # what was found before is looked for again
+    if spare >= _SERVERS + _REST:
+        os.environ["TMPDIR"] = str(_MEMORY)
+        tempfile.tempdir = None  # what was found before is looked for again
+        return
+    print(
+        f"tests: a whole run needs {_REST // _GIB} GiB free in {place} and there are {free / _GIB:.1f}: "
+        "make room there, or let TMPDIR name a directory that has some",
+        file=sys.stderr,
+    )
 
 
 def memory() -> Path | None:
@@ -46,12 +41,15 @@ def memory() -> Path | None:
     return _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else None
 
 
-def _room(place: Path) -> bool:
-    return os.access(place, os.W_OK | os.X_OK) and shutil.disk_usage(place).free >= _NEEDED
+def _free(place: Path) -> int:
+    """Return how many bytes may be written there; in memory no more than are free of that."""
+    if not os.access(place, os.W_OK | os.X_OK):
+        return 0
+    free = shutil.disk_usage(place).free
+    return min(free, _memory_free()) if place == _MEMORY else free
 
 
 def _memory_free() -> int:
-    """Return how many bytes of memory are free; what lies in /dev/shm takes from them."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -408,9 +408,9 @@ def test_large_contents_lie_in_files_that_go_with_them(client: Client) -> None:
     assert client.say("POST", f"/blobs/big?uploadId={upload}", body).status == 200
     whole = b"".join(pieces)
     held = client.fake.bucket.objects["big"].content
-    files = [piece.path for piece, _ in held._pieces if not isinstance(piece, bytes)]
+    files = [piece._file for piece, _ in held._pieces if not isinstance(piece, bytes)]
     assert len(files) == 3
-    assert all(path.exists() for path in files)
+    assert not any(file.closed for file in files)
     assert client.say("GET", "/blobs/big").body == whole
     for first, last in ((0, 3 << 20), ((5 << 20) - 2, (5 << 20) + 2), ((5 << 20) - 1, len(whole) - 1)):
         part = client.say("GET", "/blobs/big", range=f"bytes={first}-{last}")
@@ -423,4 +423,4 @@ def test_large_contents_lie_in_files_that_go_with_them(client: Client) -> None:
     assert client.say("DELETE", "/blobs/big").status == 204
     del held
     gc.collect()
-    assert not any(path.exists() for path in files)
+    assert all(file.closed for file in files)
