@@ -224,6 +224,20 @@ class Roomy(Protocol):
 
 
 @runtime_checkable
+class Waker(Protocol):
+    """What a backend offers besides whose blobs may sleep in an archive class (and every layer)."""
+
+    async def wake(self, name: str) -> None:
+        """Ask the store to make `name` readable, some hours from now. Whoever asks twice asks once.
+
+        Raises:
+            NotFoundError. UnsupportedError: the store has no such classes. AsleepError: settings forbid to wake it.
+            UnavailableError, PermissionDeniedError: the store was not asked, or refuses.
+        """
+        ...
+
+
+@runtime_checkable
 class Billed(Protocol):
     """What a backend offers besides whose large blobs take several billed requests to write."""
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from holdfast.core.errors import (
     AlreadyExistsError,
+    AsleepError,
     ConfigError,
     ConflictError,
     HoldfastError,
@@ -50,7 +51,7 @@ def at_stores() -> Iterator[None]:
     try:
         yield
     except HoldfastError as error:
-        if error.store and isinstance(error, _OF_US):
+        if error.store and isinstance(error, _OF_US) and not isinstance(error, AsleepError):
             raise UnavailableError(
                 f"store {error.store}: {error.message}",
                 operation=error.operation,

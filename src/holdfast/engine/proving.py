@@ -17,7 +17,7 @@ import structlog
 from holdfast.core.backend import Forgetter
 from holdfast.core.body import CHUNK, Meter
 from holdfast.core.directly import directly
-from holdfast.core.errors import CorruptedError, HoldfastError, InvalidRangeError, NotFoundError
+from holdfast.core.errors import AsleepError, CorruptedError, HoldfastError, InvalidRangeError, NotFoundError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.findings import Finding, FindingKind, FindingState, Provable
 from holdfast.core.keyring import LockedError, ShreddedError
@@ -37,6 +37,7 @@ class Verdict(StrEnum):
     BAD = "bad"
     UNKNOWN = "unknown"  #: it could not be read now
     LOCKED = "locked"  #: its key is not among ours
+    ASLEEP = "asleep"  #: it is in an archive class, and would have to be woken
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ async def _read(context: Context, copy: Provable) -> Proof:
         await meter.finish()
     except (LockedError, ShreddedError) as error:
         return Proof(Verdict.LOCKED, meter.size, detail=error.message, error=error)
+    except AsleepError as error:
+        return Proof(Verdict.ASLEEP, meter.size, detail=error.message, error=error)
     except NotFoundError as error:
         return Proof(Verdict.BAD, meter.size, FindingKind.LOST, "the store has no such blob", error)
     except (CorruptedError, InvalidRangeError) as error:

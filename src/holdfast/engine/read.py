@@ -17,7 +17,7 @@ from types import TracebackType
 from holdfast.core.adopted import is_foreign
 from holdfast.core.body import FileSlice
 from holdfast.core.conditions import Preconditions
-from holdfast.core.errors import CorruptedError, UnavailableError
+from holdfast.core.errors import AsleepError, CorruptedError, UnavailableError
 from holdfast.core.names import is_sealed
 from holdfast.core.types import ByteRange, Located, ObjectRef, Replica, Segment, Span, Version
 from holdfast.engine.checksums import Proof
@@ -109,6 +109,8 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
         if reader is None:
             if self._runs and (locked := self._runs[0].locked) is not None:
                 raise locked
+            if self._runs and self._runs[0].asleep:
+                raise _asleep(self._ref, self._runs[0].asleep[0].store)
             trouble = self._runs[0].trouble if self._runs else "there is none"
             raise UnavailableError(f"no copy of {self._ref} can be read now: {trouble}", operation="get")
         if reader.modified:
@@ -180,6 +182,14 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
                 found.append(Run(self._context, self._health, self._ref, segment, part, copies[segment.id]))
             start += segment.size
         return found
+
+
+def _asleep(ref: ObjectRef, store: str) -> AsleepError:
+    return AsleepError(
+        f"{ref} sleeps in the archive class of store {store!r}; bring it back with: holdfast recall"
+        f" {ref.bucket}/{ref.key} (some hours later it can be read)",
+        operation="get",
+    )
 
 
 def _sound(segment: Segment, data: bytes) -> bool:

@@ -16,6 +16,7 @@ from holdfast.catalog.contract import Actor, Adopted
 from holdfast.core.backend import CopierFrom, Describer
 from holdfast.core.body import CHUNK, Body
 from holdfast.core.errors import (
+    AsleepError,
     CorruptedError,
     HoldfastError,
     NotFoundError,
@@ -34,6 +35,7 @@ from holdfast.engine.rules import check_encryption
 from holdfast.engine.run import Health, Run
 from holdfast.engine.storing import more_of, store_segment, told_of
 from holdfast.engine.targets import accepted_by, blamed, trouble_of
+from holdfast.engine.waking import wake
 from holdfast.policy.placement import Plan
 
 _WORTH: Final = (
@@ -56,6 +58,7 @@ class Reconciled:
     settled: bool = False
     gone: bool = False
     changed: bool = False  #: its copies were changed by somebody else meanwhile
+    waking: bool = False  #: what is to be copied sleeps in an archive class, and is being woken
     troubles: list[str] = field(default_factory=list)
 
     def add(self, earlier: Reconciled) -> None:
@@ -140,11 +143,13 @@ class _Move:
             False  #: the target copied it by itself: what is wrong with it may be wrong with its source
         )
         self._sends = False  #: bytes are sent, and proved on their way
+        self._wanted: set[tuple[str, str]] = set()  #: segments that are missing in a store
         self._places = {segment.id: number for number, segment in enumerate(located.segments, 1)}
 
     async def run(self) -> None:
         """Make what is missing, then let go of what is in excess."""
         missing = self._missing()
+        self._wanted = {(segment.id, store) for segment, store in missing}
         lost: set[str] = set()
         for number, (segment, store) in enumerate(missing, 1):
             last = number == len(missing) and not lost
@@ -205,6 +210,10 @@ class _Move:
         except NotFoundError:  # the bucket went
             self._report.gone = True
             return False
+        except AsleepError as error:
+            await context.abandon([made])
+            await self._wake(error.store, store)
+            return False
         except HoldfastError as error:
             await context.abandon([made])
             if self._by_itself and isinstance(error, CorruptedError):
@@ -224,9 +233,24 @@ class _Move:
             if adopted.lost:
                 self._report.troubles.append("a copy took too long and was given up")
             return False
+        self._wanted.discard((segment.id, store))
         self._report.copied += 1
         self._report.bytes += segment.size
         return True
+
+    async def _wake(self, store: str, target: str) -> None:
+        """Have all that is to go to `target` woken in `store`: it comes when it is tried again."""
+        held = [copy for copy in self._located.replicas if copy.store == store]
+        try:
+            await wake(self._context, [copy for copy in held if (copy.segment_id, target) in self._wanted])
+        except HoldfastError as error:
+            self._report.troubles.append(f"store {store!r}: {error.message}")
+            return
+        self._report.waking = True
+        self._report.troubles.append(
+            f"it sleeps in the archive class of store {store!r}, which was asked to wake it; it is copied when it is"
+            " awake, some hours later"
+        )
 
     async def _move(self, segment: Segment, made: Replica) -> Segment:
         """Read the segment from its copies, each chunk proved, and store it; return what was sent, durable then."""
@@ -274,7 +298,12 @@ class _Move:
                     await there.describe(made.blob, self._told(segment, made))
                 async with context.leased([made]):
                     await there.copy_from(held.backend, copy.blob, made.blob)
-            except (NotFoundError, UnsupportedError, PermissionDeniedError):  # nothing was begun there
+            except (
+                NotFoundError,
+                UnsupportedError,
+                PermissionDeniedError,
+                AsleepError,
+            ):  # nothing was begun there
                 self._by_itself = False
                 continue
             except CorruptedError:
@@ -347,11 +376,17 @@ async def _close(runs: list[Run]) -> None:
 
 
 async def _readable(run: Run, copies: Sequence[Replica]) -> AsyncIterator[bytes]:
-    """Yield a segment; `UnreadableError`, with the stores that it was to be read from, when none of them gives it."""
+    """Yield a segment.
+
+    Raises:
+        AsleepError: it has to be woken in that store before. UnreadableError: none of these stores gives it.
+    """
     try:
         async for chunk in run.chunks():
             yield chunk
     except HoldfastError as error:
+        if run.asleep:
+            raise AsleepError("it sleeps", operation="get", store=run.asleep[0].store) from error
         stores = " or ".join(repr(name) for name in dict.fromkeys(copy.store for copy in copies))
         raise UnreadableError(
             f"what is to go there cannot be read from {stores or 'any store'}: {run.trouble}"

@@ -11,6 +11,7 @@ from holdfast.core.backend import Forgetter, Store, StoreState
 from holdfast.core.body import FileSlice, Reader
 from holdfast.core.circuit import Circuit, unanswered
 from holdfast.core.errors import (
+    AsleepError,
     CorruptedError,
     HoldfastError,
     InvalidRangeError,
@@ -77,6 +78,7 @@ class Run:
         self._reader: Reader | None = None
         self._replica: Replica | None = None
         self._errors: list[HoldfastError] = []
+        self.asleep: list[Replica] = []  #: sound copies that have to be woken before they can be read
         # a slow copy is left for another once for each other one: when all are slow, slow has to do
         self._hurries = len(copies) - 1 if context.patience else 0
         self._resorted = False
@@ -292,6 +294,9 @@ class Run:
         replica = self._replica
         if replica is None or isinstance(error, LockedError | ShreddedError):
             return  # neither the copy nor its store is bad
+        if isinstance(error, AsleepError):
+            self.asleep.append(replica)
+            return
         if not isinstance(error, NotFoundError | CorruptedError | InvalidRangeError):
             self._health.failed(replica.store)
             circuit = self._circuit

@@ -90,6 +90,9 @@ async def carry(work: Work, versions: Sequence[tuple[HeldVersion, Plan]], *, exa
                 tally["skipped"] += 1
             elif made.settled:
                 tally["done"] += 1
+            elif made.waking:  # its debt brings it when it is awake
+                tally["skipped"] += 1
+                notes["waking"] += 1
             else:
                 tally["failed"] += 1
                 done.failures.append(_failure(version, made.trouble or "unknown"))

@@ -219,8 +219,8 @@ class _Pass:
             if not await self._is_still(copy):
                 return False
             seen.found.append(proving.finding_of(copy, proof))
-        elif proof.verdict is Verdict.LOCKED:
-            seen.notes["locked"] += 1
+        elif proof.verdict in (Verdict.LOCKED, Verdict.ASLEEP):
+            seen.notes[proof.verdict.value] += 1
         else:
             self._unread(copy, proof)
             return False

@@ -245,6 +245,9 @@ class _Pass:
         elif proof.verdict is Verdict.BAD:
             self._place.absent += proof.kind is FindingKind.LOST
             self._bad.append((copy, proof))
+        elif proof.verdict is Verdict.ASLEEP:
+            self._note("asleep")
+            self._counts += Counts(skipped=1)
         elif proof.verdict is Verdict.LOCKED:
             self._note("locked")
             self._fail(copy.ref.bucket, copy.ref.key, proof.detail, "locked", copy)

@@ -19,6 +19,7 @@ from holdfast.core.backend import (
     Room,
     Roomy,
     SignedUrl,
+    Waker,
 )
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import UnsupportedError
@@ -146,6 +147,14 @@ class Layer:
     async def room(self) -> Room | None:
         """See `Roomy.room`; None where the backend does not know it."""
         return await self.inner.room() if isinstance(self.inner, Roomy) else None
+
+    async def wake(self, name: str) -> None:
+        """See `Waker.wake`."""
+        if not isinstance(self.inner, Waker):
+            raise UnsupportedError(
+                "blobs of this store do not sleep", operation="wake", store=self.store, name=name
+            )
+        await self.inner.wake(name)
 
     async def close(self) -> None:
         """Close the inner backend."""

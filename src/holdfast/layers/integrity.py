@@ -137,6 +137,11 @@ class Integrity(Layer):
         with translated("room", self.store, ""):
             return await super().room()
 
+    async def wake(self, name: str) -> None:
+        """Wake."""
+        with translated("wake", self.store, name):
+            await super().wake(name)
+
     def _damaged(self, operation: str, name: str, text: str) -> CorruptedError:
         return CorruptedError(text, operation=operation, store=self.store, name=name)
 

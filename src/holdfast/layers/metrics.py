@@ -137,7 +137,7 @@ class Metrics(Layer):
         self._clock = environment.clock
         self.verbs = {
             verb: _Verb(metrics, inner.store, verb)
-            for verb in ("put", "get", "head", "delete", "list", "copy", "presign")
+            for verb in ("put", "get", "head", "delete", "list", "copy", "presign", "wake")
         }
         self._in = metrics.bytes.labels(inner.store, "in")
         self.out = metrics.bytes.labels(inner.store, "out")
@@ -174,6 +174,11 @@ class Metrics(Layer):
         """Copy from another store, counted."""
         with self._counted("copy"):
             return await super().copy_from(other, source, target)
+
+    async def wake(self, name: str) -> None:
+        """Wake, counted."""
+        with self._counted("wake"):
+            await super().wake(name)
 
     async def presign(
         self,

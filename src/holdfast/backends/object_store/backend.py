@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from hashlib import md5
 from typing import Final
 
-from holdfast.backends.object_store import copying, deleting, encryption, listing, putting, upload
+from holdfast.backends.object_store import copying, deleting, encryption, listing, putting, upload, waking
 from holdfast.backends.object_store.base import Bucket, named
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.driver import Driver
@@ -211,6 +211,11 @@ class ObjectStoreBackend(Bucket):
             method, self._key(name), query=query, headers=headers, expires_in=seconds
         )
         return SignedUrl(url, method, ends, headers)
+
+    async def wake(self, name: str) -> None:
+        """Have an object of an archive class restored; see `Waker.wake`."""
+        key = self._foreign.key(name) if is_foreign(name) else self._key(name)
+        await waking.wake(self._client, Where("wake", self._store, name), key)
 
     async def abort_stale_uploads(self, older_than: int) -> int:
         """Abort multipart uploads that began more than `older_than` seconds ago; return how many.

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from holdfast.core.errors import (
     AlreadyExistsError,
+    AsleepError,
     ConfigError,
     ConflictError,
     CorruptedError,
@@ -142,7 +143,12 @@ _BY_CODE: dict[str, tuple[type[HoldfastError], str]] = {
     ),
     "InvalidRange": (InvalidRangeError, "the range lies outside the blob"),
     "NotImplemented": (UnsupportedError, "the store does not offer this"),
-    "InvalidObjectState": (ConflictError, "the blob is archived and must be restored before it can be read"),
+    "InvalidObjectState": (AsleepError, "the blob is archived and must be restored before it can be read"),
+    "RestoreAlreadyInProgress": (AsleepError, "the blob is being restored, and cannot be read yet"),
+    "GlacierExpeditedRetrievalNotAvailable": (
+        UnavailableError,
+        "the store restores nothing in a hurry now; set restore_tier = 'Standard' or try again later",
+    ),
     **dict.fromkeys(
         ("EntityTooSmall", "InvalidPart", "InvalidPartOrder"),
         (InternalError, "the store refused the parts of an upload"),

@@ -100,6 +100,15 @@ class S3Settings(KeySettings):
     storage_class: str = Field(
         "", pattern=r"^[A-Z_0-9]{0,40}$", description="x-amz-storage-class of new blobs"
     )
+    restore_days: int = Field(
+        7,
+        ge=0,
+        le=3650,
+        description="how long a blob stays readable that was woken in an archive class (GLACIER, DEEP_ARCHIVE); 0: none is woken",
+    )
+    restore_tier: Literal["Expedited", "Standard", "Bulk"] = Field(
+        "Standard", description="how quickly, and for what price, blobs of archive classes are woken"
+    )
     conditional_writes: bool | None = Field(
         None,
         description="the server honours If-None-Match on writes, of parts too; unset: as the dialect says",

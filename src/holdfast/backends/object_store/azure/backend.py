@@ -9,7 +9,7 @@ from typing import Final
 
 from holdfast.backends._http import Http
 from holdfast.backends.object_store import upload
-from holdfast.backends.object_store.azure import blocks, copying, listing, putting
+from holdfast.backends.object_store.azure import blocks, copying, listing, putting, waking
 from holdfast.backends.object_store.azure.client import Client
 from holdfast.backends.object_store.azure.credentials import AccountKey, Given, SharedAccess
 from holdfast.backends.object_store.azure.driver import Driver
@@ -177,6 +177,11 @@ class AzureBackend(Told):
         except DeadlineError as error:
             raise UnsupportedError(error.message, operation="copy", store=self._store, name=target) from error
         return await self._driver.head(where, self._key(target))
+
+    async def wake(self, name: str) -> None:
+        """Have a blob of the tier Archive rehydrated; see `Waker.wake`."""
+        key = self._foreign.key(name) if is_foreign(name) else self._key(name)
+        await waking.wake(self._client, Where("wake", self._store, name), key)
 
     @property
     def _lends(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Final
 from holdfast.backends.object_store.errors import Where
 from holdfast.core.errors import (
     AlreadyExistsError,
+    AsleepError,
     ConfigError,
     ConflictError,
     CorruptedError,
@@ -50,7 +51,7 @@ _DENIED: Final = (
 _BUSY: Final = (RateLimitedError, "the store asks to come back later")
 _NOT_NOW: Final = (UnavailableError, "the store could not do it now")
 _LEASED: Final = (ConflictError, "somebody holds a lease on the blob; release or break it")
-_ARCHIVED: Final = (ConflictError, "the blob is archived and must be rehydrated before it can be read")
+_ARCHIVED: Final = (AsleepError, "the blob is archived and must be rehydrated before it can be read")
 _KEPT: Final = (PermissionDeniedError, "a policy or a legal hold of the container forbids it")
 _OTHER_KIND: Final = (ConflictError, "a blob of another type or a folder has the name")
 _TRUST: Final = (

@@ -102,6 +102,12 @@ class AzureSettings(BaseModel):
     access_tier: Literal["Hot", "Cool", "Cold", "Archive"] | None = Field(
         None, description="tier of new blobs; unset: the account's default"
     )
+    rehydrate_to: Literal["Hot", "Cool", "Cold", "never"] = Field(
+        "Hot", description="tier that a blob in the tier Archive gets when it is woken; never: none is woken"
+    )
+    rehydrate_priority: Literal["Standard", "High"] = Field(
+        "Standard", description="how quickly, and for what price, blobs in the tier Archive are woken"
+    )
     encryption_scope: str = Field(
         "", pattern=r"^[A-Za-z0-9-]{0,63}$", description="encryption scope of new blobs"
     )
