@@ -12,11 +12,13 @@ import pytest
 
 from holdfast.backends.object_store import open_s3, waking
 from holdfast.backends.object_store.settings import S3Settings
+from holdfast.core.backend import Store
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import AsleepError, ConflictError, NotFoundError, UnavailableError
 from holdfast.engine.engine import Engine
 from holdfast.engine.session import Session
+from holdfast.engine.trying import attempt
 from holdfast.jobs.moving import Migrate
 from holdfast.jobs.reconcile import pay
 from holdfast.jobs.scrub import Scrub
@@ -197,6 +199,16 @@ def test_a_migration_out_of_an_archive_asks_too(sqlite_url: str, moto: S3Server)
             await run_alone(engine, Migrate(), move, most_rounds=15)
             assert await whereabouts(engine, session, "plain", "a") == ["third"]
             assert await content(session, "plain", "a") == noise(3 << 20)
+
+    run(story())
+
+
+def test_a_store_that_sleeps_can_be_tried_out(moto: S3Server) -> None:
+    async def story() -> None:
+        environment = Environment()
+        store = Store("deep", open_s3("deep", asked(moto), environment=environment))
+        tried = await attempt(lambda: store, environment, write=True, close=True)
+        assert (tried.trouble, tried.wrote) == ("", True)
 
     run(story())
 
