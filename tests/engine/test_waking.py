@@ -2,91 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from holdfast.backends.object_store import open_s3, waking
-from holdfast.backends.object_store.settings import S3Settings
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Store
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
-from holdfast.core.errors import AsleepError, ConflictError, NotFoundError, UnavailableError
-from holdfast.engine.engine import Engine
-from holdfast.engine.session import Session
+from holdfast.core.errors import ConflictError, NotFoundError, UnavailableError
 from holdfast.engine.trying import attempt
 from holdfast.jobs.moving import Migrate
 from holdfast.jobs.reconcile import pay
 from holdfast.jobs.scrub import Scrub
-from holdfast.jobs.tiering import Archive, Recall
-from holdfast.layers import stack
+from holdfast.jobs.tiering import Recall
 from holdfast.policy.placement import Match, Rule
 from holdfast.testing.azurite import AzureServer, azurite
 from holdfast.testing.proxy import Answer, Proxy
 from holdfast.testing.servers import S3Server, moto_s3, require
 from tests import azure_tools
-from tests.engine.alone import Ran, run_alone
-from tests.engine.outage import Ground, whereabouts
+from tests.engine.alone import run_alone
+from tests.engine.outage import whereabouts
+from tests.engine.sleeping import PLAIN, archived, asked, deep, restoring
 from tests.helpers import content, noise, run
 
 pytestmark = pytest.mark.engine
-PLAIN = {"tenant": "default", "bucket": "plain"}
 
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[S3Server]:
     with require(moto_s3) as server:
         yield server
-
-
-def restoring(server: S3Server, *, ends: bool) -> None:
-    """Say whether what is asked to wake is awake at once, or never."""
-    how = {"progression": "immediate"} if ends else {"progression": "manual", "times": 1_000_000}
-    told = {"model_name": "s3::keyrestore", "transition": how}
-    address = f"{server.endpoint}/moto-api/state-manager/set-transition"
-    request = urllib.request.Request(address, json.dumps(told).encode(), {"content-type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=10) as answer:
-        assert answer.status == 201
-
-
-def asked(server: S3Server, **changes: Any) -> S3Settings:
-    values: dict[str, Any] = {
-        "endpoint": server.endpoint,
-        "bucket": server.bucket,
-        "access_key": server.access_key,
-        "secret_key": server.secret_key,
-        "allow_http": True,
-        "storage_class": "DEEP_ARCHIVE",
-    }
-    return S3Settings.model_validate(values | changes)
-
-
-@asynccontextmanager
-async def deep(
-    url: str, server: S3Server, *rules: Rule, inline: int = 0, **changes: Any
-) -> AsyncIterator[tuple[Engine, Session]]:
-    """Give an engine with the stores of `Ground`, and one that sleeps."""
-    restoring(server, ends=False)
-    ground = Ground(url)
-    environment = ground.environment
-    backend = open_s3("deep", asked(server, **changes), environment=environment)
-    settings = stack.StackSettings(attempts=1, describe="always")
-    ground.stores["deep"] = stack.build(backend, settings, environment=environment)  # type: ignore[assignment]
-    async with ground.opened(*rules, inline=inline) as (engine, session):
-        engine.stores.own["deep"].labels = frozenset({"archive"})
-        yield engine, session
-
-
-async def archived(engine: Engine) -> Ran:
-    """Archive all, and let the time pass in which the old copies would still be read."""
-    ran = await run_alone(engine, Archive(), PLAIN)
-    engine.context.environment.clock.advance(1000)  # type: ignore[attr-defined]
-    return ran
 
 
 def test_what_is_archived_sleeps_and_comes_back_when_it_is_awake(sqlite_url: str, moto: S3Server) -> None:
@@ -99,7 +46,7 @@ def test_what_is_archived_sleeps_and_comes_back_when_it_is_awake(sqlite_url: str
             assert went.counts.done == 2
             assert await whereabouts(engine, session, "plain", "a/10") == ["deep"]
             with pytest.raises(
-                AsleepError, match=r"archive class of store 'deep'; .* holdfast recall plain/a/10"
+                AsleepError, match=r"archive class of store 'deep', .*: holdfast recall plain/a/10"
             ):
                 await content(session, "plain", "a/10")
             assert not engine.context.outages.failing("deep", engine.context.environment.clock.monotonic())
@@ -232,6 +179,10 @@ def test_s3_is_asked_once(moto: S3Server) -> None:
                 assert posts() == 1
                 await store.wake("one")
                 assert posts() == 1, "it is under way"
+                restoring(moto, ends=True)
+                await store.wake("one")
+                assert posts() == 1, "it is awake"
+                restoring(moto, ends=False)
                 await store.put("two", Body.of_bytes(b"two"))
                 proxy.script(
                     Answer(409, "RestoreAlreadyInProgress", match=lambda head: head.method == "POST")

@@ -24,6 +24,7 @@ from holdfast.backends.object_store.errors import Where
 from holdfast.backends.object_store.upload import Feed
 from holdfast.backends.registry import parse as parse_driver
 from holdfast.core import errors
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Capability
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, ManualClock
@@ -237,7 +238,7 @@ def test_an_address_has_the_account_where_the_endpoint_has_it() -> None:
         (403, "AuthorizationPermissionMismatch", errors.PermissionDeniedError),
         (403, "", errors.PermissionDeniedError),
         (409, "BlobImmutableDueToPolicy", errors.PermissionDeniedError),
-        (409, "BlobArchived", errors.ConflictError),
+        (409, "BlobArchived", AsleepError),
         (409, "SomethingNew", errors.ConflictError),
         (412, "LeaseIdMissing", errors.ConflictError),
         (412, "ConditionNotMet", errors.PreconditionFailedError),

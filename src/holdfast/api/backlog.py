@@ -67,7 +67,7 @@ def debt_figures(debts: Mapping[str, Debts], now: int) -> Iterator[Metric]:
     count = GaugeMetricFamily(
         "holdfast_owed_versions",
         "Versions that are not (wholly) where they belong: `down`, on a fallback store; `copies`, further ones;"
-        " `damaged`, a copy is bad",
+        " `damaged`, a copy is bad; `asleep`, being woken in an archive class",
         labels=["reason"],
     )
     age = GaugeMetricFamily(

@@ -79,6 +79,7 @@ from holdfast.catalog.contract import (
     Idempotency,
     KeyThen,
     NewVersion,
+    Owed,
     Reserve,
     Said,
     Seen,
@@ -1097,6 +1098,9 @@ class SqlCatalog:
         self, *, tenant: str = "", bucket: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[Debt]:
         return await self._runner.scan(owing.page(tenant, bucket, after, limit))
+
+    async def owe(self, version_id: str, owed: Owed, *, until: int, trouble: str) -> None:
+        await self._runner.write_alone(owing.owe(version_id, owed, until, trouble, self._runner.stamp()))
 
     async def take_debts(self, *, limit: int, lease: int) -> Sequence[Debt]:
         return await self._runner.write(owing.take(limit, lease, self._runner.stamp()))

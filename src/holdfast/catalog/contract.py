@@ -126,9 +126,7 @@ class Owed:
     """That a version is not, or not wholly, where its rule wants it."""
 
     rule: str
-    reason: (
-        str  #: `down`: on a fallback store; `copies`: with fewer copies than are wanted; `adopted`: elsewhere
-    )
+    reason: str  #: `down`: on a fallback store; `copies`: with fewer copies than are wanted; `adopted`: elsewhere; `asleep`: it is woken first
 
 
 @dataclass(frozen=True, slots=True)
@@ -1285,6 +1283,10 @@ class Catalog(Protocol):
         self, *, tenant: str = "", bucket: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[Debt]:
         """Page through debts by the id of their version; "" means all tenants, or buckets."""
+        ...
+
+    async def owe(self, version_id: str, owed: Owed, *, until: int, trouble: str) -> None:
+        """Write down that a version is not where it belongs, to be tried at `until`; what it owes already stays."""
         ...
 
     async def take_debts(self, *, limit: int, lease: int) -> Sequence[Debt]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlalchemy import and_, func, literal_column, or_, select, update
 
-from holdfast.catalog.contract import Debts, NewVersion
+from holdfast.catalog.contract import Debts, NewVersion, Owed
 from holdfast.catalog.schema import buckets, debts, versions
 from holdfast.catalog.statements import (
     Call,
@@ -35,6 +35,9 @@ OWE_ONCE = insert_into(
     debts,
     *("version_id", "bucket_id", "rule", "reason", "since", "tries", "not_before", "trouble"),
     unless_there=True,
+)
+OF_VERSION = Statement(
+    select(versions.c.bucket_id, catalog_now()).where(versions.c.id == text_param("of_version"))
 )
 HURRY_ONE = Statement(
     update(debts)
@@ -171,6 +174,25 @@ def page(tenant: str, bucket: str, after: str, limit: int) -> Transaction[Sequen
     def steps(attempt: Attempt) -> Steps[Sequence[Debt]]:
         rows = yield PAGE(in_tenant=tenant, in_bucket=bucket, after=after, rows=limit)
         return [_debt(row) for row in rows]
+
+    return steps
+
+
+def owe(version_id: str, owed: Owed, until: int, trouble: str, now: int | None) -> Transaction[None]:
+    """What a version that is there owes, unless it owes something already."""
+
+    def steps(attempt: Attempt) -> Steps[None]:
+        for bucket_id, at in (yield OF_VERSION(of_version=version_id, now=now)):
+            yield OWE_ONCE(
+                version_id=version_id,
+                bucket_id=bucket_id,
+                rule=owed.rule,
+                reason=owed.reason,
+                since=at,
+                tries=0,
+                not_before=until,
+                trouble=trouble,
+            )
 
     return steps
 

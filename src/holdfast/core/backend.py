@@ -61,6 +61,7 @@ class PutOptions:
     tags: Mapping[str, str] = field(
         default_factory=lambda: EMPTY
     )  #: for `Capability.ADOPT`, where the store has some
+    awake: bool = False  #: to be readable at once, also where new blobs go to an archive class
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,11 @@ class Roomy(Protocol):
 @runtime_checkable
 class Waker(Protocol):
     """What a backend offers besides whose blobs may sleep in an archive class (and every layer)."""
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether new blobs sleep at once: its settings say so, and they cannot be read back."""
+        ...
 
     async def wake(self, name: str) -> None:
         """Ask the store to make `name` readable, some hours from now. Whoever asks twice asks once.

@@ -62,10 +62,6 @@ class ConflictError(HoldfastError):
     code = "conflict"
 
 
-class AsleepError(ConflictError):
-    """The blob is in an archive class of its store: nothing is wrong with it, but it has to be woken to be read."""
-
-
 class InvalidRequestError(HoldfastError):
     """The call itself is wrong; repeating it unchanged cannot help."""
 

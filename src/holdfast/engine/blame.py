@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from holdfast.core.asleep import AsleepError
 from holdfast.core.errors import (
     AlreadyExistsError,
-    AsleepError,
     ConfigError,
     ConflictError,
     HoldfastError,

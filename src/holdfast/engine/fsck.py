@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from holdfast.core.adopted import Hold, foreign_name, is_foreign
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Store
 from holdfast.core.errors import CorruptedError, NotFoundError
 from holdfast.core.findings import Finding, FindingKind, FindingState, Provable
@@ -272,13 +273,16 @@ class Inspection:
 async def misdescribed(store: Store, copies: Sequence[Provable]) -> tuple[str, str]:
     """Return what a blob says of itself that none of its rows says, and "silent" where it says nothing; "" when it is right.
 
-    `copies` are the rows of one blob. Encrypted ones whose key cannot be had say nothing either.
+    `copies` are the rows of one blob. Encrypted ones whose key cannot be had say nothing either; of what sleeps in an
+    archive class the second is "asleep".
     """
     blob = copies[0].replica.blob
     try:
         told = await read_origin(store.for_blob(blob), blob)
     except (LockedError, ShreddedError):
         return "", "silent"
+    except AsleepError:
+        return "", "asleep"
     except NotFoundError:
         return "", ""
     except CorruptedError as error:

@@ -14,10 +14,11 @@ from typing import Final
 
 import structlog
 
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Forgetter
 from holdfast.core.body import CHUNK, Meter
 from holdfast.core.directly import directly
-from holdfast.core.errors import AsleepError, CorruptedError, HoldfastError, InvalidRangeError, NotFoundError
+from holdfast.core.errors import CorruptedError, HoldfastError, InvalidRangeError, NotFoundError
 from holdfast.core.failpoints import failpoint
 from holdfast.core.findings import Finding, FindingKind, FindingState, Provable
 from holdfast.core.keyring import LockedError, ShreddedError

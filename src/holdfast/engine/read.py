@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from holdfast.core.adopted import is_foreign
+from holdfast.core.asleep import AsleepError
 from holdfast.core.body import FileSlice
 from holdfast.core.conditions import Preconditions
-from holdfast.core.errors import AsleepError, CorruptedError, UnavailableError
+from holdfast.core.errors import CorruptedError, UnavailableError
 from holdfast.core.names import is_sealed
 from holdfast.core.types import ByteRange, Located, ObjectRef, Replica, Segment, Span, Version
 from holdfast.engine.checksums import Proof
@@ -109,8 +110,8 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
         if reader is None:
             if self._runs and (locked := self._runs[0].locked) is not None:
                 raise locked
-            if self._runs and self._runs[0].asleep:
-                raise _asleep(self._ref, self._runs[0].asleep[0].store)
+            if self._runs and (asleep := self._runs[0].sleeping) is not None:
+                raise _advised(asleep, located.version)
             trouble = self._runs[0].trouble if self._runs else "there is none"
             raise UnavailableError(f"no copy of {self._ref} can be read now: {trouble}", operation="get")
         if reader.modified:
@@ -184,11 +185,12 @@ class Opening(AbstractAsyncContextManager[ObjectReader]):
         return found
 
 
-def _asleep(ref: ObjectRef, store: str) -> AsleepError:
+def _advised(asleep: AsleepError, version: Version) -> AsleepError:
+    """Return the error with what wakes the version: what brings it to where it can be read."""
+    where = f"{version.ref.bucket}/{version.ref.key}"
+    command = f"recall {where}" if version.tier else f"tier STORE {where}"
     return AsleepError(
-        f"{ref} sleeps in the archive class of store {store!r}; bring it back with: holdfast recall"
-        f" {ref.bucket}/{ref.key} (some hours later it can be read)",
-        operation="get",
+        f"{asleep.message}: holdfast {command} (it can be read some hours later)", operation="get"
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import Final
 
+from holdfast.core.asleep import AsleepError
 from holdfast.core.body import CHUNK, Meter
-from holdfast.core.errors import AsleepError, CorruptedError
+from holdfast.core.errors import CorruptedError
 from holdfast.core.types import Replica, Segment
 from holdfast.engine import checksums
 from holdfast.engine.blame import at_stores
@@ -16,14 +17,14 @@ _NO_MD5: Final = -1
 _AT_ONCE: Final = 1 << 20  #: bytes that are digested with one hop to another thread
 
 
-async def read_back(context: Context, segment: Segment, made: Replica) -> None:
+async def read_back(context: Context, segment: Segment, made: Replica, *, sent: bool) -> None:
     """Return when `made` reads as `segment`, every byte of it; memory stays flat, and the lease of a large one is kept.
 
-    What went to sleep in an archive class at once cannot be read: then the store's own check of what arrived has to do,
-    and the size that it tells.
+    What went to sleep in an archive class at once cannot be read: then the store's own check of what was `sent` has to
+    do, and the size that it tells. A copy that it made by itself was checked by nobody.
 
     Raises:
-        CorruptedError: the store holds something else.
+        CorruptedError: the store holds something else, or nobody can tell.
         UnavailableError: the store does not give it back.
     """
     try:
@@ -31,7 +32,7 @@ async def read_back(context: Context, segment: Segment, made: Replica) -> None:
     except AsleepError:
         with at_stores():
             size = (await context.store(made.store).for_blob(made.blob).head(made.blob)).size
-        fits = True
+        fits = sent
     if size != segment.size or not fits:
         raise CorruptedError(
             "read back, the new copy is not what was sent; it is given up",

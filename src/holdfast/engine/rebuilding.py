@@ -14,6 +14,7 @@ from typing import Final
 
 from holdfast.catalog.contract import Actor, NewVersion
 from holdfast.catalog.rebuilding import Outcome
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Store
 from holdfast.core.body import CHUNK, Meter
 from holdfast.core.directly import directly
@@ -90,6 +91,10 @@ async def _ask(store: Store, name: str, modified: int, tenant: str, found: Gathe
     except NotFoundError as error:
         if isinstance(error, ShreddedError):
             found.notes["locked"] += 1
+        return
+    except AsleepError as error:
+        found.notes["asleep"] += 1
+        found.troubles.append((name, error.message))
         return
     except LockedError as error:
         found.notes["locked"] += 1

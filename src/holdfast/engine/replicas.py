@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from holdfast.catalog.contract import Actor, Adopted
+from holdfast.catalog.contract import Actor, Adopted, Owed
 from holdfast.core.backend import CopierFrom, Describer
 from holdfast.core.body import CHUNK, Body
 from holdfast.core.errors import (
-    AsleepError,
     CorruptedError,
     HoldfastError,
     NotFoundError,
@@ -35,7 +34,7 @@ from holdfast.engine.rules import check_encryption
 from holdfast.engine.run import Health, Run
 from holdfast.engine.storing import more_of, store_segment, told_of
 from holdfast.engine.targets import accepted_by, blamed, trouble_of
-from holdfast.engine.waking import wake
+from holdfast.engine.waking import ASLEEP, FIRST, SleepingError, sleeps, wake
 from holdfast.policy.placement import Plan
 
 _WORTH: Final = (
@@ -60,6 +59,11 @@ class Reconciled:
     changed: bool = False  #: its copies were changed by somebody else meanwhile
     waking: bool = False  #: what is to be copied sleeps in an archive class, and is being woken
     troubles: list[str] = field(default_factory=list)
+
+    @property
+    def comes(self) -> bool:
+        """Whether nothing is wrong but that it has to be awake before it can be copied."""
+        return self.waking and len(set(self.troubles)) == 1
 
     def add(self, earlier: Reconciled) -> None:
         """Count what an earlier try did, too."""
@@ -150,6 +154,8 @@ class _Move:
         """Make what is missing, then let go of what is in excess."""
         missing = self._missing()
         self._wanted = {(segment.id, store) for segment, store in missing}
+        if missing and await self._sleeps(*missing[0]):
+            return
         lost: set[str] = set()
         for number, (segment, store) in enumerate(missing, 1):
             last = number == len(missing) and not lost
@@ -202,7 +208,7 @@ class _Move:
             failpoint("reconcile.after_begin")
             written = await self._move(segment, made)
             failpoint("reconcile.after_store")
-            await read_back(context, written, made)
+            await read_back(context, written, made, sent=not self._by_itself)
             if segment.digests.sha256 is None:  # it was adopted, and nobody had read it before
                 known = (written.digests, written.chunk_size, written.chunk_crcs)
                 await context.catalog.learn_digests(version.id, segment.id, *known)
@@ -210,9 +216,9 @@ class _Move:
         except NotFoundError:  # the bucket went
             self._report.gone = True
             return False
-        except AsleepError as error:
+        except SleepingError as error:
             await context.abandon([made])
-            await self._wake(error.store, store)
+            await self._wake(error.copies, store)
             return False
         except HoldfastError as error:
             await context.abandon([made])
@@ -238,19 +244,47 @@ class _Move:
         self._report.bytes += segment.size
         return True
 
-    async def _wake(self, store: str, target: str) -> None:
-        """Have all that is to go to `target` woken in `store`: it comes when it is tried again."""
-        held = [copy for copy in self._located.replicas if copy.store == store]
+    async def _sleeps(self, segment: Segment, target: str) -> bool:
+        """Tell, before anything is announced, whether a segment sleeps wherever it is; then all is being woken."""
+        copies = [copy for copy in self._located.replicas if copy.segment_id == segment.id]
+        if not segment.size or not copies or not all(map(self._may_sleep, copies)):
+            return False
+        run = Run(self._context, self._health, self._ref, segment, Span(0, 1), copies)
         try:
-            await wake(self._context, [copy for copy in held if (copy.segment_id, target) in self._wanted])
+            if await run.open() is not None or run.sleeping is None:
+                return False
+        finally:
+            await run.close()
+        await self._wake(run.asleep, target)
+        return True
+
+    def _may_sleep(self, copy: Replica) -> bool:
+        held = self._context.stores.get(copy.store)
+        return held is not None and sleeps(held.backend)
+
+    async def _wake(self, asleep: Sequence[Replica], target: str) -> None:
+        """Have all that is to go to `target` woken where this part of it sleeps: it comes when it is tried again."""
+        context, version = self._context, self._located.version
+        stores = {copy.store for copy in asleep}
+        others = [
+            copy
+            for copy in self._located.replicas
+            if copy.store in stores and (copy.segment_id, target) in self._wanted and copy not in asleep
+        ]
+        try:
+            store = await wake(context, [*asleep, *others])
         except HoldfastError as error:
-            self._report.troubles.append(f"store {store!r}: {error.message}")
+            self._report.troubles.append(f"store {error.store or asleep[0].store!r}: {error.message}")
             return
-        self._report.waking = True
-        self._report.troubles.append(
+        trouble = (
             f"it sleeps in the archive class of store {store!r}, which was asked to wake it; it is copied when it is"
             " awake, some hours later"
         )
+        until = await context.catalog.now() + FIRST
+        owed = Owed(self._plan.rule, ASLEEP)
+        await context.catalog.owe(version.id, owed, until=until, trouble=trouble)
+        self._report.waking = True
+        self._report.troubles.append(trouble)
 
     async def _move(self, segment: Segment, made: Replica) -> Segment:
         """Read the segment from its copies, each chunk proved, and store it; return what was sent, durable then."""
@@ -284,13 +318,13 @@ class _Move:
         """
         context = self._context
         there = context.store(made.store).for_blob(made.blob)
-        if is_sealed(made.blob) or not isinstance(there, CopierFrom):
-            return False
+        if is_sealed(made.blob) or not isinstance(there, CopierFrom) or sleeps(there):
+            return False  # what sleeps there cannot be read back
         for copy in copies:
             held = context.stores.get(copy.store)
             if held is None or copy.state is not ReplicaState.LIVE or is_sealed(copy.blob):
                 continue
-            if held.name == made.store or not there.can_copy_from(held.backend):
+            if held.name == made.store or sleeps(held.backend) or not there.can_copy_from(held.backend):
                 continue
             self._by_itself = True
             try:
@@ -302,7 +336,6 @@ class _Move:
                 NotFoundError,
                 UnsupportedError,
                 PermissionDeniedError,
-                AsleepError,
             ):  # nothing was begun there
                 self._by_itself = False
                 continue
@@ -379,14 +412,14 @@ async def _readable(run: Run, copies: Sequence[Replica]) -> AsyncIterator[bytes]
     """Yield a segment.
 
     Raises:
-        AsleepError: it has to be woken in that store before. UnreadableError: none of these stores gives it.
+        SleepingError: it has to be woken before. UnreadableError: none of these stores gives it.
     """
     try:
         async for chunk in run.chunks():
             yield chunk
     except HoldfastError as error:
-        if run.asleep:
-            raise AsleepError("it sleeps", operation="get", store=run.asleep[0].store) from error
+        if run.sleeping is not None:
+            raise SleepingError(run.asleep) from error
         stores = " or ".join(repr(name) for name in dict.fromkeys(copy.store for copy in copies))
         raise UnreadableError(
             f"what is to go there cannot be read from {stores or 'any store'}: {run.trouble}"

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Forgetter, Store, StoreState
 from holdfast.core.body import FileSlice, Reader
 from holdfast.core.circuit import Circuit, unanswered
 from holdfast.core.errors import (
-    AsleepError,
     CorruptedError,
     HoldfastError,
     InvalidRangeError,
@@ -78,7 +78,8 @@ class Run:
         self._reader: Reader | None = None
         self._replica: Replica | None = None
         self._errors: list[HoldfastError] = []
-        self.asleep: list[Replica] = []  #: sound copies that have to be woken before they can be read
+        self.asleep: list[Replica] = []  #: copies that have to be woken before they can be read
+        self._unreached = False  #: whether another copy is perhaps sound and awake, only cannot be had now
         # a slow copy is left for another once for each other one: when all are slow, slow has to do
         self._hurries = len(copies) - 1 if context.patience else 0
         self._resorted = False
@@ -109,6 +110,16 @@ class Run:
     def locked(self) -> HoldfastError | None:
         """Why a copy cannot be decrypted, if that is so: its key is not among ours, or was destroyed."""
         return next((one for one in self._errors if isinstance(one, LockedError | ShreddedError)), None)
+
+    @property
+    def sleeping(self) -> AsleepError | None:
+        """Why it cannot be read, if that is because all that is left of it sleeps."""
+        if not self.asleep or self._unreached:
+            return None
+        return AsleepError(
+            f"{self._ref} sleeps in the archive class of store {self.asleep[0].store!r}, and has to be woken to be read",
+            operation="get",
+        )
 
     async def whole(self) -> bytes:
         """Return the span at once: for small ones."""
@@ -254,6 +265,8 @@ class Run:
                 if offset < self.aligned.end:
                     raise UnavailableError(f"the copy ended {self.aligned.end - offset} bytes early")
                 self._flowed()
+            except AsleepError:
+                raise
             except HoldfastError as error:
                 stuck = 0 if offset > before else stuck + 1
                 await self._failed(error)
@@ -295,9 +308,11 @@ class Run:
         if replica is None or isinstance(error, LockedError | ShreddedError):
             return  # neither the copy nor its store is bad
         if isinstance(error, AsleepError):
-            self.asleep.append(replica)
+            if replica.state is not ReplicaState.DOOMED and replica not in self.asleep:
+                self.asleep.append(replica)
             return
         if not isinstance(error, NotFoundError | CorruptedError | InvalidRangeError):
+            self._unreached = True
             self._health.failed(replica.store)
             circuit = self._circuit
             if circuit is not None and self._reader is not None and unanswered(error, replica.store):
@@ -342,8 +357,8 @@ class Run:
 
     def _exhausted(self) -> HoldfastError:
         last = self._errors[-1] if self._errors else None
-        if self.locked is not None:
-            return self.locked
+        if (why := self.locked or self.sleeping) is not None:
+            return why
         kind = CorruptedError if isinstance(last, CorruptedError) else UnavailableError
         error = kind(f"every copy of {self._ref} failed while it was read", operation="get")
         error.__cause__ = last

@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Backend, Store
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment
-from holdfast.core.errors import AsleepError, DeadlineError, HoldfastError, NotFoundError, UnavailableError
+from holdfast.core.errors import DeadlineError, HoldfastError, NotFoundError, UnavailableError
 from holdfast.engine.probe import probe
 
 _LOG: Final = logging.getLogger("holdfast")

@@ -90,7 +90,7 @@ async def carry(work: Work, versions: Sequence[tuple[HeldVersion, Plan]], *, exa
                 tally["skipped"] += 1
             elif made.settled:
                 tally["done"] += 1
-            elif made.waking:  # its debt brings it when it is awake
+            elif made.comes:  # its debt brings it when it is awake
                 tally["skipped"] += 1
                 notes["waking"] += 1
             else:

@@ -148,6 +148,11 @@ class Layer:
         """See `Roomy.room`; None where the backend does not know it."""
         return await self.inner.room() if isinstance(self.inner, Roomy) else None
 
+    @property
+    def sleeps(self) -> bool:
+        """See `Waker.sleeps`."""
+        return isinstance(self.inner, Waker) and self.inner.sleeps
+
     async def wake(self, name: str) -> None:
         """See `Waker.wake`."""
         if not isinstance(self.inner, Waker):

@@ -135,7 +135,7 @@ class Describing(Layer):
                     yield info
 
     async def _write(self, name: str, text: str, *, if_absent: bool = False) -> None:
-        body, options = Body.of_bytes(text.encode()), PutOptions(RECORD_TYPE)
+        body, options = Body.of_bytes(text.encode()), PutOptions(RECORD_TYPE, awake=True)
         await self.inner.put(name + ABOUT, body, options=options, if_absent=if_absent)
 
 

@@ -44,6 +44,10 @@ class ReadOnly(Layer):
         """Refuse."""
         raise self._refusal("make_folder", name)
 
+    async def wake(self, name: str) -> None:
+        """Refuse: some stores keep what was woken in another class for good."""
+        raise self._refusal("wake", name)
+
     async def presign(
         self,
         method: str,

@@ -212,6 +212,11 @@ class ObjectStoreBackend(Bucket):
         )
         return SignedUrl(url, method, ends, headers)
 
+    @property
+    def sleeps(self) -> bool:
+        """See `Waker.sleeps`."""
+        return self._settings.sleeps
+
     async def wake(self, name: str) -> None:
         """Have an object of an archive class restored; see `Waker.wake`."""
         key = self._foreign.key(name) if is_foreign(name) else self._key(name)

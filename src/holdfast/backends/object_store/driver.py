@@ -208,7 +208,7 @@ def _encryption(settings: S3Settings) -> dict[str, Any]:
 
 def _attributes(settings: S3Settings, options: PutOptions) -> Any:
     attributes: dict[str, str] = {"Content-Type": metadata.check_content_type(options.content_type)}
-    if settings.storage_class:
+    if settings.storage_class and not (options.awake and settings.sleeps):
         attributes["Storage-Class"] = settings.storage_class
     if options.metadata:
         attributes |= metadata.encode(options.metadata)

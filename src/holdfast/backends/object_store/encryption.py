@@ -11,9 +11,10 @@ _CUSTOMER = "x-amz-server-side-encryption-customer"
 _SOURCE = "x-amz-copy-source-server-side-encryption-customer"
 
 
-def write_headers(settings: S3Settings) -> dict[str, str]:
-    """Return the headers of a request that makes a blob: storage class and encryption."""
-    headers = {"x-amz-storage-class": settings.storage_class} if settings.storage_class else {}
+def write_headers(settings: S3Settings, *, awake: bool = False) -> dict[str, str]:
+    """Return the headers of a request that makes a blob: storage class and encryption; `awake`: one that can be read."""
+    placed = settings.storage_class and not (awake and settings.sleeps)
+    headers = {"x-amz-storage-class": settings.storage_class} if placed else {}
     if settings.sse == "sse-s3":
         headers["x-amz-server-side-encryption"] = "AES256"
     elif settings.sse == "sse-kms":

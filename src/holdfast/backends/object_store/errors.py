@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Protocol
 
+from holdfast.core.asleep import AsleepError
 from holdfast.core.errors import (
     AlreadyExistsError,
-    AsleepError,
     ConfigError,
     ConflictError,
     CorruptedError,

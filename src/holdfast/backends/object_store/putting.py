@@ -15,7 +15,7 @@ META = "x-amz-meta-"
 
 def described(settings: S3Settings, options: PutOptions) -> dict[str, str]:
     """Return the headers of a request that makes a blob."""
-    headers = encryption.write_headers(settings) | {
+    headers = encryption.write_headers(settings, awake=options.awake) | {
         "content-type": metadata.check_content_type(options.content_type)
     }
     return headers | {f"{META}{name}": value for name, value in metadata.encode(options.metadata).items()}

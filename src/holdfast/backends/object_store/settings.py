@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from functools import lru_cache
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -38,6 +38,10 @@ __all__ = ["GIB", "MAX_PART", "MAX_PARTS", "MIB", "MIN_PART", "S3Settings"]
 
 #: Settings of the same name as a fact of the dialect, which they replace.
 _ABOVE = ("checksum", "max_object_size", "batch_delete", "md5_etags", "folders", "sorted_listing")
+
+
+#: Classes whose objects have to be restored before they can be read.
+SLEEPING: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 class S3Settings(KeySettings):
@@ -136,6 +140,11 @@ class S3Settings(KeySettings):
     sse_c_key: SecretStr = Field(SecretStr(""), description="base64 of the 32-byte key for sse-c")
 
     @property
+    def sleeps(self) -> bool:
+        """Whether the class of new blobs is one that has to be restored to be read."""
+        return self.storage_class in SLEEPING
+
+    @property
     def tls(self) -> bool:
         """Whether requests travel encrypted."""
         return not self.endpoint.startswith("http://")
@@ -210,6 +219,11 @@ class S3Settings(KeySettings):
             known = ", ".join(sorted(row.storage_classes))
             raise ValueError(
                 f"{row.title} has no storage class {self.storage_class}; it has {known} (dialect = 'generic' takes any)"
+            )
+        if self.sleeps and row.checksum == "when_required":
+            raise ValueError(
+                f"storage_class = '{self.storage_class}' cannot be read back, so what arrives has to be checked: set checksum ="
+                " 'auto', 'crc64nvme' or 'sha256'"
             )
         if self.part_size > row.max_part:
             raise ValueError(

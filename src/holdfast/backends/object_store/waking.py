@@ -9,10 +9,11 @@ from typing import Final
 from holdfast.backends.object_store import encryption
 from holdfast.backends.object_store.control import ControlClient
 from holdfast.backends.object_store.errors import Where
-from holdfast.core.errors import AsleepError
+from holdfast.core.asleep import AsleepError
 
 _NAMESPACE: Final = "http://s3.amazonaws.com/doc/2006-03-01/"
-_UNDER_WAY: Final = 'ongoing-request="true"'
+_ASKED: Final = "x-amz-restore"  #: is under way, or awake for some days
+_CLASS: Final = "x-amz-storage-class"
 _OF_ITSELF: Final = "INTELLIGENT_TIERING"  #: wakes for good: it is not told for how many days
 
 
@@ -28,9 +29,10 @@ async def wake(client: ControlClient, where: Where, key: str) -> None:
             name=where.name,
         )
     found = (await client.call(where, "HEAD", key, headers=encryption.key_headers(settings))).headers
-    if _UNDER_WAY in found.get("x-amz-restore", ""):
-        return
-    days = settings.restore_days if found.get("x-amz-storage-class") != _OF_ITSELF else None
+    by_itself = found.get(_CLASS) == _OF_ITSELF
+    if found.get(_ASKED) or (by_itself and not found.get("x-amz-archive-status")):
+        return  # it is under way or awake: asked again, it would be charged again
+    days = None if by_itself else settings.restore_days
     body = request(days, settings.restore_tier)
     digest = base64.b64encode(md5(body, usedforsecurity=False).digest()).decode()
     headers = {"content-md5": digest, "content-type": "application/xml"}

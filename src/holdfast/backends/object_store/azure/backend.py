@@ -178,6 +178,11 @@ class AzureBackend(Told):
             raise UnsupportedError(error.message, operation="copy", store=self._store, name=target) from error
         return await self._driver.head(where, self._key(target))
 
+    @property
+    def sleeps(self) -> bool:
+        """See `Waker.sleeps`."""
+        return self._settings.sleeps
+
     async def wake(self, name: str) -> None:
         """Have a blob of the tier Archive rehydrated; see `Waker.wake`."""
         key = self._foreign.key(name) if is_foreign(name) else self._key(name)

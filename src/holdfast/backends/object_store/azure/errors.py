@@ -10,9 +10,9 @@ import re
 from typing import Final
 
 from holdfast.backends.object_store.errors import Where
+from holdfast.core.asleep import AsleepError
 from holdfast.core.errors import (
     AlreadyExistsError,
-    AsleepError,
     ConfigError,
     ConflictError,
     CorruptedError,

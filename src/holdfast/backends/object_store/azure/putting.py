@@ -18,13 +18,13 @@ from holdfast.core.body import Body
 def described(settings: AzureSettings, options: PutOptions) -> dict[str, str]:
     """Return the headers of a request that makes a blob."""
     headers = {"x-ms-blob-content-type": check_content_type(options.content_type)}
-    return headers | metadata.headers(options.metadata) | placed(settings)
+    return headers | metadata.headers(options.metadata) | placed(settings, awake=options.awake)
 
 
-def placed(settings: AzureSettings) -> dict[str, str]:
-    """Return the headers that say where and how the service keeps a new blob."""
+def placed(settings: AzureSettings, *, awake: bool = False) -> dict[str, str]:
+    """Return the headers that say where and how the service keeps a new blob; `awake`: where it can be read."""
     headers: dict[str, str] = {}
-    if settings.access_tier:
+    if settings.access_tier and not (awake and settings.sleeps):
         headers["x-ms-access-tier"] = settings.access_tier
     if settings.encryption_scope:
         headers["x-ms-encryption-scope"] = settings.encryption_scope

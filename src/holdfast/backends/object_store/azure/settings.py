@@ -113,6 +113,11 @@ class AzureSettings(BaseModel):
     )
 
     @property
+    def sleeps(self) -> bool:
+        """Whether the tier of new blobs is one that has to be left to be read."""
+        return self.access_tier == "Archive"
+
+    @property
     def tls(self) -> bool:
         """Whether requests travel encrypted."""
         return not self.service.startswith("http://")
@@ -179,6 +184,10 @@ class AzureSettings(BaseModel):
             )
         if self.authority.startswith("http://") and not self.allow_http:
             raise ValueError("authority is http://; a secret must not travel so")
+        if self.sleeps and self.checksum == "none":
+            raise ValueError(
+                "access_tier = 'Archive' cannot be read back, so what arrives has to be checked: set checksum = 'md5'"
+            )
         return self
 
     def _check_credentials(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.backends.object_store.azure.client import Client
 from holdfast.backends.object_store.errors import Where
-from holdfast.core.errors import AsleepError
+from holdfast.core.asleep import AsleepError
 
 
 async def wake(client: Client, where: Where, key: str) -> None:
