@@ -288,6 +288,10 @@ def test_dvc_setup_says_what_is_missing(tmp_path: Path) -> None:
         (("push", ".", "files/x", "--delete", "--trash", "t", "--no-trash"), "exclude each other"),
         (("push", ".", "files/x", "--max-delete", "200"), "0 to 100"),
         (("push", ".", "files/x", "--bandwidth", "fast"), "--bandwidth"),
+        (("push", ".", "files/x", "--bandwidth", "10"), "Say 10MB, 10KB or 10B, a second"),
+        (("archive", "files/", "--older-than", "90"), "Say 90d, 90h or 90s"),
+        (("ls", "store:minio/2025"), "only push and pull reach into a store"),
+        (("dvc", "setup", "--store", "local", "--dir", "nowhere"), "there is no such directory"),
         (("push", ".", "files/x", "--exclude", "/"), "no pattern"),
         (("push", ".", "files/../x"), "'..'"),
     ],
@@ -296,3 +300,14 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, arguments: tuple[str, ..
     place = embedded(tmp_path)
     place.run("mb", "files")
     assert says in place.run(*arguments, status=7).err
+
+
+def test_a_pull_of_nothing_says_so(tmp_path: Path) -> None:
+    place = embedded(tmp_path)
+    place.run("mb", "files")
+    make(tmp_path / "tree", FILES)
+    place.run("push", "tree", "files/x")
+    told = place.run("pull", "files/x/a.txt", "out")
+    assert "there is nothing in files/x/a.txt; of one object: holdfast get" in told.err
+    assert "there is nothing" not in place.run("pull", "files/x", "out", "--exclude", "*").err
+    assert "nor" not in place.run("pull", "files", "none").err

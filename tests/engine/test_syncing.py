@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import hashlib
 import os
@@ -27,6 +28,7 @@ from holdfast.core.errors import (
     ConflictError,
     CorruptedError,
     InvalidRequestError,
+    QuotaExceededError,
     UnavailableError,
     UnsupportedError,
 )
@@ -589,6 +591,29 @@ def test_a_fetch_that_was_killed_is_gone_on_with_and_a_wrong_beginning_is_no_har
             assert (await fetched(store, target)).moved == 1
             assert content(target) == {"large": data}
             assert store.read <= most + 6
+
+    run(story)
+
+
+@pytest.mark.parametrize("size", [100, fetch.SMALL + MIB])
+def test_a_full_disk_is_told_with_the_file_and_is_not_kept_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    def full(fd: int, data: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def story() -> None:
+        store, target = Md5Store(), tmp_path / "target"
+        await store.put("in/here/x", Body.of_bytes(os.urandom(size)))
+        target.mkdir()
+        monkeypatch.setattr("holdfast.library.syncing.fetch.os.write", full)
+        errors: list[Any] = []
+        report = Report(complain=lambda name, why, error: errors.append(error))
+        await pull(place(store), target, Wish(), report)
+        monkeypatch.undo()
+        assert [type(error) for error in errors] == [QuotaExceededError]
+        assert f"cannot write {target}/x: No space left" in str(errors[0])
+        assert not list(target.iterdir())
 
     run(story)
 

@@ -140,7 +140,9 @@ def test_a_stray_endpoint_makes_no_store(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_an_error_can_name_the_variable_of_the_bucket() -> None:
     assert legacy.bucket_variables(TWO, "internal") == "INTERNAL_STORAGE_BUCKET or INTERNAL_BUCKET_WEIGHTS"
     assert legacy.bucket_variables({}, "internal") == ""
-    assert legacy.bucket_variables({}, "minio") == "MINIO_BUCKET or DEFAULT_BUCKET"
+    asked = {"STORAGE_TYPE": "minio"}
+    assert legacy.bucket_variables(asked, "minio") == "MINIO_BUCKET or DEFAULT_BUCKET"
+    assert legacy.bucket_variables({}, "minio") == "", "a store of the configuration may be called so too"
 
 
 def test_what_is_configured_otherwise_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from holdfast.core.errors import InvalidRequestError
+
+_STORES: Final = ("store:", "s3://")  #: beginnings of places without a catalog
 
 
 class Address(NamedTuple):
@@ -43,6 +45,8 @@ def parse(text: str) -> Address:
     Raises:
         InvalidRequestError: there is no bucket in front.
     """
+    if text.startswith(_STORES):
+        raise InvalidRequestError(f"{text!r}: only push and pull reach into a store; others take bucket/key")
     bucket, _, key = text.partition("/")
     if not bucket:
         raise InvalidRequestError(f"{text!r} names no bucket; write bucket/key")

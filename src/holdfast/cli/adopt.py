@@ -61,5 +61,5 @@ def register(app: typer.Typer, panel: str) -> None:
 
 def _tenant(cli: Cli) -> str:
     if cli.target.url:
-        raise InvalidRequestError("say whose bucket it is: --tenant NAME")
+        raise InvalidRequestError("say whose bucket it is: --tenant NAME (`default` where there is no other)")
     return cli.target.settings().tenant

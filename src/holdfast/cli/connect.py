@@ -54,6 +54,14 @@ class Target:
             raise ConfigError("the server's URL must look like http://host:8083 or https://host")
         return url
 
+    @property
+    def words(self) -> str:
+        """The options, with a space in front, by which another command works in the same place in this process."""
+        from shlex import quote
+
+        given = (("--data", self.data), ("--config", self.config))
+        return "".join(f" {option} {quote(str(path))}" for option, path in given if path)
+
     def settings(self) -> Settings:
         """Return the settings for work in this process.
 

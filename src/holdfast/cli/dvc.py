@@ -34,7 +34,7 @@ def register(app: typer.Typer, panel: str) -> None:
         folder: Annotated[str, typer.Option(help="folder of the store that is DVC's")] = "dvc",
         directory: Annotated[
             Path | None,
-            typer.Option("--dir", help="the .dvc directory, made if need be; else that of the repository"),
+            typer.Option("--dir", help="the .dvc directory; else that of the repository"),
         ] = None,
         default: Annotated[
             bool, typer.Option("--default", help="also where another remote is the default")
@@ -62,6 +62,8 @@ def register(app: typer.Typer, panel: str) -> None:
         found = await remote_of(
             store or str(bucket), driver, values, place.folder(folder).rstrip("/"), environment=environment
         )
+        if not where.is_dir() and not (where.name == ".dvc" and where.absolute().parent.is_dir()):
+            raise InvalidRequestError(f"--dir {where}: there is no such directory; `dvc init` makes one")
         written = dvc.write(where, name, found, default=default)
         facts = {
             "remote": name,

@@ -115,7 +115,10 @@ async def _list_object(
     if prefix or address.is_folder:
         raise NotFoundError(f"there is nothing in {address}{prefix}")
     wanted = None if at is None else await client.version_at(address.bucket, address.key, at)
-    version = await client.head(address.bucket, address.key, version_id=wanted)
+    try:
+        version = await client.head(address.bucket, address.key, version_id=wanted)
+    except NotFoundError as error:
+        raise NotFoundError(f"there is no object {address}, and nothing in {address}/") from error
     _show(cli, Address(address.bucket), version, long)
 
 

@@ -38,5 +38,8 @@ def register(app: typer.Typer, panel: str) -> None:
         async with syncing.opened(cli, where, wish) as place:
             with cli.out.progress(str(where), None) as progress:
                 report = syncing.report_of(cli, wish, progress, options.verbose)
-                await fetch(place, target, wish, report)
+                with syncing.going_on(cli, report):
+                    await fetch(place, target, wish, report)
+        if where.prefix and not report.met and not options.selects:
+            cli.out.note(f"there is nothing in {where}; of one object: holdfast get")
         return syncing.end(cli, report, wish, "fetched")

@@ -38,5 +38,6 @@ def register(app: typer.Typer, panel: str) -> None:
         async with syncing.opened(cli, where, wish) as place:
             with cli.out.progress(str(source), None) as progress:
                 report = syncing.report_of(cli, wish, progress, options.verbose)
-                await send(source, place, wish, report)
+                with syncing.going_on(cli, report):
+                    await send(source, place, wish, report)
         return syncing.end(cli, report, wish, "sent")

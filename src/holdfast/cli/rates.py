@@ -15,6 +15,8 @@ def bandwidth_of(text: str | None) -> int | None:
 
     if text is None:
         return None
+    if text.isdecimal():
+        raise InvalidRequestError(f"--bandwidth {text} of what? Say {text}MB, {text}KB or {text}B, a second")
     try:
         rate = parse_size(text.removesuffix("/s"))
     except ValueError as error:

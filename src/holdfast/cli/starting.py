@@ -118,10 +118,14 @@ def pace_of(objects_per_second: float | None, bandwidth: str | None) -> Pace:
 
 
 def _who_runs(cli: Cli, job: Job) -> str:
-    return "" if cli.target.url else f"; `holdfast serve` does it, or: holdfast job run {job.id}"
+    return (
+        ""
+        if cli.target.url
+        else f"; `holdfast serve` does it, or: holdfast job run {job.id}{cli.target.words}"
+    )
 
 
 def _left(cli: Cli, job: Job) -> str:
     if cli.target.url:
         return f"job {job.id} goes on; see it with: holdfast job watch {job.id}; stop it with: holdfast job cancel {job.id}"
-    return f"job {job.id} stays where it stands; go on with: holdfast job run {job.id}"
+    return f"job {job.id} stays where it stands; go on with: holdfast job run {job.id}{cli.target.words}"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -94,6 +94,11 @@ class Options:
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="name every file that is moved, or failed")
     ] = False
+
+    @property
+    def selects(self) -> bool:
+        """Whether only some files are meant."""
+        return bool(self.include or self.exclude or self.exclude_from)
 
     def wish(self) -> Wish:
         """Return what the options ask for.
@@ -236,6 +241,18 @@ def report_of(cli: Cli, wish: Wish, progress: Any, verbose: bool) -> Report:
 
     report = Report(told=told, complain=complain, progress=progress)
     return report
+
+
+@contextmanager
+def going_on(cli: Cli, report: Report) -> Iterator[None]:
+    """Have whoever interrupts the block hear what was done, and that it is not lost."""
+    from asyncio import CancelledError  # here: a run with nothing to do ends sooner without
+
+    try:
+        yield
+    except CancelledError:
+        cli.out.note(f"{report.moved} moved so far ({human_size(report.bytes)}); the same command goes on")
+        raise
 
 
 def end(cli: Cli, report: Report, wish: Wish, verb: str) -> int | None:

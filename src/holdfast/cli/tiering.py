@@ -108,7 +108,7 @@ def _filters(cli: Cli, where: str | None, which: Which) -> dict[str, Any]:
         raise InvalidRequestError("name a bucket, or BUCKET/PREFIX*, or say --all")
     found: dict[str, Any] = {
         "tags": pairs(which.tag or (), "--tag"),
-        "older_than": seconds(which.older_than, "--older-than"),
+        "older_than": seconds(_with_unit(which.older_than), "--older-than"),
         "min_size": None if which.larger_than is None else size(which.larger_than),
         "max_size": None if which.smaller_than is None else size(which.smaller_than),
         "stored_in": which.stored_in,
@@ -127,7 +127,14 @@ def _filters(cli: Cli, where: str | None, which: Which) -> dict[str, Any]:
     return found
 
 
+def _with_unit(age: str | None) -> str | None:
+    """Return an age; a number alone would be seconds, and nobody means that who says 90."""
+    if age is not None and age.isdecimal() and int(age):
+        raise InvalidRequestError(f"--older-than {age} of what? Say {age}d, {age}h or {age}s")
+    return age
+
+
 def _tenant(cli: Cli) -> str:
     if cli.target.url:
-        raise InvalidRequestError("say whose bucket it is: --tenant NAME")
+        raise InvalidRequestError("say whose bucket it is: --tenant NAME (`default` where there is no other)")
     return str(cli.target.settings().tenant)

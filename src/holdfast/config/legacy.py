@@ -103,7 +103,8 @@ def bucket_variables(environ: Mapping[str, str], store: str) -> str:
     sides = {side.name: side for side in near_far.SIDES} if near_far.asks(environ) else {}
     if store in sides:
         return f"{sides[store].start}_BUCKET or {sides[store].buckets[0][0]}"
-    return "MINIO_BUCKET or DEFAULT_BUCKET" if store == STORE else ""
+    asked = any(environ.get(name) for name in _ASKS)
+    return "MINIO_BUCKET or DEFAULT_BUCKET" if asked and store == STORE else ""
 
 
 def _store(made: Translation, environ: Mapping[str, str]) -> None:

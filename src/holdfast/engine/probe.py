@@ -6,14 +6,16 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from holdfast.core.backend import Backend
+from holdfast.core.backend import Backend, Store
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
     ConfigError,
+    ConflictError,
     HoldfastError,
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
+    UnavailableError,
 )
 
 PATIENCE: Final = 2.5  #: seconds that a store or the catalog may take
@@ -31,6 +33,22 @@ class Probe:
     seconds: float
     problem: str = ""  #: for operators
     cause: HoldfastError | None = None  #: what it answered instead, when it answered
+
+
+async def check_usable(store: Store, environment: Environment, *, answers: bool = False) -> None:
+    """Return when a store lets us in, or with `answers` false when it does not answer, which may pass.
+
+    Raises:
+        ConflictError: it answers something else, and will until somebody changes something. UnavailableError: nothing.
+    """
+    found = await probe(store.backend, environment)
+    told = f"store {store.name!r} cannot be used: {found.problem}"
+    if found.cause is not None:
+        raise ConflictError(
+            told
+        ) from found.cause  # whatever it said of us must not pass for said of the caller
+    if answers and not found.connected:
+        raise UnavailableError(told)
 
 
 async def probe(backend: Backend, environment: Environment) -> Probe:

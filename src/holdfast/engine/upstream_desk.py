@@ -16,6 +16,7 @@ from holdfast.core.names import check_prefix
 from holdfast.engine import adopting, rules
 from holdfast.engine.context import Context
 from holdfast.engine.permits import Permit
+from holdfast.engine.probe import check_usable
 
 _COUNTED: Final = 1000  #: versions that are counted at most
 
@@ -57,11 +58,13 @@ class Upstreams:
 
         Raises:
             ConflictError: it follows one. InvalidRequestError, UnsupportedError: the store cannot be followed.
+            ConflictError: it will not let us in, or has no such bucket. UnavailableError: it does not answer.
         """
         self._permit.allow("operate", wish.bucket)
         check_prefix(wish.prefix)
         await self._context.stores.refresh(at_once=True)
-        adopting.foreign_store(self._context, wish.store)
+        store = adopting.foreign_store(self._context, wish.store)
+        await check_usable(store, self._context.environment, answers=True)
         bucket = await self._catalog.bucket(wish.tenant, wish.bucket)
         rules.check_encryption(bucket, self._context.stores, [wish.store])
         attached = await self._catalog.attach_upstream(wish, actor=self._actor)

@@ -68,6 +68,7 @@ class Adopt:
         """See `Kind`."""
         await looking.stores(engine, said["store"])
         await looking.bucket_of(engine, said)
+        await looking.usable(engine, said["store"])
 
     async def forecast(self, work: Work) -> Forecast:
         """See `Kind.forecast`."""

@@ -12,6 +12,7 @@ from holdfast.core.adopted import Upstream
 from holdfast.core.errors import NotFoundError
 from holdfast.engine.backups import sets
 from holdfast.engine.engine import Engine
+from holdfast.engine.probe import check_usable
 
 
 async def stores(engine: Engine, *names: str) -> None:
@@ -23,6 +24,13 @@ async def stores(engine: Engine, *names: str) -> None:
     for name in wanted:
         if name not in held and name not in held.waiting():
             raise NotFoundError(f"there is no store {name!r:.80}; see: holdfast store list")
+
+
+async def usable(engine: Engine, name: str) -> None:
+    """Raise what a store answers that will not let us in. One that does not answer may do so by then."""
+    await engine.context.stores.refresh()
+    if name in engine.context.stores:
+        await check_usable(engine.context.stores[name], engine.context.environment)
 
 
 async def backup_store(engine: Engine, name: str) -> None:
@@ -61,6 +69,7 @@ async def upstream(engine: Engine, said: Mapping[str, Any]) -> Upstream:
         raise NotFoundError(
             f"bucket {name!r} follows no store; attach one first, see: holdfast upstream attach --help"
         )
+    await usable(engine, found.store)
     return found
 
 

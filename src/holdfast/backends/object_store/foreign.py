@@ -37,6 +37,9 @@ _MOST: Final = 1024  #: bytes of a key
 class Foreign(ABC):
     """The verbs of a bucket for names that begin with `@` (see `core.adopted`). A pin is the ETag without its quotes."""
 
+    heads_tell = False  #: whether the answer to a HEAD says that there is no bucket, and not only no object
+    _bucket_seen = False  #: whether an answer of it has told that it is there
+
     def __init__(self, store: str, prefix: str, environment: Environment) -> None:
         self._store = store
         self._prefix = prefix
@@ -98,10 +101,22 @@ class Foreign(ABC):
         where, key = self._of("head", name)
         try:
             headers = await self._look(where, key)
+        except NotFoundError:
+            await self._see_bucket(where)
+            raise
         except InvalidRequestError:
             raise await self._refusal(where, key) from None
+        self._bucket_seen = True
         self._check_pin(where, headers)
         return headers
+
+    async def _see_bucket(self, where: Where) -> None:
+        """Raise what is wrong with the bucket, which the answer to a HEAD cannot say: that to a listing does."""
+        if not (self._bucket_seen or self.heads_tell):
+            async with aclosing(self._pages(where, self._prefix, "")) as pages:
+                async for _ in pages:
+                    break
+            self._bucket_seen = True
 
     async def _refusal(self, where: Where, key: str) -> HoldfastError:
         """Return why a HEAD was refused, which its answer cannot say: that to a request for a byte does."""

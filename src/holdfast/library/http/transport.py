@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from enum import Enum
 from typing import Any, Final
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -20,6 +21,7 @@ from holdfast.core.errors import (
     DeadlineError,
     HoldfastError,
     InvalidRequestError,
+    NotFoundError,
     RateLimitedError,
     UnavailableError,
 )
@@ -112,6 +114,8 @@ class Transport:
                 last = attempt == ATTEMPTS - 1
                 wait = self._wait(attempt, failure.error)
                 if last or (once and failure.began) or not failure.may(repeat) or wait is None:
+                    if isinstance(failure.error, NotFoundError):
+                        failure.error.name = failure.error.name or _named(path)
                     raise failure.error from failure.__cause__
                 await self.environment.clock.sleep(wait)
         raise AssertionError("unreachable")
@@ -233,6 +237,12 @@ async def _refusal(answer: aiohttp.ClientResponse) -> HoldfastError:
     return from_answer(answer.status, answer.headers, body)
 
 
+def _named(path: str) -> str:
+    """Return which bucket or object a path is about; "" for others."""
+    found = re.match(r"(?:objects|buckets)/([^/?]+(?:/[^?]+)?)", path)
+    return unquote(found[1]) if found else ""
+
+
 def _source_failed(error: Exception) -> HoldfastError:
     if isinstance(error, HoldfastError):
         return error
@@ -245,6 +255,8 @@ def _reached(error: BaseException) -> bool:
 
 
 def _unreachable(base: str, error: BaseException) -> HoldfastError:
+    if "WRONG_VERSION_NUMBER" in str(error):
+        return ConfigError(f"{base} speaks no TLS there: write http://, or correct the port")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
         return ConfigError(
             f"the certificate of {base} is not trusted; when it is your own, name it with --ca-file, or ca_file= in"

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from holdfast.core.errors import CorruptedError, HoldfastError
+from holdfast.core.errors import CorruptedError, HoldfastError, QuotaExceededError
+from holdfast.library.files import local_errors
 from holdfast.library.syncing.etags import EtagHash, is_md5
 from holdfast.library.syncing.ground import Ground
 from holdfast.library.syncing.pace import Pace
@@ -89,6 +91,9 @@ class Fetcher:
             return await asyncio.to_thread(
                 self._ground.land_part, item.key, tag, fd, mtime, incoming.mode, before
             )
+        except QuotaExceededError:  # on a full disk, what cannot be ended takes no room from others
+            await asyncio.to_thread(self._ground.drop_part, item.key, tag)
+            raise
         finally:
             os.close(fd)
 
@@ -112,10 +117,11 @@ class Fetcher:
         check: Check | None = None
         async with self._place.get(item, offset) as incoming:
             check = Check.of(item, incoming.etag)
-            await asyncio.to_thread(_reread, fd, offset, check)
+            path = self._ground.path(item.key)
+            await asyncio.to_thread(_reread, fd, offset, check, path)
             async for chunk in incoming.chunks:
                 await self._arrived(len(chunk))
-                await asyncio.to_thread(_append, fd, chunk, check)
+                await asyncio.to_thread(_append, fd, chunk, check, path)
             check.prove(incoming)
             return incoming
 
@@ -132,17 +138,19 @@ class Fetcher:
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
-def _reread(fd: int, offset: int, check: Check) -> None:
-    os.ftruncate(fd, offset)
-    os.lseek(fd, 0, os.SEEK_SET)
-    left = offset
-    while left and (chunk := os.read(fd, min(_READ, left))):
-        check.update(chunk)
-        left -= len(chunk)
+def _reread(fd: int, offset: int, check: Check, path: Path) -> None:
+    with local_errors(path, "read"):
+        os.ftruncate(fd, offset)
+        os.lseek(fd, 0, os.SEEK_SET)
+        left = offset
+        while left and (chunk := os.read(fd, min(_READ, left))):
+            check.update(chunk)
+            left -= len(chunk)
 
 
-def _append(fd: int, chunk: bytes, check: Check) -> None:
+def _append(fd: int, chunk: bytes, check: Check, path: Path) -> None:
     view = memoryview(chunk)
-    while view:
-        view = view[os.write(fd, view) :]
+    with local_errors(path, "write"):
+        while view:
+            view = view[os.write(fd, view) :]
     check.update(chunk)

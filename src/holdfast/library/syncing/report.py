@@ -54,6 +54,11 @@ class Report:
     kept: str = ""  #: why nothing was removed although it was asked for
     trash: str = field(default="")  #: where what was removed lies now
 
+    @property
+    def met(self) -> int:
+        """How many files or objects the run came across."""
+        return self.same + self.moved + self.left_out + self.failed
+
     def done(self, what: str, key: str, size: int) -> None:
         """Count a file that was sent or fetched."""
         self.moved += 1
