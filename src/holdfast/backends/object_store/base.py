@@ -14,10 +14,7 @@ from holdfast.core.adopted import is_foreign
 from holdfast.core.backend import Capability, Limits
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
-    InvalidRequestError,
     NotFoundError,
-    PermissionDeniedError,
-    UnavailableError,
     UnsupportedError,
 )
 from holdfast.core.types import BlobInfo
@@ -95,12 +92,7 @@ class Bucket(Told, ABC):
         """Raise the true reason of a refused HEAD, whose answer cannot carry one: wrong keys, no such bucket."""
         if isinstance(error, NotFoundError) and self._bucket_seen:
             return
-        query = [("list-type", "2"), ("max-keys", "1"), ("prefix", self._prefix)]
-        try:
-            await self._client.call(where, "GET", query=query)
-            self._bucket_seen = True
-        except (PermissionDeniedError, UnavailableError, InvalidRequestError):
-            return
+        self._bucket_seen |= await listing.bucket_answers(self._client, where, self._prefix)
 
 
 async def named(

@@ -37,8 +37,7 @@ _MOST: Final = 1024  #: bytes of a key
 class Foreign(ABC):
     """The verbs of a bucket for names that begin with `@` (see `core.adopted`). A pin is the ETag without its quotes."""
 
-    heads_tell = False  #: whether the answer to a HEAD says that there is no bucket, and not only no object
-    _bucket_seen = False  #: whether an answer of it has told that it is there
+    _bucket_seen = False  #: whether the bucket has told that it is there
 
     def __init__(self, store: str, prefix: str, environment: Environment) -> None:
         self._store = store
@@ -77,6 +76,10 @@ class Foreign(ABC):
     async def _send(self, where: Where, key: str, body: Body, options: PutOptions) -> tuple[int, str | None]:
         """Store `body` under `key`, in parts when it is large, and return its size and its ETag without quotes."""
 
+    async def _bucket_answers(self, where: Where) -> bool:
+        """Raise what is wrong with the bucket where the answer to a HEAD does not say it; tell whether it is there."""
+        return True
+
     # -- what all do
 
     def key(self, name: str) -> str:
@@ -102,21 +105,13 @@ class Foreign(ABC):
         try:
             headers = await self._look(where, key)
         except NotFoundError:
-            await self._see_bucket(where)
+            self._bucket_seen = self._bucket_seen or await self._bucket_answers(where)
             raise
         except InvalidRequestError:
             raise await self._refusal(where, key) from None
         self._bucket_seen = True
         self._check_pin(where, headers)
         return headers
-
-    async def _see_bucket(self, where: Where) -> None:
-        """Raise what is wrong with the bucket, which the answer to a HEAD cannot say: that to a listing does."""
-        if not (self._bucket_seen or self.heads_tell):
-            async with aclosing(self._pages(where, self._prefix, "")) as pages:
-                async for _ in pages:
-                    break
-            self._bucket_seen = True
 
     async def _refusal(self, where: Where, key: str) -> HoldfastError:
         """Return why a HEAD was refused, which its answer cannot say: that to a request for a byte does."""

@@ -17,7 +17,12 @@ from holdfast.backends.object_store.errors import ImpossibleNameError, Where
 from holdfast.backends.object_store.onward import PAGE, Onward, page_of
 from holdfast.backends.object_store.xml import XmlError, parse
 from holdfast.core.blob_info import EMPTY, BlobInfo, Seen
-from holdfast.core.errors import UnavailableError, UnsupportedError
+from holdfast.core.errors import (
+    InvalidRequestError,
+    PermissionDeniedError,
+    UnavailableError,
+    UnsupportedError,
+)
 
 _TOLD = r"(?:<(?:StorageClass|ChecksumAlgorithm|ChecksumType)>[^<>]*</(?:StorageClass|ChecksumAlgorithm|ChecksumType)>)*"
 _QUOTE = '(?:"|&#34;|&quot;)?'
@@ -41,6 +46,20 @@ class OpenUpload(NamedTuple):
     key: str
     upload_id: str
     initiated: int  #: microseconds since the epoch
+
+
+async def bucket_answers(client: Caller, where: Where, prefix: str) -> bool:
+    """Tell whether the bucket is there, as far as it says so.
+
+    Raises:
+        ConfigError, UnauthenticatedError: what a refused HEAD, whose answer carries no reason, cannot say.
+    """
+    query = [("list-type", "2"), ("max-keys", "1"), ("prefix", prefix)]
+    try:
+        await client.call(where, "GET", query=query)
+    except (PermissionDeniedError, UnavailableError, InvalidRequestError):
+        return False
+    return True
 
 
 async def objects(

@@ -34,6 +34,9 @@ class S3Foreign(Foreign):
         headers = encryption.key_headers(self._settings)
         return (await self._client.call(where, "HEAD", key, headers=headers)).headers
 
+    async def _bucket_answers(self, where: Where) -> bool:
+        return await listing.bucket_answers(self._client, where, self._prefix)
+
     def _metadata(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         return metadata.decode(
             {key[len(META) :]: value for key, value in headers.items() if key.startswith(META)}

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 class AzureForeign(Foreign):
     """The verbs of a container for names that begin with `@`."""
 
-    heads_tell = True
-
     def __init__(self, store: str, client: Client) -> None:
         super().__init__(store, client.settings.prefix, client.environment)
         self._client = client

@@ -40,6 +40,9 @@ class GcsForeign(Foreign):
         stored = answer.headers.get("x-goog-stored-content-length", "")
         return {**answer.headers, "content-length": stored} if stored else answer.headers
 
+    async def _bucket_answers(self, where: Where) -> bool:
+        return await listing.bucket_answers(self._client, where, self._prefix)
+
     def _metadata(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         return metadata.decode(
             {key[len(_META) :]: value for key, value in headers.items() if key.startswith(_META)}
