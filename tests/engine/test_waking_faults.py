@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 from pydantic import ValidationError
 
+from holdfast.backends.object_store import open_s3
 from holdfast.backends.object_store.azure import AzureSettings
 from holdfast.backends.object_store.settings import S3Settings
 from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import PutOptions, StoreState
 from holdfast.core.body import Body
+from holdfast.core.clock import Environment
 from holdfast.core.errors import ConflictError, UnavailableError
 from holdfast.core.names import ABOUT
 from holdfast.core.types import Located, ObjectRef
@@ -23,6 +25,7 @@ from holdfast.jobs.moving import Mirror
 from holdfast.jobs.rebuild import Rebuild
 from holdfast.jobs.reconcile import pay
 from holdfast.jobs.tiering import Recall, Tier
+from holdfast.layers import stack
 from holdfast.policy.placement import Match, Placement, Rule
 from holdfast.testing.proxy import Answer, Head, Proxy
 from holdfast.testing.servers import S3Server, moto_s3, require
@@ -86,6 +89,30 @@ def test_what_cannot_be_read_back_is_sent_and_not_copied_there(sqlite_url: str, 
             restoring(moto, ends=True)
             await run_alone(engine, Recall(), PLAIN)
             await pay(engine, hurry=True)
+            assert await content(session, "plain", "a") == data
+
+    run(story())
+
+
+def test_what_a_rule_of_the_bucket_put_to_sleep_is_woken_too(sqlite_url: str, moto: S3Server) -> None:
+    rule = Rule("near", ("near",), Match(buckets=("plain",)))
+
+    async def story() -> None:
+        async with deep(sqlite_url, moto, rule, others={**NEAR, "far": {"storage_class": ""}}) as (
+            engine,
+            session,
+        ):
+            data = noise(2 << 20, 1)
+            await session.put("plain", "a", Body.of_bytes(data))
+            blob = (await located(engine)).replicas[0].blob
+            asleep = open_s3("near", asked(moto, prefix="near/"), environment=Environment())
+            await asleep.put(blob, Body.of_bytes(data))
+            await asleep.close()
+            ran = await run_alone(engine, Tier(), {**PLAIN, "store": "far"})
+            assert (ran.failures, ran.counts.notes) == ([], {"waking": 1})
+            restoring(moto, ends=True)
+            assert (await pay(engine, hurry=True)).moved == 1
+            assert await whereabouts(engine, session, "plain", "a") == ["far"]
             assert await content(session, "plain", "a") == data
 
     run(story())
@@ -257,10 +284,6 @@ def test_what_else_is_wrong_is_told_too(sqlite_url: str, moto: S3Server) -> None
 
 def test_a_read_only_store_is_left_as_it_is(moto: S3Server) -> None:
     async def story() -> None:
-        from holdfast.backends.object_store import open_s3
-        from holdfast.core.clock import Environment
-        from holdfast.layers import stack
-
         environment = Environment()
         settings = stack.StackSettings(attempts=1, read_only=True)
         store = stack.build(

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from holdfast.catalog.contract import Actor, Adopted, Owed
+from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import CopierFrom, Describer
 from holdfast.core.body import CHUNK, Body
 from holdfast.core.errors import (
@@ -40,6 +41,8 @@ from holdfast.policy.placement import Plan
 _WORTH: Final = (
     1 << 20
 )  #: bytes from which on a store is asked to copy by itself: it takes requests of its own
+#: Why a store has not begun to copy by itself: it is sent then, from this copy or another one.
+_NOT_BEGUN: Final = (NotFoundError, UnsupportedError, PermissionDeniedError, AsleepError)
 ACTOR: Final = Actor("reconcile")  #: who it was, in the audit
 
 
@@ -332,11 +335,7 @@ class _Move:
                     await there.describe(made.blob, self._told(segment, made))
                 async with context.leased([made]):
                     await there.copy_from(held.backend, copy.blob, made.blob)
-            except (
-                NotFoundError,
-                UnsupportedError,
-                PermissionDeniedError,
-            ):  # nothing was begun there
+            except _NOT_BEGUN:
                 self._by_itself = False
                 continue
             except CorruptedError:

@@ -143,7 +143,10 @@ _BY_CODE: dict[str, tuple[type[HoldfastError], str]] = {
     ),
     "InvalidRange": (InvalidRangeError, "the range lies outside the blob"),
     "NotImplemented": (UnsupportedError, "the store does not offer this"),
-    "InvalidObjectState": (AsleepError, "the blob is archived and must be restored before it can be read"),
+    **dict.fromkeys(
+        ("InvalidObjectState", "ObjectNotInActiveTierError"),
+        (AsleepError, "the blob is archived and must be restored before it can be read"),
+    ),
     "RestoreAlreadyInProgress": (AsleepError, "the blob is being restored, and cannot be read yet"),
     "GlacierExpeditedRetrievalNotAvailable": (
         UnavailableError,
