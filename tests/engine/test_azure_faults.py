@@ -651,7 +651,7 @@ def test_blobs_have_their_type_their_md5_and_their_tier(server: AzureServer) -> 
 
 def test_an_archived_blob_says_that_it_must_be_rehydrated(server: AzureServer) -> None:
     async def story() -> None:
-        backend = store(server, access_tier="Archive", checksum="none")
+        backend = store(server, access_tier="Archive")
         await backend.put("archived", Body.of_bytes(b"frozen"))
         assert (await backend.head("archived")).size == 6
         with pytest.raises(errors.ConflictError, match="rehydrated"):
