@@ -32,7 +32,7 @@ class SleepingError(AsleepError):
 
 def sleeps(backend: Backend) -> bool:
     """Tell whether what is put there sleeps at once."""
-    return isinstance(backend, Waker) and backend.sleeps
+    return bool(getattr(backend, "sleeps", False))
 
 
 async def wake(context: Context, copies: Sequence[Replica]) -> str:

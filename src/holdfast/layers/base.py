@@ -40,6 +40,7 @@ class Layer:
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
         self._offered = inner.capabilities & self.preserves
+        self.sleeps: bool = getattr(inner, "sleeps", False)  #: see `Waker.sleeps`; asked for with each copy
 
     @property
     def store(self) -> str:
@@ -147,11 +148,6 @@ class Layer:
     async def room(self) -> Room | None:
         """See `Roomy.room`; None where the backend does not know it."""
         return await self.inner.room() if isinstance(self.inner, Roomy) else None
-
-    @property
-    def sleeps(self) -> bool:
-        """See `Waker.sleeps`."""
-        return isinstance(self.inner, Waker) and self.inner.sleeps
 
     async def wake(self, name: str) -> None:
         """See `Waker.wake`."""
