@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from holdfast.backends.memory import MemoryBackend
 from holdfast.backends.object_store import open_s3, waking
 from holdfast.core.asleep import AsleepError
 from holdfast.core.backend import Store
@@ -13,10 +14,12 @@ from holdfast.core.body import Body
 from holdfast.core.clock import Environment
 from holdfast.core.errors import ConflictError, NotFoundError, UnavailableError
 from holdfast.engine.trying import attempt
+from holdfast.engine.waking import sleeps
 from holdfast.jobs.moving import Migrate
 from holdfast.jobs.reconcile import pay
 from holdfast.jobs.scrub import Scrub
 from holdfast.jobs.tiering import Recall
+from holdfast.layers import stack
 from holdfast.policy.placement import Match, Rule
 from holdfast.testing.azurite import AzureServer, azurite
 from holdfast.testing.proxy import Answer, Proxy
@@ -158,6 +161,26 @@ def test_a_store_that_sleeps_can_be_tried_out(moto: S3Server) -> None:
         assert (tried.trouble, tried.wrote) == ("", True)
 
     run(story())
+
+
+def test_whether_blobs_sleep_is_asked_when_a_stack_is_built_and_not_with_each_copy() -> None:
+    class Asked(MemoryBackend):
+        looks = 0
+
+        @property
+        def sleeps(self) -> bool:
+            self.looks += 1
+            return True
+
+        async def wake(self, name: str) -> None:
+            return
+
+    environment = Environment()
+    driver = Asked("deep", environment=environment)
+    made = stack.build(driver, stack.StackSettings(describe="always"), environment=environment)
+    before = driver.looks
+    assert all(sleeps(made) for _ in range(5))
+    assert driver.looks == before
 
 
 def test_s3_is_asked_once(moto: S3Server) -> None:
