@@ -29,9 +29,9 @@ from holdfast.catalog.common import (
     no_bucket,
     removed,
 )
-from holdfast.catalog.contract import Actor, NewVersion
+from holdfast.catalog.contract import Actor, NewVersion, Owed
 from holdfast.catalog.diverging import CONVERGE
-from holdfast.catalog.owing import OWE
+from holdfast.catalog.owing import OWE, debt_row
 from holdfast.catalog.rows import version_params
 from holdfast.catalog.schema import buckets, debts, findings, replicas, upstreams, versions
 from holdfast.catalog.settings import bucket_settings
@@ -411,17 +411,7 @@ def _add(place: _Place, each: Candidate, blob: str, seq: int, work: _Work) -> No
         terms = terms_of(found.metadata, found.tags)
         work.calls.append(TERMS_ADD(in_bucket=head.bucket_id, of_key=found.key, of_version=id_, terms=terms))
     if place.taking.rule is not None:
-        work.add(
-            OWE,
-            version_id=id_,
-            bucket_id=head.bucket_id,
-            rule=place.taking.rule,
-            reason="adopted",
-            since=head.clock,
-            tries=0,
-            not_before=head.clock,
-            trouble="",
-        )
+        work.add(OWE, **debt_row(id_, head.bucket_id, Owed(place.taking.rule, "adopted"), head.clock))
     work.versions += 1
     work.bytes += found.size
 

@@ -1099,8 +1099,8 @@ class SqlCatalog:
     ) -> Sequence[Debt]:
         return await self._runner.scan(owing.page(tenant, bucket, after, limit))
 
-    async def owe(self, version_id: str, owed: Owed, *, until: int, trouble: str) -> None:
-        await self._runner.write_alone(owing.owe(version_id, owed, until, trouble, self._runner.stamp()))
+    async def owe(self, version_id: str, owed: Owed, *, later: int, trouble: str) -> None:
+        await self._runner.write_alone(owing.owe(version_id, owed, later, trouble, self._runner.stamp()))
 
     async def take_debts(self, *, limit: int, lease: int) -> Sequence[Debt]:
         return await self._runner.write(owing.take(limit, lease, self._runner.stamp()))

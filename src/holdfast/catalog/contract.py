@@ -1285,8 +1285,8 @@ class Catalog(Protocol):
         """Page through debts by the id of their version; "" means all tenants, or buckets."""
         ...
 
-    async def owe(self, version_id: str, owed: Owed, *, until: int, trouble: str) -> None:
-        """Write down that a version is not where it belongs, to be tried at `until`; what it owes already stays."""
+    async def owe(self, version_id: str, owed: Owed, *, later: int, trouble: str) -> None:
+        """Write down that a version is not where it belongs, to be tried `later` microseconds from now; what it owes already stays."""
         ...
 
     async def take_debts(self, *, limit: int, lease: int) -> Sequence[Debt]:

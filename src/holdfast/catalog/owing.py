@@ -7,7 +7,7 @@ version that is removed leaves its debt behind: nobody is shown it, and whoever 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import and_, func, literal_column, or_, select, update
 
@@ -146,21 +146,27 @@ FORGET = Statement(
 )
 
 
+def debt_row(
+    version_id: str, bucket_id: int, owed: Owed, at: int, *, later: int = 0, trouble: str = ""
+) -> dict[str, Any]:
+    """Return the row of what a version owes since `at`, to be paid `later` microseconds after that."""
+    return {
+        "version_id": version_id,
+        "bucket_id": bucket_id,
+        "rule": owed.rule,
+        "reason": owed.reason,
+        "since": at,
+        "tries": 0,
+        "not_before": at + later,
+        "trouble": trouble,
+    }
+
+
 def owes(version: NewVersion, bucket_id: int, at: int) -> list[Call]:
     """Return the call that writes down what `version` owes; none when it is where it belongs."""
     if version.owed is None:
         return []
-    row = {
-        "version_id": version.id,
-        "bucket_id": bucket_id,
-        "rule": version.owed.rule,
-        "reason": version.owed.reason,
-        "since": at,
-        "tries": 0,
-        "not_before": at,
-        "trouble": "",
-    }
-    return [Call(OWE, row)]
+    return [Call(OWE, debt_row(version.id, bucket_id, version.owed, at))]
 
 
 def told_of_debt(version: NewVersion) -> Mapping[str, str]:
@@ -178,21 +184,12 @@ def page(tenant: str, bucket: str, after: str, limit: int) -> Transaction[Sequen
     return steps
 
 
-def owe(version_id: str, owed: Owed, until: int, trouble: str, now: int | None) -> Transaction[None]:
+def owe(version_id: str, owed: Owed, later: int, trouble: str, now: int | None) -> Transaction[None]:
     """What a version that is there owes, unless it owes something already."""
 
     def steps(attempt: Attempt) -> Steps[None]:
         for bucket_id, at in (yield OF_VERSION(of_version=version_id, now=now)):
-            yield OWE_ONCE(
-                version_id=version_id,
-                bucket_id=bucket_id,
-                rule=owed.rule,
-                reason=owed.reason,
-                since=at,
-                tries=0,
-                not_before=until,
-                trouble=trouble,
-            )
+            yield OWE_ONCE(**debt_row(version_id, bucket_id, owed, at, later=later, trouble=trouble))
 
     return steps
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from sqlalchemy import LargeBinary, and_, bindparam, case, func, literal_column, null, or_, select, update
 
 from holdfast.catalog.common import is_readable
-from holdfast.catalog.owing import HURRY_ONE, OWE_ONCE
+from holdfast.catalog.contract import Owed
+from holdfast.catalog.owing import HURRY_ONE, OWE_ONCE, debt_row
 from holdfast.catalog.rows import REPLICA, digests_of, replica_of
 from holdfast.catalog.schema import buckets, replicas, segments, versions
 from holdfast.catalog.sharing import of_same_blob
@@ -320,16 +321,7 @@ def _condemned(replica_id: str, version_id: str, segment_id: str, bucket_id: int
     """Write down what the version of a bad copy owes, and return how many other sound copies there are."""
     others: int = (yield OTHERS(of_version=version_id, of_segment=segment_id, of_replica=replica_id))[0][0]
     if others:
-        yield OWE_ONCE(
-            version_id=version_id,
-            bucket_id=bucket_id,
-            rule="",
-            reason=DAMAGED,
-            since=at,
-            tries=0,
-            not_before=at,
-            trouble="",
-        )
+        yield OWE_ONCE(**debt_row(version_id, bucket_id, Owed("", DAMAGED), at))
         yield HURRY_ONE(of_version=version_id, at=at)
     return others
 

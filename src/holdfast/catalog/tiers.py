@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import case, func, null, select, update
 
 from holdfast.catalog.common import NOW, audited
-from holdfast.catalog.contract import Actor, TierChange
+from holdfast.catalog.contract import Actor, Owed, TierChange
+from holdfast.catalog.owing import debt_row
 from holdfast.catalog.schema import debts, recalls, versions
 from holdfast.catalog.statements import (
     Many,
@@ -64,7 +65,11 @@ def set_tiers(
             changed += [row[0] for row in moved]
             if moved:
                 yield Many(
-                    OWE, [_debt(row[0], row[1], known[row[0]].rule, reason, at, later) for row in moved]
+                    OWE,
+                    [
+                        debt_row(row[0], row[1], Owed(known[row[0]].rule, reason), at, later=later)
+                        for row in moved
+                    ],
                 )
         yield from _recalled(changes)
         for tenant, some in _by_tenant([known[version_id] for version_id in changed]).items():
@@ -121,28 +126,13 @@ def end_recalls(limit: int, *, actor: Actor, now: int | None) -> Transaction[int
             moved = yield SET(ids=sorted(ids), tier=tier)
             count += len(moved)
             if moved:
-                yield Many(OWE, [_debt(row[0], row[1], "", "tier", at, 0) for row in moved])
+                yield Many(OWE, [debt_row(row[0], row[1], Owed("", "tier"), at) for row in moved])
         yield KEEP(ids=sorted(row[0] for row in ended))
         if count:
             yield audited(at, "", "end-recalls", actor, detail={"versions": str(count)})
         return len(ended)
 
     return steps
-
-
-def _debt(
-    version_id: str, bucket_id: int, rule: str, reason: str, at: int, later: int
-) -> dict[str, str | int]:
-    return {
-        "version_id": version_id,
-        "bucket_id": bucket_id,
-        "rule": rule,
-        "reason": reason,
-        "since": at,
-        "tries": 0,
-        "not_before": at + later,
-        "trouble": "",
-    }
 
 
 def _by_tenant(changes: Iterable[TierChange]) -> dict[str, list[TierChange]]:

@@ -9,7 +9,6 @@ import typer
 from holdfast.cli import starting
 from holdfast.cli.admin import Tenant
 from holdfast.cli.command import Cli, command
-from holdfast.core.errors import InvalidRequestError
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -54,12 +53,6 @@ def register(app: typer.Typer, panel: str) -> None:
             "heads": heads,
             "keep": not own,
             "digests": "read" if read else "none",
-            "tenant": tenant or _tenant(cli),
+            "tenant": tenant or cli.target.tenant(),
         }
         return await starting.start(cli, "adopt", spec, run)
-
-
-def _tenant(cli: Cli) -> str:
-    if cli.target.url:
-        raise InvalidRequestError("say whose bucket it is: --tenant NAME (`default` where there is no other)")
-    return cli.target.settings().tenant

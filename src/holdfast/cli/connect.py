@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from holdfast.core.errors import ConfigError
+from holdfast.core.errors import ConfigError, InvalidRequestError
 
 if TYPE_CHECKING:
     from holdfast.config import Settings
@@ -81,6 +81,18 @@ class Target:
             )
         config = self.config or _path_from("HOLDFAST_CONFIG")
         return load(config, data=self.data)
+
+    def tenant(self) -> str:
+        """Return whose bucket is meant where nobody says it.
+
+        Raises:
+            InvalidRequestError: on a server it has to be said.
+        """
+        if self.url:
+            raise InvalidRequestError(
+                "say whose bucket it is: --tenant NAME (`default` where there is no other)"
+            )
+        return self.settings().tenant
 
     def secret(self) -> str | None:
         """Return the token for the server, if one is given."""

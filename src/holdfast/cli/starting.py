@@ -118,11 +118,9 @@ def pace_of(objects_per_second: float | None, bandwidth: str | None) -> Pace:
 
 
 def _who_runs(cli: Cli, job: Job) -> str:
-    return (
-        ""
-        if cli.target.url
-        else f"; `holdfast serve` does it, or: holdfast job run {job.id}{cli.target.words}"
-    )
+    if cli.target.url:
+        return ""
+    return f"; `holdfast serve` does it, or: holdfast job run {job.id}{cli.target.words}"
 
 
 def _left(cli: Cli, job: Job) -> str:

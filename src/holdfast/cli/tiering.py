@@ -117,7 +117,7 @@ def _filters(cli: Cli, where: str | None, which: Which) -> dict[str, Any]:
     if where is None:
         return found
     bucket, _, rest = where.partition("/")
-    found |= {"bucket": bucket, "tenant": which.tenant or _tenant(cli)}
+    found |= {"bucket": bucket, "tenant": which.tenant or cli.target.tenant()}
     if rest.endswith("*"):
         found["prefix"] = rest.removesuffix("*")
     elif rest.endswith("/"):
@@ -132,9 +132,3 @@ def _with_unit(age: str | None) -> str | None:
     if age is not None and age.isdecimal() and int(age):
         raise InvalidRequestError(f"--older-than {age} of what? Say {age}d, {age}h or {age}s")
     return age
-
-
-def _tenant(cli: Cli) -> str:
-    if cli.target.url:
-        raise InvalidRequestError("say whose bucket it is: --tenant NAME (`default` where there is no other)")
-    return str(cli.target.settings().tenant)

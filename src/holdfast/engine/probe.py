@@ -44,9 +44,8 @@ async def check_usable(store: Store, environment: Environment, *, answers: bool 
     found = await probe(store.backend, environment)
     told = f"store {store.name!r} cannot be used: {found.problem}"
     if found.cause is not None:
-        raise ConflictError(
-            told
-        ) from found.cause  # whatever it said of us must not pass for said of the caller
+        # whatever it said of us must not pass for said of the caller
+        raise ConflictError(told) from found.cause
     if answers and not found.connected:
         raise UnavailableError(told)
 

@@ -283,9 +283,8 @@ class _Move:
             f"it sleeps in the archive class of store {store!r}, which was asked to wake it; it is copied when it is"
             " awake, some hours later"
         )
-        until = await context.catalog.now() + FIRST
         owed = Owed(self._plan.rule, ASLEEP)
-        await context.catalog.owe(version.id, owed, until=until, trouble=trouble)
+        await context.catalog.owe(version.id, owed, later=FIRST, trouble=trouble)
         self._report.waking = True
         self._report.troubles.append(trouble)
 

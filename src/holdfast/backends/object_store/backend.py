@@ -153,8 +153,7 @@ class ObjectStoreBackend(Bucket):
     async def copy(self, source: str, target: str) -> BlobInfo:
         where = Where("copy", self._store, source)
         info = await self.head(source)
-        start = self._foreign.key(source) if is_foreign(source) else self._key(source)
-        await copying.copy(self._client, where, start, self._key(target), info)
+        await copying.copy(self._client, where, self._source(source), self._key(target), info)
         return await self._head(Where("copy", self._store, target))
 
     def can_copy_from(self, other: Backend) -> bool:
@@ -173,7 +172,7 @@ class ObjectStoreBackend(Bucket):
         """Have the server copy it from the other bucket; see `CopierFrom.copy_from`."""
         assert isinstance(other, ObjectStoreBackend)
         where = Where("copy", self._store, target)
-        start = other._foreign.key(source) if is_foreign(source) else other._key(source)
+        start = other._source(source)
         info = await other.head(source)
         await copying.copy(self._client, where, start, self._key(target), info, origin=other._client)
         return await self._head(where)
@@ -219,8 +218,7 @@ class ObjectStoreBackend(Bucket):
 
     async def wake(self, name: str) -> None:
         """Have an object of an archive class restored; see `Waker.wake`."""
-        key = self._foreign.key(name) if is_foreign(name) else self._key(name)
-        await waking.wake(self._client, Where("wake", self._store, name), key)
+        await waking.wake(self._client, Where("wake", self._store, name), self._source(name))
 
     async def abort_stale_uploads(self, older_than: int) -> int:
         """Abort multipart uploads that began more than `older_than` seconds ago; return how many.
@@ -235,6 +233,10 @@ class ObjectStoreBackend(Bucket):
 
     def _key(self, name: str) -> str:
         return self._names.key(name)
+
+    def _source(self, name: str) -> str:
+        """Return the key of a blob that is to be copied or woken, which others may have written."""
+        return self._foreign.key(name) if is_foreign(name) else self._key(name)
 
     async def _head(self, where: Where) -> BlobInfo:
         keys = await self._driver.keys()

@@ -185,8 +185,7 @@ class AzureBackend(Told):
 
     async def wake(self, name: str) -> None:
         """Have a blob of the tier Archive rehydrated; see `Waker.wake`."""
-        key = self._foreign.key(name) if is_foreign(name) else self._key(name)
-        await waking.wake(self._client, Where("wake", self._store, name), key)
+        await waking.wake(self._client, Where("wake", self._store, name), self._source(name))
 
     @property
     def _lends(self) -> bool:
@@ -239,7 +238,7 @@ class AzureBackend(Told):
         return self._names.key(name)
 
     def _source(self, name: str) -> str:
-        """Return the key of a blob that is to be copied, which others may have written."""
+        """Return the key of a blob that is to be copied or woken, which others may have written."""
         return self._foreign.key(name) if is_foreign(name) else self._key(name)
 
     def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
