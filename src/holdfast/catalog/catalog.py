@@ -513,8 +513,12 @@ class SqlCatalog:
         await self._runner.write(writing.abandon(replica_ids, self._runner.stamp()))
 
     # -- reading ------------------------------------------------------------------------------------------------
-    async def resolve(self, ref: ObjectRef, *, version_id: str | None = None, whole: bool = False) -> Located:
+    async def resolve(
+        self, ref: ObjectRef, *, version_id: str | None = None, whole: bool = False, once: bool = False
+    ) -> Located:
         asked = reading.resolve(ref, version_id, whole=whole)
+        if once:
+            return await self._runner.read(asked)
         located = await self._runner.recall((ref, version_id, whole), asked)
         version = located.version
         if version.metadata or version.tags:  # plain dicts: each caller has its own

@@ -604,10 +604,13 @@ class Catalog(Protocol):
         ...
 
     # -- reading ------------------------------------------------------------------------------------------------
-    async def resolve(self, ref: ObjectRef, *, version_id: str | None = None, whole: bool = False) -> Located:
+    async def resolve(
+        self, ref: ObjectRef, *, version_id: str | None = None, whole: bool = False, once: bool = False
+    ) -> Located:
         """Return the current (or named) version, its segments in order, and its live and suspect replicas.
 
         `whole` brings the bytes along (`Located.data`) if the version has one segment and a live copy in the catalog.
+        What is asked for `once`, as by a job that comes by, is not remembered for the next who asks.
 
         `NotFoundError` when there is none, or it is a delete marker (then with `delete_marker` version found by
         `version()`).

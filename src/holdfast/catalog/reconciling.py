@@ -12,11 +12,19 @@ from typing import NamedTuple
 
 from sqlalchemy import select, update
 
-from holdfast.catalog.common import BUCKET, audited, in_bucket, is_readable
+from holdfast.catalog.common import audited, in_bucket, is_readable
 from holdfast.catalog.contract import Actor, Adopted
 from holdfast.catalog.owing import SETTLE
-from holdfast.catalog.schema import buckets, replicas, versions
-from holdfast.catalog.statements import Row, Statement, among, constant, int_param, text_param
+from holdfast.catalog.schema import buckets, debts, replicas, versions
+from holdfast.catalog.statements import (
+    Row,
+    Statement,
+    among,
+    catalog_now,
+    constant,
+    int_param,
+    text_param,
+)
 from holdfast.catalog.transaction import Attempt, Steps, Transaction
 from holdfast.catalog.writing import COMMIT
 from holdfast.core.names import is_sealed
@@ -24,13 +32,13 @@ from holdfast.core.types import ObjectRef
 
 _READABLE = ("live", "suspect")
 
-THERE = Statement(
-    select(versions.c.pieces, versions.c.size)
-    .select_from(versions.join(buckets, buckets.c.id == versions.c.bucket_id))
-    .where(in_bucket(), versions.c.key == text_param("key"), versions.c.id == text_param("of_version"))
-)
-COPIES = Statement(
+#: All that is asked of a version, at once: a row for each of its copies, or one without a copy.
+HELD = Statement(
     select(
+        catalog_now().label("now"),
+        versions.c.pieces,
+        versions.c.size,
+        debts.c.version_id.label("owes"),
         replicas.c.id,
         replicas.c.segment_id,
         replicas.c.store,
@@ -38,9 +46,15 @@ COPIES = Statement(
         replicas.c.committed,
         replicas.c.blob,
     )
-    .where(replicas.c.version_id == text_param("of_version"))
+    .select_from(
+        versions.join(buckets, buckets.c.id == versions.c.bucket_id)
+        .outerjoin(debts, debts.c.version_id == versions.c.id)
+        .outerjoin(replicas, replicas.c.version_id == versions.c.id)
+    )
+    .where(in_bucket(), versions.c.key == text_param("key"), versions.c.id == text_param("of_version"))
     .order_by(replicas.c.id)
 )
+_COPY = 4  #: the first column of a copy
 DOOM = Statement(
     update(replicas)
     .where(
@@ -79,12 +93,11 @@ def adopt(
 
     def steps(attempt: Attempt) -> Steps[Adopted]:
         place = {"tenant": ref.tenant, "bucket": ref.bucket}
-        found = yield THERE(**place, key=ref.key, of_version=version_id)
+        found = yield HELD(**place, key=ref.key, of_version=version_id, now=now)
         if not found:
             return Adopted(there=False)
-        pieces, size = found[0]
-        at: int = (yield BUCKET(**place, now=now))[0][3]
-        copies = [_Copy._make(row) for row in (yield COPIES(of_version=version_id))]
+        at, pieces, size, owes = found[0][:_COPY]
+        copies = [_Copy._make(row[_COPY:]) for row in found if row[_COPY] is not None]
         if not _kept(copies, made):
             return Adopted(lost=True)
         flipped: Sequence[Row] = ()
@@ -95,7 +108,7 @@ def adopt(
         surplus = _surplus(held, made, wanted, sealed) if settled else []
         if surplus:
             yield DOOM(of_version=version_id, ids=[copy.id for copy in surplus], delete_from=at + grace)
-        paid = bool((yield SETTLE(of_version=version_id))) if settled else False
+        paid = bool((yield SETTLE(of_version=version_id))) if settled and owes else False
         if flipped or surplus or paid:
             detail = {"to": _stores(held, {copy.id for copy in held if copy.id in made})}
             if surplus:

@@ -1,8 +1,9 @@
 """Transactions on an SQLite file: one writer thread that commits groups, readers that run where they are asked.
 
-Many queued transactions become one: `BEGIN IMMEDIATE`, each in its own savepoint, one `COMMIT` that is on disk when it
-returns (`synchronous=FULL`). One that fails is rolled back to its savepoint and fails alone. A commit that fails fails
-all of them; after an I/O error the connection is thrown away, since what the disk holds is no longer known.
+Many queued transactions become one: `BEGIN IMMEDIATE`, one after the other, one `COMMIT` that is on disk when it returns
+(`synchronous=FULL`). One that fails before it has changed anything, as nearly all do that fail, fails alone. If it has, all
+begin anew, each in its own savepoint, to which the one that fails is rolled back. A commit that fails fails all of them;
+after an I/O error the connection is thrown away, since what the disk holds is no longer known.
 """
 
 from __future__ import annotations
@@ -348,8 +349,11 @@ class SqliteRunner:
         adds = any(not isinstance(item.transaction, Freeing) for item in group)
         only_freeing = adds and not self._ballast.stands()  # those that free must not have it made again
         connection.execute("BEGIN IMMEDIATE")
-        for item in group:
-            self._write_one(connection, item, only_freeing)
+        if not all(self._write_one(connection, item, only_freeing) for item in group):
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            for item in group:
+                self._write_apart(connection, item, only_freeing)
         connection.execute("COMMIT")
 
     def _refuse_when_moved(self) -> None:
@@ -364,8 +368,9 @@ class SqliteRunner:
                 store="catalog",
             )
 
-    def _write_one(self, connection: apsw.Connection, item: _Item, only_freeing: bool) -> None:
-        connection.execute("SAVEPOINT item")
+    def _write_one(self, connection: apsw.Connection, item: _Item, only_freeing: bool) -> bool:
+        """Run a transaction of a group; False when it failed and left something behind, so that all are to begin anew."""
+        item.value = item.error = None
         before = connection.total_changes()
         try:
             item.value = drive(connection, item.transaction, self._path)
@@ -378,6 +383,13 @@ class SqliteRunner:
             item.error = error
             if isinstance(error, BrokenConnectionError) or not connection.in_transaction:
                 raise  # the disk failed, or SQLite rolled all of it back (disk full)
+            return connection.total_changes() == before
+        return True
+
+    def _write_apart(self, connection: apsw.Connection, item: _Item, only_freeing: bool) -> None:
+        """Run a transaction of a group so that it can fail alone: two statements more, and so not done at first."""
+        connection.execute("SAVEPOINT item")
+        if not self._write_one(connection, item, only_freeing):
             connection.execute("ROLLBACK TO item")
         connection.execute("RELEASE item")
 

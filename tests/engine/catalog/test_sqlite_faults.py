@@ -9,13 +9,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import apsw
 import pytest
+from sqlalchemy import select, update
 
 from holdfast.catalog import open_catalog, sqlite
+from holdfast.catalog.common import in_bucket
+from holdfast.catalog.schema import buckets, usage
+from holdfast.catalog.statements import Statement, constant
 from holdfast.catalog.transaction import Attempt, Steps
 from holdfast.core.clock import Environment
 from holdfast.core.errors import (
@@ -31,6 +35,12 @@ from holdfast.core.types import Version
 from tests.engine.catalog.support import GRACE, Desk, desk_at, run
 
 pytestmark = pytest.mark.engine
+ONE_MORE = Statement(
+    update(usage)
+    .where(usage.c.bucket_id == select(buckets.c.id).where(in_bucket()).scalar_subquery())
+    .values(objects=usage.c.objects + constant(1))
+    .returning(usage.c.objects)
+)
 
 
 class Gate:
@@ -73,6 +83,40 @@ def test_one_that_fails_does_not_fail_its_neighbours(sqlite_url: str) -> None:
             assert len(page.items) == 10
             assert [entry.action for entry in await desk.catalog.audit("t")].count("put") == 10
             await desk.check_counters()
+
+    run(story())
+
+
+@pytest.mark.parametrize("fails", [0, 2, 4])
+def test_one_that_fails_after_a_change_leaves_nothing_and_fails_alone(sqlite_url: str, fails: int) -> None:
+    """Its group begins anew; the others are committed once, whether they came before it or after."""
+    driven: list[int] = []
+
+    def change(number: int) -> Callable[[Attempt], Steps[int]]:
+        def steps(attempt: Attempt) -> Steps[int]:
+            driven.append(number)
+            rows = yield ONE_MORE(tenant="t", bucket="plain")
+            if number == fails:
+                raise ConflictError("after the change")
+            return int(rows[0][0])
+
+        return steps
+
+    async def story() -> None:
+        async with desk_at(sqlite_url) as desk:
+            runner = desk.catalog._runner
+            gate = Gate()
+            held = asyncio.create_task(runner.write(gate))
+            await asyncio.to_thread(gate.entered.wait, 20)
+            tasks = [asyncio.create_task(runner.write(change(number))) for number in range(5)]
+            await asyncio.sleep(0.05)
+            gate.opened.set()
+            done = await asyncio.gather(*tasks, return_exceptions=True)
+            await held
+            assert [number for number, one in enumerate(done) if isinstance(one, ConflictError)] == [fails]
+            assert [one for one in done if not isinstance(one, ConflictError)] == [1, 2, 3, 4]
+            assert (await desk.catalog.usage("t", "plain")).objects == 4
+            assert driven == [*range(fails + 1), *range(5)]
 
     run(story())
 
