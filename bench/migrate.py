@@ -1,7 +1,7 @@
 """A store moved to another while its objects are proved, beside `rclone copy` of the same blobs between the same servers.
 
 Two S3 servers, each a process of its own. Ours is the copying of the job `migrate` with all that it does, on the event loop
-that commands and servers run on: every copy read back and compared, every row written, and in the end the look whether
+and with the collector as the command `migrate` has them: every copy read back and compared, every row written, and in the end the look whether
 anything is missing; its pauses, which wait for other processes, are left out. `rclone check --download` is what rclone
 would need besides to have read its copies back.
 """
@@ -9,6 +9,7 @@ would need besides to have read its copies back.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import shutil
@@ -26,6 +27,7 @@ from bench.options import Options
 from bench.processes import PeerFailedError
 from holdfast.catalog import open_catalog
 from holdfast.catalog.contract import Actor
+from holdfast.cli.quick import COLLECT
 from holdfast.config import StoreSettings
 from holdfast.core.backend import Store
 from holdfast.core.body import Body
@@ -83,7 +85,21 @@ def _round(figure: Figure, home: Path, contents: Contents, number: int) -> None:
             f"both are {source.kind}; ours in one process, with every copy read back and compared; "
             "they take turns in being first, and what one wrote is removed before the next"
         ]
-        uvloop.run(_all(figure, home, source, target, contents, number))
+        with _as_a_command():
+            uvloop.run(_all(figure, home, source, target, contents, number))
+
+
+@contextmanager
+def _as_a_command() -> Iterator[None]:
+    """Collect garbage as seldom as `holdfast.cli.quick` lets a command do."""
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECT)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 async def _all(

@@ -8,6 +8,7 @@ from holdfast.cli.plain import lighten
 from holdfast.cli.rooms import WORDS, register
 
 _SYNCS: Final = ("push", "pull")
+COLLECT: Final = (250_000, 20, 20)  #: objects between two looks of the collector, in a command
 
 
 def knows(arguments: list[str]) -> bool:
@@ -22,7 +23,7 @@ def run(arguments: list[str]) -> None:
 
     module, panel = WORDS[arguments[0]]
     if module != "serve":  # what lives long keeps the usual habits
-        gc.set_threshold(250_000, 20, 20)
+        gc.set_threshold(*COLLECT)
     # looking for plugins of pydantic, of which there are none here, reads every installed package
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
