@@ -37,6 +37,7 @@ from holdfast.core import errors
 from holdfast.core.backend import Capability, PutOptions
 from holdfast.core.body import Body
 from holdfast.core.clock import Environment, SystemClock
+from holdfast.core.fetching import OtherSizeError, fetched
 from holdfast.core.types import ByteRange, Digests
 from holdfast.testing.proxy import Answer, Cut, Fault, Flip, Head, Hole, Proxy, Refuse, Throttle, Truncate
 from holdfast.testing.servers import SERVERS, S3Server, free_port, minio_s3, require
@@ -546,8 +547,12 @@ def test_a_body_that_breaks_off_is_resumed_or_an_error_never_short(
         async with behind(strict) as (proxy, backend):
             proxy.script(make(size))
             assert await read(backend, "broken") == data
+            proxy.script(make(size))
+            assert await fetched(backend, "broken", size) == data
             assert proxy.pending == 0
         async with behind(strict, make(size), retries=1) as (_, backend):
+            with pytest.raises(errors.UnavailableError):
+                await fetched(backend, "broken", size)
             with pytest.raises(errors.UnavailableError):
                 await read(backend, "broken")
             with pytest.raises(errors.UnavailableError):
@@ -586,6 +591,74 @@ def test_a_small_body_that_is_damaged_is_noticed_where_the_server_checks_nothing
 
     with require(SERVERS["moto"]) as running:
         run(check(running))
+
+
+def test_what_is_read_back_is_not_compared_by_its_etag_unless_it_sleeps() -> None:
+    async def check(running: S3Server) -> None:
+        options = PutOptions(read_back=True)
+        async with behind(running, Flip(offset=50, upward=True, match=is_put)) as (_, backend):
+            await backend.put("later", Body.of_bytes(noise(4096)), options=options)
+            assert await fetched(backend, "later", 4096) != noise(4096)
+        asleep = {"storage_class": "DEEP_ARCHIVE"}
+        async with behind(running, Flip(offset=50, upward=True, match=is_put), **asleep) as (_, backend):
+            with pytest.raises(errors.CorruptedError):
+                await backend.put("never", Body.of_bytes(noise(4096)), options=options)
+
+    with require(SERVERS["moto"]) as running:
+        run(check(running))
+
+
+def test_a_server_that_answers_ranges_with_the_whole_is_asked_so_once(server: S3Server) -> None:
+    """One that does needs another request to be read from; it is remembered, and never believed less."""
+
+    async def check() -> None:
+        data = noise(9000)
+        async with opened(server) as direct:
+            await direct.put("small", Body.of_bytes(data))
+        ranged: list[bool] = []
+
+        def note(head: Head) -> bool:
+            if is_get(head):
+                ranged.append(any(name.lower() == "range" for name in head.headers))
+            return False
+
+        async with behind(server, Hole(match=note)) as (_, backend):
+            for _ in range(3):
+                assert await fetched(backend, "small", len(data)) == data
+        assert ranged == ([True, False, False, False] if server.kind == "rclone" else [True] * 3)
+
+    run(check())
+
+
+def _part(said: str | None) -> Answer:
+    headers = () if said is None else (("Content-Range", said),)
+    told = (("ETag", '"abc"'), ("Last-Modified", "Wed, 01 Jan 2025 00:00:00 GMT"))
+    return Answer(206, headers=(*told, *headers), body=noise(100), match=lambda head: "range" in head.headers)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Answer(416, "InvalidRange", match=lambda head: "range" in head.headers),
+        _part("bytes 0-100/100"),
+        _part("bytes 0-99/*"),
+        _part("rubbish"),
+        _part(None),
+    ],
+    ids=["not clipped", "end echoed", "size unsaid", "rubbish", "nothing said"],
+)
+def test_a_server_that_answers_ranges_oddly_is_read_without(strict: S3Server, odd: Answer) -> None:
+    async def check() -> None:
+        async with opened(strict) as direct:
+            await direct.put("odd", Body.of_bytes(noise(100)))
+        async with behind(strict, odd) as (_, backend):
+            for _ in range(2):
+                assert await fetched(backend, "odd", 100) == noise(100)
+            for other in (50, 99, 101):
+                with pytest.raises(OtherSizeError):
+                    await fetched(backend, "odd", other)
+
+    run(check())
 
 
 def test_a_cut_upload_leaves_old_content(strict: S3Server) -> None:

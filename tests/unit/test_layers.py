@@ -20,6 +20,7 @@ from holdfast.core.clock import Environment, ManualClock
 from holdfast.core.errors import (
     ConflictError,
     CorruptedError,
+    HoldfastError,
     NotFoundError,
     QuotaExceededError,
     RateLimitedError,
@@ -27,6 +28,7 @@ from holdfast.core.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from holdfast.core.fetching import OtherSizeError
 from holdfast.core.types import BlobInfo, ByteRange, Span
 from holdfast.layers import stack
 from holdfast.layers.base import Layer
@@ -151,6 +153,31 @@ def test_a_stream_that_ends_early_or_late_is_never_silent() -> None:
                 async with layer.get("a") as reader:
                     await reader.read()
             assert (caught.value.operation, caught.value.store, caught.value.name) == ("get", "memory", "a")
+
+    run(story)
+
+
+def test_a_small_blob_that_comes_short_says_nothing_of_the_copy_and_one_too_long_is_not_read_on() -> None:
+    pulled = []
+
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            pulled.append(1)
+            yield b"0" * 4
+
+    async def story() -> None:
+        cases: list[tuple[Callable[[Reader], Reader], type[HoldfastError]]] = [
+            (lambda reader: Reader(reader.info, reader.span, one(b"01234")), UnavailableError),
+            (lambda reader: Reader(reader.info, reader.span, endless()), OtherSizeError),
+            (lambda reader: Reader(reader.info._replace(size=11), reader.span, one(b"")), OtherSizeError),
+        ]
+        for answered, kind in cases:
+            store = Integrity(Warped(answered=answered))
+            await store.put("a", BLOB)
+            with pytest.raises(kind) as caught:
+                await store.fetch("a", 10)
+            assert caught.value.retryable is (kind is UnavailableError)
+        assert len(pulled) == 3
 
     run(story)
 

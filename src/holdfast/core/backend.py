@@ -62,6 +62,9 @@ class PutOptions:
         default_factory=lambda: EMPTY
     )  #: for `Capability.ADOPT`, where the store has some
     awake: bool = False  #: to be readable at once, also where new blobs go to an archive class
+    read_back: bool = (
+        False  #: whoever puts it reads it back and compares: a store's ETag need not be compared, too
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,19 @@ class Describer(Protocol):
 
     async def describe(self, name: str, origin: Origin) -> None:
         """Say what `name` is before it is made by `copy`: a copy would else say of itself what its source is."""
+        ...
+
+
+@runtime_checkable
+class Fetcher(Protocol):
+    """What a backend offers besides that gives a small blob at once, for less than opening it (and every layer)."""
+
+    async def fetch(self, name: str, size: int) -> bytes:
+        """Return all of `name`, a small blob of `size` bytes.
+
+        Raises:
+            CorruptedError: it has more bytes, or fewer. And what `get` raises.
+        """
         ...
 
 

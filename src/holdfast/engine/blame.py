@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final
 
 from holdfast.core.asleep import AsleepError
@@ -11,7 +10,6 @@ from holdfast.core.errors import (
     AlreadyExistsError,
     ConfigError,
     ConflictError,
-    HoldfastError,
     NotFoundError,
     PermissionDeniedError,
     PreconditionFailedError,
@@ -45,17 +43,24 @@ class UnreadableError(UnavailableError):
     retryable = False
 
 
-@contextmanager
-def at_stores() -> Iterator[None]:
-    """Run the block, with a store's refusal of us as `UnavailableError`: its credentials or settings are an operator's work."""
-    try:
-        yield
-    except HoldfastError as error:
-        if error.store and isinstance(error, _OF_US) and not isinstance(error, AsleepError):
+class at_stores:
+    """A block in which a store's refusal of us is an `UnavailableError`: its credentials or settings are an operator's work.
+
+    A class, since it is on the way of every call to a store.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, _OF_US) and error.store and not isinstance(error, AsleepError):
             raise UnavailableError(
                 f"store {error.store}: {error.message}",
                 operation=error.operation,
                 store=error.store,
                 retry_after=error.retry_after,
             ) from error
-        raise

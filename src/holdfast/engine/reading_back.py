@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Final
 
 from holdfast.core.asleep import AsleepError
 from holdfast.core.body import CHUNK, Meter
 from holdfast.core.errors import CorruptedError
+from holdfast.core.fetching import OtherSizeError, fetched
 from holdfast.core.types import Replica, Segment
 from holdfast.engine import checksums
 from holdfast.engine.blame import at_stores
 from holdfast.engine.context import Context
 
-_NO_MD5: Final = -1
 _AT_ONCE: Final = 1 << 20  #: bytes that are digested with one hop to another thread
 
 
@@ -44,12 +43,20 @@ async def read_back(context: Context, segment: Segment, made: Replica, *, sent: 
 
 async def _read(context: Context, segment: Segment, made: Replica) -> tuple[int, bool]:
     """Return how many bytes `made` has, and whether they have the digests of `segment`."""
-    hashers = checksums.factories(segment.size, segment.digests, md5_limit=_NO_MD5)
-    meter = Meter(hashers, context.executor if segment.size > CHUNK else None, gather=_AT_ONCE)
-    async with context.leased([made]) if segment.size > CHUNK else nullcontext():
+    backend = context.store(made.store).for_blob(made.blob)
+    hashers = checksums.proving(segment.digests)
+    if segment.size <= CHUNK:
+        meter = Meter(hashers)
+        try:
+            with at_stores():
+                await meter.update(await fetched(backend, made.blob, segment.size))
+        except OtherSizeError:
+            return -1, False
+        return meter.size, not meter.digests.mismatch(segment.digests)
+    meter = Meter(hashers, context.executor, gather=_AT_ONCE)
+    async with context.leased([made]):
         with at_stores():
-            async with context.store(made.store).for_blob(made.blob).get(made.blob) as reader:
+            async with backend.get(made.blob) as reader:
                 async for chunk in reader:
                     await meter.update(chunk)
-    await meter.finish()
-    return meter.size, not checksums.settled(meter).mismatch(segment.digests)
+    return meter.size, not (await meter.finish()).mismatch(segment.digests)

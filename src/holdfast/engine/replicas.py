@@ -99,7 +99,7 @@ async def reconcile(context: Context, ref: ObjectRef, version_id: str, *, actor:
 async def _reconciled(context: Context, ref: ObjectRef, version_id: str, actor: Actor) -> Reconciled:
     report = Reconciled()
     try:
-        located = await context.catalog.resolve(ref, version_id=version_id)
+        located = await context.catalog.resolve(ref, version_id=version_id, once=True)
         bucket = await context.rules.bucket(ref.tenant, ref.bucket)
         asked = await asking(context, bucket)
         plan = asked.of_version(located.version, parts=len(located.segments))
@@ -297,18 +297,20 @@ class _Move:
         provable = segment.size >= _WORTH and segment.digests.sha256 is not None
         if provable and not self._sends and await self._copied_there(segment, made, copies):
             return segment
+        whole = Span(0, segment.size)
+        if segment.size <= CHUNK:  # sent in one piece
+            run = Run(self._context, self._health, self._ref, segment, whole, copies)
+            return await self._store(segment, made, Body.of_bytes(await _read(run, copies)))
         runs: list[Run] = []
 
         async def chunks() -> AsyncIterator[bytes]:
             await _close(runs)  # a pass that broke off
-            runs.append(Run(self._context, self._health, self._ref, segment, Span(0, segment.size), copies))
+            runs.append(Run(self._context, self._health, self._ref, segment, whole, copies))
             async for chunk in _readable(runs[0], copies):
                 yield chunk
 
         try:
             body = Body(chunks, segment.size, True).expecting(size=segment.size)
-            if segment.size <= CHUNK:  # known as a whole, it is digested and sent in one piece
-                body = Body.of_bytes(b"".join([chunk async for chunk in body.chunks()]))
             return await self._store(segment, made, body)
         finally:
             await _close(runs)
@@ -362,10 +364,8 @@ class _Move:
     async def _store(self, segment: Segment, made: Replica, body: Body) -> Segment:
         """Store the segment and return what it is to be read back as."""
         version = self._located.version
-        known_well = segment.digests.sha256 is not None and segment.digests.crc64nvme is not None
-        proved = (
-            known_well and segment.size > CHUNK
-        )  # chunk by chunk as it is read, and as a whole when it is read back
+        # chunk by chunk as it was read, and as a whole when it is read back
+        proved = segment.digests.sha256 is not None and segment.digests.crc64nvme is not None
         known = Digests(sha256=segment.digests.sha256, crc64nvme=segment.digests.crc64nvme)
         part = self._places[segment.id] if version.parts else None
         written = await store_segment(
@@ -406,6 +406,17 @@ async def _close(runs: list[Run]) -> None:
         await runs.pop().close()
 
 
+async def _read(run: Run, copies: Sequence[Replica]) -> bytes:
+    """Return a small segment, and close the run. Raises what `_readable` does."""
+    try:
+        await run.open()
+        return await run.whole()
+    except HoldfastError as error:
+        raise _unreadable(run, copies) from error
+    finally:
+        await run.close()
+
+
 async def _readable(run: Run, copies: Sequence[Replica]) -> AsyncIterator[bytes]:
     """Yield a segment.
 
@@ -416,9 +427,11 @@ async def _readable(run: Run, copies: Sequence[Replica]) -> AsyncIterator[bytes]
         async for chunk in run.chunks():
             yield chunk
     except HoldfastError as error:
-        if run.sleeping is not None:
-            raise SleepingError(run.asleep) from error
-        stores = " or ".join(repr(name) for name in dict.fromkeys(copy.store for copy in copies))
-        raise UnreadableError(
-            f"what is to go there cannot be read from {stores or 'any store'}: {run.trouble}"
-        ) from error
+        raise _unreadable(run, copies) from error
+
+
+def _unreadable(run: Run, copies: Sequence[Replica]) -> HoldfastError:
+    if run.sleeping is not None:
+        return SleepingError(run.asleep)
+    stores = " or ".join(repr(name) for name in dict.fromkeys(copy.store for copy in copies))
+    return UnreadableError(f"what is to go there cannot be read from {stores or 'any store'}: {run.trouble}")

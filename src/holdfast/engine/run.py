@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final
 
 from holdfast.core.asleep import AsleepError
-from holdfast.core.backend import Forgetter, Store, StoreState
+from holdfast.core.backend import Backend, Forgetter, Store, StoreState
 from holdfast.core.body import FileSlice, Reader
 from holdfast.core.circuit import Circuit, unanswered
 from holdfast.core.errors import (
@@ -18,8 +18,9 @@ from holdfast.core.errors import (
     NotFoundError,
     UnavailableError,
 )
+from holdfast.core.fetching import fetched
 from holdfast.core.keyring import LockedError, ShreddedError
-from holdfast.core.types import ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
+from holdfast.core.types import BlobInfo, ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.checksums import Proof
 from holdfast.engine.context import Context
 from holdfast.engine.patience import AGAIN, AT_ONCE, flow_within, gave_up
@@ -149,7 +150,11 @@ class Run:
                 if self._replica.store not in self._context.stores:
                     await self._context.stores.refresh(at_once=True)
                 store = self._context.store(self._replica.store)
-                entered = store.for_blob(self._replica.blob).get(self._replica.blob, range=wish)
+                backend, size = store.for_blob(self._replica.blob), self._segment.size
+                if whole and 0 < size <= self._context.settings.small_read:
+                    entered: AbstractAsyncContextManager[Reader] = _Fetched(backend, self._replica.blob, size)
+                else:
+                    entered = backend.get(self._replica.blob, range=wish)
                 self._reader = await self._enter(entered, store)
                 self._entered = entered
                 if self._reader.info.size != self._segment.size:
@@ -392,6 +397,26 @@ class Run:
         first = max(self.span.offset, seen) - start
         last = self.span.end - start
         return piece if first <= 0 and last >= len(piece) else piece[max(first, 0) : max(last, 0)]
+
+
+class _Fetched(AbstractAsyncContextManager[Reader]):
+    """A small copy that is read as a whole when it is opened."""
+
+    __slots__ = ("_backend", "_name", "_size")
+
+    def __init__(self, backend: Backend, name: str, size: int) -> None:
+        self._backend, self._name, self._size = backend, name, size
+
+    async def __aenter__(self) -> Reader:
+        data = await fetched(self._backend, self._name, self._size)
+        return Reader(BlobInfo(self._name, self._size, 0), Span(0, self._size), _once(data), data=data)
+
+    async def __aexit__(self, *_: object) -> None:
+        return
+
+
+async def _once(data: bytes) -> AsyncIterator[bytes]:
+    yield data
 
 
 def _align(segment: Segment, span: Span) -> Span:

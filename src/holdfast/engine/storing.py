@@ -165,23 +165,27 @@ async def store_segment(
     small = body.data is not None and len(body.data) <= CHUNK
     meter = Meter(hashers, None if small or proved else context.executor)
     source = Source(body)
-    flow = source.body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
     if proved:
-        flow = replace(source.body.metered(meter).expecting(size=body.size), known=announced)
-    if small:
+        flow = body if small else replace(source.body.expecting(size=body.size), known=announced)
+    else:
+        flow = source.body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
+    if small and not proved:
         # Already here: digest now, so that the driver can take the bytes in one piece.
         async for _ in flow.chunks():
             pass
         flow = body
     targets = [(context.store(replica.store), replica.blob) for replica in replicas]
-    sha256 = announced.sha256 or (meter.digests.sha256 if small else None)
+    known = announced if proved else meter.digests
+    sha256 = announced.sha256 or (known.sha256 if small else None)
     more = more or More(content_type)
     if small:
-        more = _known(more, meter.digests, part)
+        more = _known(more, known, part)
     origin = told_of(context, ref, replicas[0], part=part, created=created, sha256=sha256, more=more)
-    options = PutOptions(content_type, origin=origin)
+    options = PutOptions(content_type, origin=origin, read_back=proved)
     async with nullcontext() if small else context.leased(replicas):
         await _put(targets, flow, options, source, patience)
+    if proved:
+        return Written(Segment(replicas[0].segment_id, replicas[0].size, announced), replicas)
     chunk_size, chunk_crcs = checksums.chunk_list(meter)
     digests = checksums.settled(meter)
     segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)

@@ -9,6 +9,7 @@ from typing import Final
 
 from holdfast.core.backend import NO_OPTIONS, Backend, Billed, PutOptions
 from holdfast.core.body import Body, Reader
+from holdfast.core.fetching import fetched
 from holdfast.core.ledger import Ledger
 from holdfast.core.types import NO_DIGESTS, BlobInfo, ByteRange, Digests
 from holdfast.layers.base import ALL, Layer, closed_after
@@ -42,6 +43,16 @@ class Billing(Layer):
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
         """Read, and count what really came."""
         return _Reading(self, super().get(name, range=range))
+
+    async def fetch(self, name: str, size: int) -> bytes:
+        """Read, and count what came."""
+        failed, came = 1, 0
+        try:
+            data = await fetched(self.inner, name, size)
+            failed, came = 0, size
+        finally:
+            self.ledger.add(self.store, "read", 1, failed, received=came)
+        return data
 
     async def head(self, name: str) -> BlobInfo:
         """Look: billed as a read."""

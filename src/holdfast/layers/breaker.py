@@ -20,6 +20,7 @@ from holdfast.core.errors import (
     TooLargeError,
     UnsupportedError,
 )
+from holdfast.core.fetching import fetched
 from holdfast.core.types import BlobInfo, ByteRange
 from holdfast.layers.base import ALL, Layer, closed_after
 
@@ -56,6 +57,11 @@ class Breaker(Layer):
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
         """Open, unless the circuit is open."""
         return _Opening(self, super().get(name, range=range), name)
+
+    async def fetch(self, name: str, size: int) -> bytes:
+        """Read, unless the circuit is open."""
+        with self._watched("get", name):
+            return await fetched(self.inner, name, size)
 
     async def head(self, name: str) -> BlobInfo:
         """Look, unless the circuit is open."""

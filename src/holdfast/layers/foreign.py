@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from types import TracebackType
 from typing import Final
 
 from holdfast.core.body import Body
@@ -46,34 +46,49 @@ class Source:
             raise
 
 
-@contextmanager
-def translated(
-    operation: str, store: str, name: str, *, source: Source | None = None, ours: BaseException | None = None
-) -> Iterator[None]:
-    """Raise `UnavailableError` for whatever error is none of ours, with it as the cause, and log where it came from.
+class translated:
+    """A block in which an error that is none of ours becomes `UnavailableError`, with it as the cause, and is logged.
 
-    What `source` raised, and `ours`, pass as they are.
+    What `source` raised, and `ours`, pass as they are. A class, since it is on the way of every call to a store.
     """
-    try:
-        yield
-    except (HoldfastError, MemoryError):
-        raise
-    except Exception as error:
-        if error is ours or (source is not None and error in source.errors):
-            raise
+
+    __slots__ = ("_name", "_operation", "_ours", "_source", "_store")
+
+    def __init__(
+        self,
+        operation: str,
+        store: str,
+        name: str,
+        *,
+        source: Source | None = None,
+        ours: BaseException | None = None,
+    ) -> None:
+        self._operation, self._store, self._name = operation, store, name
+        self._source, self._ours = source, ours
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, HoldfastError | MemoryError):
+            return
+        if error is self._ours or (self._source is not None and error in self._source.errors):
+            return
         # A defect of the driver, or of a library that it uses: the log has the way there.
         import structlog  # costs 50 ms, and is needed when something is very wrong
 
         structlog.get_logger("holdfast.stores").error(
             "a store failed in an unexpected way",
-            operation=operation,
-            store=store,
+            operation=self._operation,
+            store=self._store,
             kind=type(error).__name__,
             exc_info=error,
         )
         raise UnavailableError(
             f"the store failed in an unexpected way ({type(error).__name__})",
-            operation=operation,
-            store=store,
-            name=name,
+            operation=self._operation,
+            store=self._store,
+            name=self._name,
         ) from error

@@ -12,6 +12,7 @@ from typing import Final
 from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions, Room, SignedUrl
 from holdfast.core.body import Body, Meter, Reader
 from holdfast.core.errors import CorruptedError, HoldfastError, UnavailableError
+from holdfast.core.fetching import fetched, whole
 from holdfast.core.types import BlobInfo, ByteRange, Origin, Span
 from holdfast.layers.base import ALL, Layer, closed_after
 from holdfast.layers.foreign import Source, translated
@@ -67,6 +68,11 @@ class Integrity(Layer):
             UnavailableError (while reading): the stream ended early. CorruptedError: it is too long.
         """
         return _Checked(self, super().get(name, range=range), name, range)
+
+    async def fetch(self, name: str, size: int) -> bytes:
+        """Read."""
+        with translated("get", self.store, name):
+            return whole(await fetched(self.inner, name, size), self.store, name, size)
 
     async def head(self, name: str) -> BlobInfo:
         """Look."""

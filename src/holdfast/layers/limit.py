@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions
 from holdfast.core.body import Body, Reader
 from holdfast.core.errors import RateLimitedError
+from holdfast.core.fetching import fetched
 from holdfast.core.types import BlobInfo, ByteRange
 from holdfast.layers.base import ALL, Layer, closed_after
 
@@ -80,6 +81,11 @@ class Limit(Layer):
         """Open, when it is our turn; the permit is held until the reader is closed."""
         return _InTurn(self._turn(_Kind.READING, "get", name), super().get(name, range=range))
 
+    async def fetch(self, name: str, size: int) -> bytes:
+        """Read, when it is our turn."""
+        async with self._turn(_Kind.READING, "get", name):
+            return await fetched(self.inner, name, size)
+
     async def head(self, name: str) -> BlobInfo:
         """Look, when it is our turn."""
         async with self._turn(_Kind.SHORT, "head", name):
@@ -110,49 +116,50 @@ class Limit(Layer):
                     return
                 yield info
 
+    async def wait(self, gate: asyncio.Semaphore) -> None:
+        """Wait for `gate`, not for too long."""
+        self._queue.inc()
+        try:
+            async with asyncio.timeout(self._settings.wait):
+                await gate.acquire()
+        finally:
+            self._queue.dec()
+
+    def refusal(self, operation: str, name: str) -> RateLimitedError:
+        """Return the error of a call that waited too long."""
+        return RateLimitedError(
+            "the store is busy: too many calls wait for it",
+            operation=operation,
+            store=self.store,
+            name=name,
+        )
+
     def _turn(self, kind: _Kind, operation: str, name: str) -> _Turn:
         gates = [self._all] if kind is _Kind.SHORT else [self._shares[kind], self._all]
-        return _Turn(
-            gates,
-            self._queue,
-            self._settings.wait,
-            RateLimitedError(
-                "the store is busy: too many calls wait for it",
-                operation=operation,
-                store=self.store,
-                name=name,
-            ),
-        )
+        return _Turn(self, gates, operation, name)
 
 
 class _Turn:
-    """All of `gates`, passed in order; `refusal` when that takes longer than `wait` seconds."""
+    """All of `gates`, passed in order; refused when that takes longer than the layer lets one wait."""
 
-    __slots__ = ("_gates", "_passed", "_queue", "_refusal", "_wait")
+    __slots__ = ("_gates", "_layer", "_name", "_operation", "_passed")
 
-    def __init__(
-        self, gates: list[asyncio.Semaphore], queue: Queue, wait: float, refusal: RateLimitedError
-    ) -> None:
-        self._gates, self._queue, self._wait, self._refusal = gates, queue, wait, refusal
+    def __init__(self, layer: Limit, gates: list[asyncio.Semaphore], operation: str, name: str) -> None:
+        self._layer, self._gates, self._operation, self._name = layer, gates, operation, name
         self._passed: list[asyncio.Semaphore] = []
 
     async def __aenter__(self) -> None:
         try:
             for gate in self._gates:
                 if gate.locked():
-                    self._queue.inc()
-                    try:
-                        async with asyncio.timeout(self._wait):
-                            await gate.acquire()
-                    finally:
-                        self._queue.dec()
+                    await self._layer.wait(gate)
                 else:
                     await gate.acquire()
                 self._passed.append(gate)
         except BaseException as error:
             self._release()
             if isinstance(error, TimeoutError):
-                raise self._refusal from None
+                raise self._layer.refusal(self._operation, self._name) from None
             raise
 
     async def __aexit__(self, *_: object) -> None:

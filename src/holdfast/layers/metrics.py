@@ -13,6 +13,7 @@ from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions, SignedUrl
 from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import HoldfastError
+from holdfast.core.fetching import fetched
 from holdfast.core.types import BlobInfo, ByteRange
 from holdfast.layers.base import ALL, Layer, closed_after
 from holdfast.layers.tally import Tally
@@ -154,6 +155,13 @@ class Metrics(Layer):
     def get(self, name: str, *, range: ByteRange | None = None) -> AbstractAsyncContextManager[Reader]:
         """Read, counted from opening to closing."""
         return _Reading(self, super().get(name, range=range))
+
+    async def fetch(self, name: str, size: int) -> bytes:
+        """Read, counted."""
+        with self._counted("get"):
+            data = await fetched(self.inner, name, size)
+        self.out.inc(len(data))
+        return data
 
     async def head(self, name: str) -> BlobInfo:
         """Look, counted."""

@@ -14,6 +14,7 @@ from holdfast.core.backend import NO_OPTIONS, Backend, PutOptions, SignedUrl
 from holdfast.core.body import Body, Reader
 from holdfast.core.clock import Environment
 from holdfast.core.errors import AlreadyExistsError, HoldfastError, RateLimitedError
+from holdfast.core.fetching import fetched
 from holdfast.core.types import BlobInfo, ByteRange
 from holdfast.layers.base import ALL, Layer, closed_after
 
@@ -101,6 +102,10 @@ class Retry(Layer):
             return opening, await opening.__aenter__()
 
         return await self._again("get", enter)
+
+    async def fetch(self, name: str, size: int) -> bytes:
+        """Read, again if need be."""
+        return await self._again("get", lambda: fetched(self.inner, name, size))
 
     async def head(self, name: str) -> BlobInfo:
         """Look, again if need be."""

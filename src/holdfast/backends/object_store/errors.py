@@ -174,6 +174,8 @@ _BY_STATUS: dict[int, tuple[type[HoldfastError], str]] = {
     501: _BY_CODE["NotImplemented"],
     507: _BY_CODE["QuotaExceeded"],
 }
+#: What the library says of an answer to a range that is none.
+_RANGES = ("non-partial response", "content-range header", "content_range header", "requested 0..")
 _CONDITION = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 
 
@@ -230,7 +232,7 @@ def _without_answer(kind: str, text: str, where: Where) -> HoldfastError:
         return _make(InternalError, "the client library refused the name or a setting", where)
     if kind in ("TypeError", "ValueError", "AttributeError"):
         return _make(InternalError, f"the client library raised {kind}", where)
-    if "non-partial response" in lowered:
+    if any(words in lowered for words in _RANGES):
         return _make(UnsupportedError, "the store does not answer ranges as it should", where)
     if "timed out" in lowered or "timeout" in lowered:
         return _make(UnavailableError, "the store did not answer in time", where)

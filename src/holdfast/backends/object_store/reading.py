@@ -61,11 +61,13 @@ class Opening:
                     raise
                 return await self._loosely(self._ranges, self._range)
         start, end = found.span
-        self._reader = Reader(
-            found.info,
-            Span(start, end - start),
-            _chunks(found.result, end - start, self._where, self._driver),
-        )
+        length, data = end - start, None
+        if length <= _AT_ONCE:
+            data = await _at_once(found.result, length, self._where, self._driver)
+            chunks = _of(data)
+        else:
+            chunks = _chunks(found.result, length, self._where, self._driver)
+        self._reader = Reader(found.info, Span(start, length), chunks, data=data)
         return self._reader
 
     async def __aexit__(
@@ -116,21 +118,31 @@ def _wish(range: ByteRange, where: Where) -> Any:
     return {"offset": range.start} if range.end is None else (range.start, range.end + 1)
 
 
+async def _at_once(result: Any, length: int, where: Where, source: Source) -> bytes:
+    if not length:
+        return b""
+    try:
+        data: bytes = (await result.bytes_async()).to_bytes()
+    except Exception as error:
+        raise source.translate(error, where) from error
+    if len(data) != length:
+        raise short(f"the store sent {len(data)} of {length} bytes", where)
+    return data
+
+
+async def _of(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data
+
+
 async def _chunks(result: Any, length: int, where: Where, source: Source) -> AsyncIterator[bytes]:
     seen = 0
     try:
-        if length <= _AT_ONCE:
-            if length:
-                data = (await result.bytes_async()).to_bytes()
-                seen = len(data)
-                if seen == length:
-                    yield data
-        else:
-            async for chunk in result.stream(min_chunk_size=CHUNK):
-                seen += len(chunk)
-                if seen > length:
-                    break
-                yield chunk
+        async for chunk in result.stream(min_chunk_size=CHUNK):
+            seen += len(chunk)
+            if seen > length:
+                break
+            yield chunk
     except Exception as error:
         raise source.translate(error, where) from error
     if seen != length:

@@ -173,7 +173,7 @@ class Cache(Layer):
             return most
         return await self._run(self._readers, lambda: self._folder.absent(name, index, most), 1)
 
-    def fetch(self, name: str, first: int, last: int | None) -> Flight:
+    def launch(self, name: str, first: int, last: int | None) -> Flight:
         """Begin to fetch pieces from `first` on, and before `last`; all of the blob when that is None."""
         flight = Flight(first, last)
         wish = None if last is None else ByteRange(first * PIECE, last * PIECE - 1)
@@ -306,10 +306,10 @@ class _Reading:
 
     def _fetch(self, index: int, most: int) -> Flight:
         if not self._ranged:
-            return self._layer.fetch(self._name, 0, None)
+            return self._layer.launch(self._name, 0, None)
         if self._wish is None and index == 0 and self._info is None:
-            return self._layer.fetch(self._name, 0, None)
-        return self._layer.fetch(self._name, index, index + most)
+            return self._layer.launch(self._name, 0, None)
+        return self._layer.launch(self._name, index, index + most)
 
     def _most(self, index: int) -> int:
         """Return how many pieces from `index` on this read may want."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from holdfast.core.body import Body
-from holdfast.core.errors import NotFoundError
+from holdfast.core.errors import CorruptedError, NotFoundError
+from holdfast.core.fetching import fetched
 from holdfast.testing.harness import Harness, holds_true, noise, pieces, promise, refused, same, same_bytes
 
 _DAY: Final = 86_400_000_000
@@ -173,6 +174,22 @@ async def what_is_absent_is_not_found(h: Harness) -> None:
     await h.absent("never")
     with refused(NotFoundError, "get in a folder that was never used"):
         await h.read("never/ever/there")
+
+
+@promise()
+async def a_small_blob_is_read_at_once(h: Harness) -> None:
+    """All of a small blob comes when it has the size that was told, and nothing of it when it has not."""
+    name = h.name("small")
+    for size in (0, 1, 4096, 65536):
+        data = noise(size, size)
+        await h.put("small", data)
+        same_bytes(await fetched(h.backend, name, size), data, f"{size} bytes")
+        for other in (size + 1, size + 100, size - 1, size // 2):
+            if other != size and other >= 0:
+                with refused(CorruptedError, f"{other} bytes of {size}"):
+                    await fetched(h.backend, name, other)
+    with refused(NotFoundError, "what was never there"):
+        await fetched(h.backend, h.name("never"), 10)
 
 
 @promise()
