@@ -14,6 +14,7 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections.abc import AsyncIterator, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -38,6 +39,7 @@ T = TypeVar("T")
 _GROUP = 256  #: transactions in one commit, at most
 _AT_ONCE = 16  #: of a group that are told of its commit before the loop looks at its sockets again
 _BUSY_MS = 10_000
+_LOOK = 0.01  #: seconds between two attempts at what SQLite does not wait for by itself
 _CACHE_KIB = 64 << 10
 _WAL_KEEP = 64 << 20
 _REMEMBERED = 8192  #: answers that one reading thread remembers
@@ -70,7 +72,7 @@ def connect(path: str, *, write: bool) -> apsw.Connection:
         connection.set_busy_timeout(_BUSY_MS)
         # One plan per statement: or SQLite plans a join anew for each new value, which costs five times the join.
         connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
-        connection.pragma("journal_mode", "wal")
+        _write_ahead(connection)
         connection.pragma("synchronous", "full")
         connection.pragma("cache_size", -_CACHE_KIB)
         connection.pragma("temp_store", "memory")
@@ -81,6 +83,23 @@ def connect(path: str, *, write: bool) -> apsw.Connection:
     except apsw.Error as error:
         raise translated(error, path) from error
     return connection
+
+
+def _write_ahead(connection: apsw.Connection) -> None:
+    """Have the file keep a write-ahead log, and wait for whoever is just making it do so.
+
+    A new file changes over under a lock that one alone can have. Whom it refuses SQLite tells at once, whatever the busy
+    timeout is: several that start on a new catalog would fail for one another.
+    """
+    until = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.pragma("journal_mode", "wal")
+            return
+        except apsw.BusyError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_LOOK)
 
 
 def perform(connection: apsw.Connection, step: Step) -> Sequence[Row]:

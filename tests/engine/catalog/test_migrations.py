@@ -153,6 +153,23 @@ def test_whoever_upgrades_at_the_same_time_waits(catalog_url: str) -> None:
     run(story())
 
 
+def test_a_new_file_that_another_is_writing_is_waited_for(sqlite_url: str, tmp_path: Path) -> None:
+    """Until it keeps a write-ahead log, SQLite refuses at once whoever meets a writer there, and waits for nobody."""
+
+    async def story() -> None:
+        other = apsw.Connection(str(tmp_path / "catalog.db"))
+        other.execute("BEGIN IMMEDIATE")
+        upgrading = asyncio.create_task(upgrade(sqlite_url))
+        await asyncio.sleep(0.3)
+        assert not upgrading.done()
+        other.execute("COMMIT")
+        await upgrading
+        other.close()
+        await (await open_catalog(sqlite_url)).close()
+
+    run(story())
+
+
 def test_processes_that_upgrade_at_the_same_time_wait(catalog_url: str) -> None:
     code = "import asyncio, sys; from holdfast.catalog import upgrade; asyncio.run(upgrade(sys.argv[1]))"
 
