@@ -1,9 +1,9 @@
 """A store moved to another while its objects are proved, beside `rclone copy` of the same blobs between the same servers.
 
-Two S3 servers, each a process of its own. Ours is the copying of the job `migrate` with all that it does, on the event loop
-and with the collector as the command `migrate` has them: every copy read back and compared, every row written, and in the end the look whether
-anything is missing; its pauses, which wait for other processes, are left out. `rclone check --download` is what rclone
-would need besides to have read its copies back.
+Two S3 servers, each a process of its own. Ours is the copying of the job `migrate` with all that it does, on the event
+loop and with the collector as the command `migrate` has them: every copy read back and compared, every row written, and
+in the end the look whether anything is missing; its pauses, which wait for other processes, are left out.
+`rclone check --download` is what rclone would need besides to have read its copies back.
 """
 
 from __future__ import annotations

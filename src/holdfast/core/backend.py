@@ -62,9 +62,7 @@ class PutOptions:
         default_factory=lambda: EMPTY
     )  #: for `Capability.ADOPT`, where the store has some
     awake: bool = False  #: to be readable at once, also where new blobs go to an archive class
-    read_back: bool = (
-        False  #: whoever puts it reads it back and compares: a store's ETag need not be compared, too
-    )
+    read_back: bool = False  #: whoever puts it reads it back: a store's ETag need not be compared, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +176,6 @@ class Describer(Protocol):
         ...
 
 
-@runtime_checkable
 class Fetcher(Protocol):
     """What a backend offers besides that gives a small blob at once, for less than opening it (and every layer)."""
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -133,12 +134,7 @@ class Body:
     @classmethod
     def of_bytes(cls, data: bytes) -> Body:
         """Return a replayable body of `data`."""
-
-        async def chunks() -> AsyncIterator[bytes]:
-            for start in range(0, len(data), CHUNK):
-                yield data[start : start + CHUNK] if len(data) > CHUNK else data
-
-        return cls(chunks, len(data), True, data)
+        return cls(partial(in_chunks, data), len(data), True, data)
 
     @classmethod
     def of_file(cls, path: Path | str, *, executor: Executor | None = None) -> Body:
@@ -292,6 +288,12 @@ class Body:
         return replace(self, opener=chunks, size=self.size if size is None else size, data=None)
 
 
+async def in_chunks(data: bytes) -> AsyncIterator[bytes]:
+    """Yield `data` in chunks of at most `CHUNK` bytes; none when there is nothing."""
+    for start in range(0, len(data), CHUNK):
+        yield data[start : start + CHUNK] if len(data) > CHUNK else data
+
+
 async def _close(stream: AsyncIterator[bytes]) -> None:
     close = getattr(stream, "aclose", None)
     if close is not None:
@@ -319,6 +321,11 @@ class Reader:
     chunks: AsyncIterator[bytes]
     file: FileSlice | None = None
     data: bytes | None = None
+
+    @classmethod
+    def of_bytes(cls, info: BlobInfo, span: Span, data: bytes) -> Reader:
+        """Return a reader whose bytes are here already."""
+        return cls(info, span, in_chunks(data), data=data)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self.chunks

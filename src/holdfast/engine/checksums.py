@@ -76,7 +76,7 @@ def _crc64(data: bytes | memoryview, crc: int) -> int:
     """Return `crc` with `data` behind it. In slices: a thread that gave the lock away waits a hundred times as long for it."""
     view = memoryview(data)
     for start in range(0, len(data), _SLICE):
-        crc = int(crc64nvme(view[start : start + _SLICE], crc))
+        crc = crc64nvme(view[start : start + _SLICE], crc)
     return crc
 
 

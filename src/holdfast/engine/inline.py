@@ -13,7 +13,7 @@ from typing import Final
 
 from holdfast.catalog.contract import Catalog
 from holdfast.core.backend import NO_OPTIONS, Capability, Limits, PutOptions, SignedUrl, Store
-from holdfast.core.body import CHUNK, Body, Reader
+from holdfast.core.body import Body, Reader
 from holdfast.core.errors import HoldfastError, TooLargeError, UnsupportedError
 from holdfast.core.names import INLINE, check_blob_name
 from holdfast.core.types import BlobInfo, ByteRange, Span
@@ -58,7 +58,7 @@ class InlineBackend:
             found = await self._catalog.content_get(name)
             span = Span(0, found.size) if wish is None else wish.resolve(found.size)
         data = found.data if span.length == found.size else found.data[span.offset : span.end]
-        yield Reader(BlobInfo(name, found.size, found.created), span, _chunks(data), data=data)
+        yield Reader.of_bytes(BlobInfo(name, found.size, found.created), span, data)
 
     async def head(self, name: str) -> BlobInfo:
         """Return what is known of `name`; see `Backend.head`."""
@@ -144,8 +144,3 @@ class InlineBackend:
 def inline_store(catalog: Catalog) -> Store:
     """Return the store that is the catalog."""
     return Store(INLINE, InlineBackend(catalog), labels=_INTERNAL)
-
-
-async def _chunks(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), CHUNK):
-        yield data[start : start + CHUNK] if len(data) > CHUNK else data

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from holdfast.core.adopted import is_foreign
 from holdfast.core.asleep import AsleepError
-from holdfast.core.body import FileSlice
+from holdfast.core.body import FileSlice, in_chunks
 from holdfast.core.conditions import Preconditions
 from holdfast.core.errors import CorruptedError, UnavailableError
 from holdfast.core.names import is_sealed
@@ -50,16 +50,11 @@ class ObjectReader:
             await self._run.condemn()
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._once(self.data) if self._chunks is None else self._chunks
+        return in_chunks(self.data or b"") if self._chunks is None else self._chunks
 
     async def read(self) -> bytes:
         """Return the whole span."""
         return b"".join([chunk async for chunk in self])
-
-    @staticmethod
-    async def _once(data: bytes | None) -> AsyncIterator[bytes]:
-        if data:
-            yield data
 
 
 #: Finds the version to be read, and refuses whoever may not read it.

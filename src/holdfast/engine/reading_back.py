@@ -27,12 +27,12 @@ async def read_back(context: Context, segment: Segment, made: Replica, *, sent: 
         UnavailableError: the store does not give it back.
     """
     try:
-        size, fits = await _read(context, segment, made)
+        fits = await _reads_as(context, segment, made)
     except AsleepError:
         with at_stores():
-            size = (await context.store(made.store).for_blob(made.blob).head(made.blob)).size
-        fits = sent
-    if size != segment.size or not fits:
+            head = await context.store(made.store).for_blob(made.blob).head(made.blob)
+        fits = sent and head.size == segment.size
+    if not fits:
         raise CorruptedError(
             "read back, the new copy is not what was sent; it is given up",
             operation="get",
@@ -41,8 +41,8 @@ async def read_back(context: Context, segment: Segment, made: Replica, *, sent: 
         )
 
 
-async def _read(context: Context, segment: Segment, made: Replica) -> tuple[int, bool]:
-    """Return how many bytes `made` has, and whether they have the digests of `segment`."""
+async def _reads_as(context: Context, segment: Segment, made: Replica) -> bool:
+    """Tell whether `made` has the size and the digests of `segment`."""
     backend = context.store(made.store).for_blob(made.blob)
     hashers = checksums.proving(segment.digests)
     if segment.size <= CHUNK:
@@ -51,12 +51,13 @@ async def _read(context: Context, segment: Segment, made: Replica) -> tuple[int,
             with at_stores():
                 await meter.update(await fetched(backend, made.blob, segment.size))
         except OtherSizeError:
-            return -1, False
-        return meter.size, not meter.digests.mismatch(segment.digests)
+            return False
+        return not meter.digests.mismatch(segment.digests)
     meter = Meter(hashers, context.executor, gather=_AT_ONCE)
     async with context.leased([made]):
         with at_stores():
             async with backend.get(made.blob) as reader:
                 async for chunk in reader:
                     await meter.update(chunk)
-    return meter.size, not (await meter.finish()).mismatch(segment.digests)
+    digests = await meter.finish()
+    return meter.size == segment.size and not digests.mismatch(segment.digests)

@@ -365,7 +365,7 @@ class _Move:
         """Store the segment and return what it is to be read back as."""
         version = self._located.version
         # chunk by chunk as it was read, and as a whole when it is read back
-        proved = segment.digests.sha256 is not None and segment.digests.crc64nvme is not None
+        proved = None if None in (segment.digests.sha256, segment.digests.crc64nvme) else segment
         known = Digests(sha256=segment.digests.sha256, crc64nvme=segment.digests.crc64nvme)
         part = self._places[segment.id] if version.parts else None
         written = await store_segment(
@@ -381,7 +381,7 @@ class _Move:
             more=more_of(version, segment, len(self._located.segments)),
             proved=proved,
         )
-        return segment if proved else written.segment
+        return written.segment
 
     async def _adopt(self, made: Sequence[str], *, last: bool) -> Adopted:
         context = self._context

@@ -18,7 +18,7 @@ from holdfast.core.errors import (
     NotFoundError,
     UnavailableError,
 )
-from holdfast.core.fetching import fetched
+from holdfast.core.fetching import fetched, other_size
 from holdfast.core.keyring import LockedError, ShreddedError
 from holdfast.core.types import BlobInfo, ByteRange, ObjectRef, Replica, ReplicaState, Segment, Span
 from holdfast.engine.checksums import Proof
@@ -157,11 +157,8 @@ class Run:
                     entered = backend.get(self._replica.blob, range=wish)
                 self._reader = await self._enter(entered, store)
                 self._entered = entered
-                if self._reader.info.size != self._segment.size:
-                    raise CorruptedError(
-                        f"the copy has {self._reader.info.size} bytes instead of {self._segment.size}",
-                        operation="get",
-                    )
+                if self._reader.info.size != size:
+                    raise other_size(store.name, self._replica.blob, self._reader.info.size, size)
                 return self._reader
             except HoldfastError as error:  # whatever is wrong with one copy, another may be sound
                 took = self._context.environment.clock.monotonic() - began
@@ -409,14 +406,10 @@ class _Fetched(AbstractAsyncContextManager[Reader]):
 
     async def __aenter__(self) -> Reader:
         data = await fetched(self._backend, self._name, self._size)
-        return Reader(BlobInfo(self._name, self._size, 0), Span(0, self._size), _once(data), data=data)
+        return Reader.of_bytes(BlobInfo(self._name, self._size, 0), Span(0, self._size), data)
 
     async def __aexit__(self, *_: object) -> None:
         return
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data
 
 
 def _align(segment: Segment, span: Span) -> Span:

@@ -150,15 +150,15 @@ async def store_segment(
     created: int | None = None,
     more: More | None = None,
     patience: Patience | None = None,
-    proved: bool = False,
+    proved: Segment | None = None,
 ) -> Written:
     """Move `body` into the announced copies, digesting it on its way; durable when this returns.
 
-    With `proved` it is not digested: each chunk was compared before it comes here, and what is stored is read back.
+    What is `proved` to be that segment, chunk by chunk before it comes here, is not digested: what is stored is read back.
 
-    What the body itself fails with is raised as it is: no store is to blame for it. With `md5` false none is taken: of a piece whose ETag nobody will see. `part`, `created` (now, if it is not
-    given) and `more` are what the blobs will say of themselves besides. `patience` is had with stores that others could
-    take the place of.
+    What the body itself fails with is raised as it is: no store is to blame for it. With `md5` false none is taken: of a
+    piece whose ETag nobody will see. `part`, `created` (now, if it is not given) and `more` are what the blobs will
+    say of themselves besides. `patience` is had with stores that others could take the place of.
     """
     limit = context.settings.md5_limit if md5 else -1
     hashers = {} if proved else checksums.factories(body.size, announced, md5_limit=limit)
@@ -181,11 +181,11 @@ async def store_segment(
     if small:
         more = _known(more, known, part)
     origin = told_of(context, ref, replicas[0], part=part, created=created, sha256=sha256, more=more)
-    options = PutOptions(content_type, origin=origin, read_back=proved)
+    options = PutOptions(content_type, origin=origin, read_back=proved is not None)
     async with nullcontext() if small else context.leased(replicas):
         await _put(targets, flow, options, source, patience)
     if proved:
-        return Written(Segment(replicas[0].segment_id, replicas[0].size, announced), replicas)
+        return Written(proved, replicas)
     chunk_size, chunk_crcs = checksums.chunk_list(meter)
     digests = checksums.settled(meter)
     segment = Segment(replicas[0].segment_id, meter.size, digests, chunk_size, chunk_crcs)

@@ -61,13 +61,13 @@ class Opening:
                     raise
                 return await self._loosely(self._ranges, self._range)
         start, end = found.span
-        length, data = end - start, None
+        span, length = Span(start, end - start), end - start
         if length <= _AT_ONCE:
             data = await _at_once(found.result, length, self._where, self._driver)
-            chunks = _of(data)
+            self._reader = Reader.of_bytes(found.info, span, data)
         else:
             chunks = _chunks(found.result, length, self._where, self._driver)
-        self._reader = Reader(found.info, Span(start, length), chunks, data=data)
+            self._reader = Reader(found.info, span, chunks)
         return self._reader
 
     async def __aexit__(
@@ -128,11 +128,6 @@ async def _at_once(result: Any, length: int, where: Where, source: Source) -> by
     if len(data) != length:
         raise short(f"the store sent {len(data)} of {length} bytes", where)
     return data
-
-
-async def _of(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data
 
 
 async def _chunks(result: Any, length: int, where: Where, source: Source) -> AsyncIterator[bytes]:

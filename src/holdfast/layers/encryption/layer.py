@@ -154,14 +154,16 @@ class Encryption(Layer):
         known = await self._ring.find(self.store, name)
         async with self.inner.get(name) as reader:
             size = self._size(reader.info.size, "get", name)
-            source = _Source(reader.chunks if reader.data is None else _of(reader.data))
+            source = _Source(reader.chunks)
             head = await source.take(ENVELOPE)
             floe, key = await self._fitting(name, head, known)
             info = self._shown(reader.info, name, size, key)
             opening = Opening(floe, reader.info.size - ENVELOPE)
             chunks = self._opened(name, source, opening, size)
-            data = await _all(chunks) if reader.data is not None else None
-            yield Reader(info, Span(0, size), chunks if data is None else _of(data), data=data)
+            if reader.data is None:
+                yield Reader(info, Span(0, size), chunks)
+            else:
+                yield Reader.of_bytes(info, Span(0, size), await _all(chunks))
 
     @asynccontextmanager
     async def _part(self, name: str, wish: ByteRange) -> AsyncIterator[Reader]:
@@ -175,7 +177,7 @@ class Encryption(Layer):
             span = wish.resolve(size)
             place = span.offset // SHAPE.content
             end = min(ENVELOPE + ((span.end - 1) // SHAPE.content + 1) * SHAPE.segment, reader.info.size)
-            source = _Source(reader.chunks if reader.data is None else _of(reader.data))
+            source = _Source(reader.chunks)
             await source.take(ENVELOPE + place * SHAPE.segment - reader.span.offset)
             sealed = reader.info.size - ENVELOPE
             last = place == SHAPE.last(sealed)
@@ -195,7 +197,7 @@ class Encryption(Layer):
             info = self._shown(reader.info, name, size, key)
             data = plain[skip : skip + span.length]
             if len(data) == span.length:
-                yield Reader(info, span, _of(data), data=data)
+                yield Reader.of_bytes(info, span, data)
                 return
             opening = Opening(floe, sealed, place + 1)
             rest = self._opened(name, source, opening, span.length - len(data))
@@ -406,11 +408,6 @@ def _most(largest: int) -> int:
     """Return how many bytes of content fit in a blob of `largest` bytes."""
     count, rest = divmod(max(0, largest - ENVELOPE), SHAPE.segment)
     return count * SHAPE.content + max(0, rest - OVERHEAD)
-
-
-async def _of(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data
 
 
 async def _after(data: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
