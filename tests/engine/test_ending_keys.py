@@ -275,6 +275,7 @@ def test_each_tenant_is_reached_with_its_own_keys(server: S3Server, tmp_path: Pa
             for tenant in ("acme", "globex", "acme"):
                 await backend.put(f"{tenant}/1/a", Body.of_bytes(tenant.encode()))
                 assert await read(backend, f"{tenant}/1/a") == tenant.encode()
+                assert await backend.fetch(f"{tenant}/1/a", len(tenant)) == tenant.encode()
                 assert (await backend.head(f"{tenant}/1/a")).size == len(tenant)
             assert [i.name async for i in backend.list("acme/")] == ["acme/1/a"]
             assert [i.name async for i in backend.list("")] == ["acme/1/a", "globex/1/a"]
@@ -295,6 +296,8 @@ def test_each_tenant_is_reached_with_its_own_keys(server: S3Server, tmp_path: Pa
             assert await read(backend, "acme/1/a") == b"acme"
             with pytest.raises(errors.PermissionDeniedError):
                 await read(backend, "globex/1/a")
+            with pytest.raises(errors.PermissionDeniedError):
+                await backend.fetch("globex/1/a", 6)
             await backend.delete_many(["acme/1/a", "acme/1/b"])
             await backend.close()
 
@@ -353,6 +356,7 @@ def test_a_wrong_setting_is_named_by_every_verb(
             for call in (
                 lambda: backend.put("a", Body.of_bytes(b"x")),
                 lambda: read(backend, "a"),
+                lambda: backend.fetch("a", 1),
                 lambda: backend.head("a"),
                 lambda: backend.delete("a"),
                 lambda: backend.presign("GET", "a", expires_in=60),

@@ -169,11 +169,10 @@ async def store_segment(
         flow = body if small else replace(source.body.expecting(size=body.size), known=announced)
     else:
         flow = source.body.metered(meter).expecting(size=body.size, digests=announced, meter=meter)
-    if small and not proved:
-        # Already here: digest now, so that the driver can take the bytes in one piece.
-        async for _ in flow.chunks():
-            pass
-        flow = body
+        if small:  # already here: digest now, so that the driver can take the bytes in one piece
+            async for _ in flow.chunks():
+                pass
+            flow = body
     targets = [(context.store(replica.store), replica.blob) for replica in replicas]
     known = announced if proved else meter.digests
     sha256 = announced.sha256 or (known.sha256 if small else None)

@@ -68,6 +68,10 @@ class NaasBackend:
         async with (await self._opened()).get(name, range=range) as reader:
             yield reader
 
+    async def fetch(self, name: str, size: int) -> bytes:
+        """See `Fetcher.fetch`."""
+        return await (await self._opened()).fetch(name, size)
+
     def put_requests(self, size: int, known: Digests = NO_DIGESTS) -> int:
         """Return how many requests a put takes; see `ObjectStoreBackend.put_requests`."""
         return self._s3_store.put_requests(size, known)

@@ -71,6 +71,11 @@ class PerTenantBackend:
         async with self._of(name) as backend, backend.get(name, range=range) as reader:
             yield reader
 
+    async def fetch(self, name: str, size: int) -> bytes:
+        """See `Fetcher.fetch`."""
+        async with self._of(name) as backend:
+            return await backend.fetch(name, size)
+
     async def head(self, name: str) -> BlobInfo:
         async with self._of(name) as backend:
             return await backend.head(name)
